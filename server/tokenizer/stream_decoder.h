@@ -1,0 +1,51 @@
+// File: server/tokenizer/stream_decoder.h
+//
+// Turns generated tokens into text as they come: whole UTF-8 characters only, and never a part of a stop string.
+
+#ifndef SHIRA_SERVER_TOKENIZER_STREAM_DECODER_H_
+#define SHIRA_SERVER_TOKENIZER_STREAM_DECODER_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "server/tokenizer/tokenizer.h"
+
+namespace shira {
+
+// One generation's decoder. Thread-compatible. The concatenation of every chunk equals Tokenizer::Decode() of all tokens, cut before
+// the first occurrence of a stop string.
+class StreamDecoder {
+ public:
+  struct Options {
+    std::vector<std::string> stop_strings;  // none is empty
+    bool include_stop_string = false;       // keep the stop string itself at the end of the text
+    bool skip_special_tokens = true;
+  };
+
+  struct Chunk {
+    std::string text;             // valid UTF-8, possibly empty
+    bool stopped = false;         // a stop string was found: the text is complete, nothing more is emitted
+    std::string stop_string;      // which one, when stopped
+  };
+
+  // `tokenizer` must outlive this object.
+  StreamDecoder(const Tokenizer& tokenizer, Options options);
+
+  // Takes the next token. Holds back bytes of an unfinished character and text that may be the beginning of a stop string.
+  // OUT_OF_RANGE for an unknown id. REQUIRES: neither stopped nor finished.
+  absl::StatusOr<Chunk> Append(int32_t token);
+
+  // The end of the generation: emits what was held back (an unfinished character as U+FFFD).
+  Chunk Finish();
+
+ private:
+  const Tokenizer& tokenizer_;
+  Options options_;
+  std::string pending_bytes_;  // the beginning of a character
+  std::string held_text_;      // whole characters that may begin a stop string
+};
+
+}  // namespace shira
+
+#endif  // SHIRA_SERVER_TOKENIZER_STREAM_DECODER_H_
