@@ -1,0 +1,72 @@
+// File: adapters/format/adapter_reader.h
+//
+// From a path to a validated SparseAdapter. Formats are an explicit table; each has one reader in a
+// file of its own.
+//
+//   AdapterReader reader(model_identity, limits);
+//   SHIRA_ASSIGN_OR_RETURN(std::shared_ptr<const SparseAdapter> adapter,
+//   reader.Read("/srv/adapters/tone"));
+
+#ifndef SHIRA_ADAPTERS_FORMAT_ADAPTER_READER_H_
+#define SHIRA_ADAPTERS_FORMAT_ADAPTER_READER_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "adapters/index_table.h"
+#include "adapters/sparse_adapter.h"
+
+namespace shira {
+
+// What an adapter has to fit.
+struct BaseModelIdentity {
+  struct Shape {
+    int64_t rows = 0;
+    int64_t cols = 0;
+  };
+  // Every resident matrix by its Hugging Face name.
+  std::map<std::string, Shape> parameters;
+  // Names that this model is known by ("HuggingFaceTB/SmolLM2-135M-Instruct"); may be empty, and
+  // then names are not compared.
+  std::vector<std::string> names;
+};
+
+struct AdapterLimits {
+  uint64_t max_file_bytes = uint64_t{4} << 30;
+  int64_t max_entries = int64_t{1} << 31;
+};
+
+// Thread-safe. Equal index tables of the adapters that one reader has made are shared.
+class AdapterReader {
+ public:
+  AdapterReader(BaseModelIdentity base, AdapterLimits limits);
+
+  // Reads the adapter at `path` (a folder). The files are copied into memory before they are looked
+  // at, so that nobody can change them under the checks.
+  //   NOT_FOUND            no such folder, or a file is missing in it
+  //   UNIMPLEMENTED        a format, or an option of a format, that no reader knows (says which are
+  //   known) RESOURCE_EXHAUSTED   beyond the limits FAILED_PRECONDITION  the file names another
+  //   base model INVALID_ARGUMENT     no parameter matched, a parameter or shape unknown to the
+  //   model, an index out of range or not integral,
+  //                        a duplicate index, a NaN or infinity, a tensor that is left over or
+  //                        missing, a wrong dtype, malformed files. Every problem is listed (long
+  //                        lists are cut, with their number).
+  absl::StatusOr<std::shared_ptr<const SparseAdapter>> Read(const std::string& path) const;
+
+  const BaseModelIdentity& base() const { return base_; }
+
+ private:
+  const BaseModelIdentity base_;
+  const AdapterLimits limits_;
+  mutable IndexTablePool tables_;
+};
+
+}  // namespace shira
+
+#endif  // SHIRA_ADAPTERS_FORMAT_ADAPTER_READER_H_

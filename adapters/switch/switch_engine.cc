@@ -1,0 +1,192 @@
+#include "adapters/switch/switch_engine.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_format.h"
+#include "adapters/switch/scatter.h"
+#include "adapters/switch/state_compiler.h"
+#include "base/problem_list.h"
+#include "base/status_macros.h"
+
+namespace shira {
+namespace {
+
+// The entry of `state` for a parameter, or nullptr.
+const CompiledParameter* FindParameter(const CompiledState& state, int64_t parameter) {
+  const auto found = std::lower_bound(
+      state.parameters.begin(), state.parameters.end(), parameter,
+      [](const CompiledParameter& p, int64_t wanted) { return p.parameter < wanted; });
+  return found != state.parameters.end() && found->parameter == parameter ? &*found : nullptr;
+}
+
+// The terms of each touched parameter, in the canonical order of the adapters. Reports parameters
+// that do not exist or do not fit.
+absl::StatusOr<std::vector<std::vector<FusionTerm>>> TermsByParameter(
+    const ParameterMap& parameters, absl::Span<const WeightedAdapterRef> adapters) {
+  std::vector<std::vector<FusionTerm>> terms(parameters.parameters().size());
+  ProblemList missing;
+  ProblemList misshapen;
+  for (const WeightedAdapterRef& ref : adapters) {
+    const float factor = static_cast<float>(ref.weight * ref.adapter->scale);
+    for (const ParameterDelta& delta : ref.adapter->deltas) {
+      const int64_t index = parameters.Find(delta.parameter);
+      if (index < 0) {
+        missing.Add(delta.parameter, ": no such parameter");
+        continue;
+      }
+      const ResidentParameter& resident = parameters.parameters()[index];
+      if (delta.table->rows() != resident.rows || delta.table->cols() != resident.cols) {
+        misshapen.Add(delta.parameter, ": expected [", resident.rows, ", ", resident.cols,
+                      "], found [", delta.table->rows(), ", ", delta.table->cols(), "]");
+        continue;
+      }
+      terms[index].push_back({&delta, factor});
+    }
+  }
+  SHIRA_RETURN_IF_ERROR(misshapen.ToStatus(absl::StatusCode::kFailedPrecondition, "adapter"));
+  SHIRA_RETURN_IF_ERROR(missing.ToStatus(absl::StatusCode::kNotFound, "adapter"));
+  return terms;
+}
+
+}  // namespace
+
+SwitchEngine::SwitchEngine(ParameterMap parameters, Options options)
+    : parameters_(std::move(parameters)),
+      options_(std::move(options)),
+      base_(std::make_shared<CompiledState>()),
+      base_hashes_(parameters_.parameters().size()),
+      resident_(base_) {
+  options_.parallel_for(base_hashes_.size(), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) base_hashes_[i] = Sha256::Of(parameters_.bytes(i));
+  });
+  Sha256 hash;
+  for (size_t i = 0; i < base_hashes_.size(); ++i) {
+    const std::string& name = parameters_.parameters()[i].name;
+    hash.UpdateU64(name.size()).Update(name).Update(base_hashes_[i].Hex());
+  }
+  base_digest_ = hash.Finish();
+}
+
+absl::StatusOr<std::shared_ptr<const CompiledState>> SwitchEngine::Compile(
+    std::vector<WeightedAdapterRef> adapters) {
+  if (adapters.empty()) return base_;
+  auto state = std::make_shared<CompiledState>();
+  std::vector<StateTerm> key;
+  for (const WeightedAdapterRef& ref : adapters) key.push_back({ref.adapter->digest, ref.weight});
+  SHIRA_ASSIGN_OR_RETURN(state->key, StateKey::Create(std::move(key)));
+  std::sort(adapters.begin(), adapters.end(),
+            [](const WeightedAdapterRef& a, const WeightedAdapterRef& b) {
+              return a.adapter->digest < b.adapter->digest;
+            });
+
+  SHIRA_ASSIGN_OR_RETURN(const auto terms_by_parameter, TermsByParameter(parameters_, adapters));
+  for (size_t i = 0; i < terms_by_parameter.size(); ++i) {
+    const std::vector<FusionTerm>& terms = terms_by_parameter[i];
+    if (terms.empty()) continue;
+    int64_t entries = 0;
+    for (const FusionTerm& term : terms) entries += term.delta->table->entries();
+    // Fused values and originals, and for several terms a table of their union.
+    const int64_t bytes = static_cast<int64_t>(entries * 2 * parameters_.element_bytes()) +
+                          (terms.size() > 1 ? entries * 4 : 0);
+    SHIRA_RETURN_IF_ERROR(options_.reserve(bytes));
+
+    CompiledParameter compiled;
+    compiled.parameter = static_cast<int64_t>(i);
+    SHIRA_ASSIGN_OR_RETURN(compiled.table, UnionTable(terms));
+    compiled.originals = Originals(compiled.parameter, *compiled.table);
+    SHIRA_ASSIGN_OR_RETURN(compiled.fused,
+                           FuseValues(parameters_.parameters()[i].name, parameters_.dtype(),
+                                      *compiled.table, *compiled.originals, terms));
+    state->parameters.push_back(std::move(compiled));
+  }
+  return std::shared_ptr<const CompiledState>(std::move(state));
+}
+
+std::shared_ptr<const ElementBuffer> SwitchEngine::Originals(int64_t parameter,
+                                                             const IndexTable& table) {
+  const OriginalsKey key(parameter, table.digest());
+  {
+    absl::MutexLock lock(&originals_mutex_);
+    if (const auto found = originals_.find(key); found != originals_.end()) {
+      if (auto shared = found->second.lock()) return shared;
+    }
+  }
+  const size_t element_bytes = parameters_.element_bytes();
+  auto gathered = std::make_shared<ElementBuffer>(table.entries() * element_bytes);
+  {
+    absl::ReaderMutexLock lock(&mutex_);
+    Gather(parameters_.parameters()[parameter].data, element_bytes, table, gathered->data());
+    // Where the resident state has written, its saved originals are the pristine values.
+    if (const CompiledParameter* fused = FindParameter(*resident_, parameter)) {
+      CopyCommon(*fused->table, fused->originals->data(), table, gathered->data(), element_bytes);
+    }
+  }
+  absl::MutexLock lock(&originals_mutex_);
+  std::weak_ptr<const ElementBuffer>& slot = originals_[key];
+  if (auto shared = slot.lock()) return shared;  // another thread was faster
+  slot = gathered;
+  if (originals_.size() > 2 * originals_swept_size_ + 1024) {
+    absl::erase_if(originals_, [](const auto& entry) { return entry.second.expired(); });
+    originals_swept_size_ = originals_.size();
+  }
+  return gathered;
+}
+
+SwitchStats SwitchEngine::Apply(std::shared_ptr<const CompiledState> state) {
+  SwitchStats stats;
+  // Releases the old state after the lock: freeing its tables is not the readers' concern.
+  std::shared_ptr<const CompiledState> previous;
+  absl::WriterMutexLock lock(&mutex_);
+  if (state->key == resident_->key) return stats;
+  const absl::Time start = absl::Now();
+  stats.written = WriteTransition(parameters_, *resident_, *state, options_.parallel_for);
+  previous = std::exchange(resident_, std::move(state));
+  stats.duration = absl::Now() - start;
+  return stats;
+}
+
+std::shared_ptr<const CompiledState> SwitchEngine::resident() const {
+  absl::ReaderMutexLock lock(&mutex_);
+  return resident_;
+}
+
+VerifyReport SwitchEngine::Verify() const {
+  absl::ReaderMutexLock lock(&mutex_);
+  const size_t element_bytes = parameters_.element_bytes();
+  VerifyReport report;
+  report.state = resident_->key;
+  report.parameters.resize(base_hashes_.size());
+  const std::shared_ptr<const CompiledState> resident = resident_;
+  options_.parallel_for(base_hashes_.size(), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      ParameterHashes& hashes = report.parameters[i];
+      const absl::Span<const std::byte> bytes = parameters_.bytes(i);
+      hashes.name = parameters_.parameters()[i].name;
+      hashes.base = base_hashes_[i];
+      hashes.resident = Sha256::Of(bytes);
+      const CompiledParameter* fused = FindParameter(*resident, i);
+      if (fused == nullptr) {
+        hashes.expected = hashes.base;
+        continue;
+      }
+      ElementBuffer copy(bytes.begin(), bytes.end());
+      Scatter(copy.data(), element_bytes, *fused->table, fused->originals->data());
+      if (Sha256::Of(copy) != hashes.base) continue;
+      Scatter(copy.data(), element_bytes, *fused->table, fused->fused.data());
+      hashes.expected = Sha256::Of(copy);
+    }
+  });
+  const auto& all = report.parameters;
+  report.matches_base = std::all_of(all.begin(), all.end(), [](const ParameterHashes& hashes) {
+    return hashes.resident == hashes.base;
+  });
+  report.matches_expected = std::all_of(all.begin(), all.end(), [](const ParameterHashes& hashes) {
+    return hashes.resident == hashes.expected;
+  });
+  return report;
+}
+
+}  // namespace shira
