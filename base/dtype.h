@@ -1,7 +1,7 @@
 // File: base/dtype.h
 //
-// The element types that files and resident weights use. Resident weights are float32, bfloat16 or float16; the others occur in
-// files only.
+// The element types that files and resident weights use. Resident weights are float32, bfloat16 or
+// float16; the others occur in files only.
 
 #ifndef SHIRA_BASE_DTYPE_H_
 #define SHIRA_BASE_DTYPE_H_

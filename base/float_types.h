@@ -1,7 +1,8 @@
 // File: base/float_types.h
 //
-// Conversion between float and the 16-bit resident types, bit-equal to LibTorch's (c10::BFloat16, c10::Half): round to nearest,
-// ties to even; NaN stays NaN; float16 overflows to infinity and keeps subnormals.
+// Conversion between float and the 16-bit resident types, bit-equal to LibTorch's (c10::BFloat16,
+// c10::Half): round to nearest, ties to even; NaN stays NaN; float16 overflows to infinity and
+// keeps subnormals.
 
 #ifndef SHIRA_BASE_FLOAT_TYPES_H_
 #define SHIRA_BASE_FLOAT_TYPES_H_
@@ -26,7 +27,8 @@ inline float ToFloat(BFloat16 value) {
 inline float ToFloat(Float16 value) {
   const uint32_t sign = static_cast<uint32_t>(value.bits & 0x8000u) << 16;
   const uint32_t magnitude = value.bits & 0x7FFFu;
-  // Infinity and NaN: the exponent's ones move up. Others: shifting rebiases by a multiplication, which also takes subnormals.
+  // Infinity and NaN: the exponent's ones move up. Others: shifting rebiases by a multiplication,
+  // which also takes subnormals.
   if (magnitude >= 0x7C00u) return std::bit_cast<float>(sign | 0x7F800000u | (magnitude << 13));
   const float scaled = std::bit_cast<float>(magnitude << 13) * 0x1p112f;
   return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(scaled));

@@ -1,7 +1,8 @@
 // File: base/gguf_file.h
 //
-// Reads the GGUF container, versions 2 and 3, little-endian (github.com/ggml-org/ggml, docs/gguf.md): a table of typed metadata and a
-// table of tensors. It does not interpret either: dequantisation and names are the model's, the vocabulary is the tokenizer's.
+// Reads the GGUF container, versions 2 and 3, little-endian (github.com/ggml-org/ggml,
+// docs/gguf.md): a table of typed metadata and a table of tensors. It does not interpret either:
+// dequantisation and names are the model's, the vocabulary is the tokenizer's.
 
 #ifndef SHIRA_BASE_GGUF_FILE_H_
 #define SHIRA_BASE_GGUF_FILE_H_
@@ -42,7 +43,8 @@ struct GgmlBlock {
 };
 GgmlBlock GgmlBlockOf(GgmlType type);
 
-// Every integer type widens to int64_t (or uint64_t for a value of type uint64), every float to double.
+// Every integer type widens to int64_t (or uint64_t for a value of type uint64), every float to
+// double.
 using GgufValue = std::variant<bool, int64_t, uint64_t, double, std::string, std::vector<bool>,
                                std::vector<int64_t>, std::vector<double>, std::vector<std::string>>;
 
@@ -55,8 +57,9 @@ struct GgufTensor {
 // Thread-compatible after Parse.
 class GgufFile {
  public:
-  // Parses a whole file's bytes, which must outlive the result. INVALID_ARGUMENT for a wrong magic or version, a truncated or
-  // over-long table, a duplicate name, an unknown tensor type, rows that are no whole number of blocks, or data outside of the file.
+  // Parses a whole file's bytes, which must outlive the result. INVALID_ARGUMENT for a wrong magic
+  // or version, a truncated or over-long table, a duplicate name, an unknown tensor type, rows that
+  // are no whole number of blocks, or data outside of the file.
   static absl::StatusOr<GgufFile> Parse(absl::Span<const std::byte> bytes, std::string_view source);
 
   const std::map<std::string, GgufTensor>& tensors() const { return tensors_; }

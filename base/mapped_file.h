@@ -1,7 +1,8 @@
 // File: base/mapped_file.h
 //
-// A file mapped read-only into memory. For files that belong to the server's operator (the base model): a mapped file that somebody
-// truncates raises SIGBUS on access, so what a client can name is read with ReadFile() into memory of our own.
+// A file mapped read-only into memory. For files that belong to the server's operator (the base
+// model): a mapped file that somebody truncates raises SIGBUS on access, so what a client can name
+// is read with ReadFile() into memory of our own.
 
 #ifndef SHIRA_BASE_MAPPED_FILE_H_
 #define SHIRA_BASE_MAPPED_FILE_H_
@@ -18,7 +19,8 @@ namespace shira {
 // Thread-compatible; movable. The bytes stay valid until the object is destroyed.
 class MappedFile {
  public:
-  // NOT_FOUND, PERMISSION_DENIED or INVALID_ARGUMENT (not a regular file), always with the path. An empty file maps to no bytes.
+  // NOT_FOUND, PERMISSION_DENIED or INVALID_ARGUMENT (not a regular file), always with the path. An
+  // empty file maps to no bytes.
   static absl::StatusOr<MappedFile> Open(const std::string& path);
 
   MappedFile(MappedFile&& other) noexcept;
@@ -37,7 +39,8 @@ class MappedFile {
   size_t size_ = 0;
 };
 
-// The whole of a regular file. RESOURCE_EXHAUSTED if it is larger than max_bytes; the errors of Open() otherwise.
+// The whole of a regular file. RESOURCE_EXHAUSTED if it is larger than max_bytes; the errors of
+// Open() otherwise.
 absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t max_bytes);
 
 }  // namespace shira

@@ -1,7 +1,7 @@
 // File: base/parallel.h
 //
-// How a library below LibTorch runs a loop on the process's one thread pool: the owner of the pool hands in a ParallelFor. Two OpenMP
-// pools in one process would fight for the cores.
+// How a library below LibTorch runs a loop on the process's one thread pool: the owner of the pool
+// hands in a ParallelFor. Two OpenMP pools in one process would fight for the cores.
 
 #ifndef SHIRA_BASE_PARALLEL_H_
 #define SHIRA_BASE_PARALLEL_H_
@@ -13,8 +13,8 @@
 
 namespace shira {
 
-// Calls body(begin, end) for disjoint ranges that cover [0, count), possibly at the same time on several threads; returns when all
-// have returned. A body must not throw.
+// Calls body(begin, end) for disjoint ranges that cover [0, count), possibly at the same time on
+// several threads; returns when all have returned. A body must not throw.
 using ParallelFor =
     std::function<void(int64_t count, absl::FunctionRef<void(int64_t begin, int64_t end)> body)>;
 

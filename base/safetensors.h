@@ -1,7 +1,8 @@
 // File: base/safetensors.h
 //
-// Reads and writes the safetensors format (github.com/huggingface/safetensors, README "Format"): 8 bytes of header length N
-// (little-endian), N bytes of JSON {name: {dtype, shape, data_offsets}}, then the tensors' bytes, row-major and little-endian.
+// Reads and writes the safetensors format (github.com/huggingface/safetensors, README "Format"): 8
+// bytes of header length N (little-endian), N bytes of JSON {name: {dtype, shape, data_offsets}},
+// then the tensors' bytes, row-major and little-endian.
 
 #ifndef SHIRA_BASE_SAFETENSORS_H_
 #define SHIRA_BASE_SAFETENSORS_H_
@@ -19,8 +20,8 @@
 
 namespace shira {
 
-// One tensor inside a file. data points into the bytes that were parsed and has exactly elements * DTypeSize(dtype) bytes; it need
-// not be aligned for its type.
+// One tensor inside a file. data points into the bytes that were parsed and has exactly elements *
+// DTypeSize(dtype) bytes; it need not be aligned for its type.
 struct TensorView {
   DType dtype;
   std::vector<int64_t> shape;
@@ -36,9 +37,11 @@ inline constexpr uint64_t kSafetensorsMaxHeaderBytes = 100'000'000;
 class Safetensors {
  public:
   // Parses a whole file's bytes, which must outlive the result. `source` names the file in errors.
-  // INVALID_ARGUMENT for: a file shorter than its header says, a header beyond kSafetensorsMaxHeaderBytes, not JSON, duplicate names,
-  // unknown dtype, negative or overflowing shape, offsets that do not match the shape, overlap, leave a gap or leave the file.
-  static absl::StatusOr<Safetensors> Parse(absl::Span<const std::byte> bytes, std::string_view source);
+  // INVALID_ARGUMENT for: a file shorter than its header says, a header beyond
+  // kSafetensorsMaxHeaderBytes, not JSON, duplicate names, unknown dtype, negative or overflowing
+  // shape, offsets that do not match the shape, overlap, leave a gap or leave the file.
+  static absl::StatusOr<Safetensors> Parse(absl::Span<const std::byte> bytes,
+                                           std::string_view source);
 
   const std::map<std::string, TensorView>& tensors() const { return tensors_; }
   // "__metadata__": free text by key; empty when absent.
@@ -54,9 +57,11 @@ class Safetensors {
   std::map<std::string, std::string> metadata_;
 };
 
-// Serialises tensors in name order, metadata first. INVALID_ARGUMENT when a tensor's data does not have the size that its shape says.
-absl::StatusOr<std::string> SerializeSafetensors(const std::map<std::string, TensorView>& tensors,
-                                                 const std::map<std::string, std::string>& metadata);
+// Serialises tensors in name order, metadata first. INVALID_ARGUMENT when a tensor's data does not
+// have the size that its shape says.
+absl::StatusOr<std::string> SerializeSafetensors(
+    const std::map<std::string, TensorView>& tensors,
+    const std::map<std::string, std::string>& metadata);
 
 }  // namespace shira
 

@@ -1,7 +1,7 @@
 // File: base/status_macros.h
 //
-// Early return for absl::Status and absl::StatusOr. The names follow abseil's own macros, which first appear in a later release
-// than the one that Debian 12 carries.
+// Early return for absl::Status and absl::StatusOr. The names follow abseil's own macros, which
+// first appear in a later release than the one that Debian 12 carries.
 //
 //   SHIRA_RETURN_IF_ERROR(file.Check());
 //   SHIRA_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
@@ -14,11 +14,11 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
-#define SHIRA_RETURN_IF_ERROR(expr)                                    \
-  do {                                                                 \
-    if (absl::Status shira_status = (expr); !shira_status.ok()) {      \
-      return shira_status;                                             \
-    }                                                                  \
+#define SHIRA_RETURN_IF_ERROR(expr)                               \
+  do {                                                            \
+    if (absl::Status shira_status = (expr); !shira_status.ok()) { \
+      return shira_status;                                        \
+    }                                                             \
   } while (false)
 
 #define SHIRA_ASSIGN_OR_RETURN(lhs, expr) \

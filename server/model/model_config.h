@@ -1,7 +1,7 @@
 // File: server/model/model_config.h
 //
-// The facts of one model: sizes and constants, read from config.json or from GGUF metadata. A new family is one Config function and
-// one line in the table of model_config.cc.
+// The facts of one model: sizes and constants, read from config.json or from GGUF metadata.
+// model_family.h says how to add a family.
 
 #ifndef SHIRA_SERVER_MODEL_MODEL_CONFIG_H_
 #define SHIRA_SERVER_MODEL_MODEL_CONFIG_H_
@@ -17,49 +17,55 @@
 
 namespace shira {
 
-// How rotary frequencies are rescaled for longer contexts (config.json "rope_scaling" / "rope_parameters").
+// How rotary frequencies are rescaled for longer contexts (config.json "rope_scaling" /
+// "rope_parameters").
 struct RopeScaling {
   enum class Kind { kNone, kLinear, kLlama3 };
   Kind kind = Kind::kNone;
   double factor = 1.0;
-  double low_freq_factor = 1.0;    // llama3 only
-  double high_freq_factor = 4.0;   // llama3 only
+  double low_freq_factor = 1.0;       // llama3 only
+  double high_freq_factor = 4.0;      // llama3 only
   int64_t original_max_position = 0;  // llama3 only
 };
 
-// A decoder-only transformer in Llama's shape: RMS norm, rotary positions (half-split), grouped-query attention, gated SiLU MLP.
+// A decoder-only transformer in Llama's shape: RMS norm, rotary positions (half-split),
+// grouped-query attention, gated SiLU MLP.
 struct ModelConfig {
-  std::string architecture;        // as the file names it: "llama"
+  std::string architecture;  // as the file names it: "llama"
   int64_t hidden_size = 0;
   int64_t num_layers = 0;
   int64_t num_heads = 0;
-  int64_t num_kv_heads = 0;        // divides num_heads
+  int64_t num_kv_heads = 0;  // divides num_heads
   int64_t head_dim = 0;
   int64_t intermediate_size = 0;
   int64_t vocab_size = 0;
-  int64_t max_position = 0;        // tokens of context
+  int64_t max_position = 0;  // tokens of context
   double rms_norm_eps = 1e-5;
   double rope_theta = 10000.0;
   RopeScaling rope_scaling;
   bool tie_word_embeddings = false;
-  bool attention_bias = false;     // q, k, v and o projections have biases
+  bool attention_bias = false;  // q, k, v and o projections have biases
   bool mlp_bias = false;
-  std::vector<int32_t> eos_token_ids;  // config.json, overridden by generation_config.json where present
+  std::vector<int32_t>
+      eos_token_ids;  // config.json, overridden by generation_config.json where present
 
-  // One resident parameter: its Hugging Face name and shape ([out, in] for a projection, [n] for a norm or bias).
+  // One resident parameter: its Hugging Face name and shape ([out, in] for a projection, [n] for a
+  // norm or bias).
   struct Parameter {
     std::string name;
     std::vector<int64_t> shape;
   };
-  // Every parameter of the model in layer order, tied weights once. The one list that loading, checking and hashing use.
+  // Every parameter of the model in layer order, tied weights once. The one list that loading,
+  // checking and hashing use.
   std::vector<Parameter> Parameters() const;
 
   // Whether every size is positive and consistent; INVALID_ARGUMENT lists every problem.
   absl::Status Validate() const;
 };
 
-// Reads DIR/config.json and, where present, DIR/generation_config.json. UNIMPLEMENTED for an architecture or a setting that this
-// program does not have (names it and what is known), INVALID_ARGUMENT for a malformed file.
+// Reads DIR/config.json and, where present, DIR/generation_config.json. UNIMPLEMENTED for an
+// architecture or a setting that this program does not have (names it and what is known),
+// INVALID_ARGUMENT for a malformed file.
 absl::StatusOr<ModelConfig> ReadHuggingFaceConfig(const std::string& folder);
 
 // Reads the metadata of a GGUF file. Errors as above.

@@ -1,6 +1,7 @@
 // File: server/model/weight_loader.h
 //
-// Reads a base model's weights from disk into memory of our own, in the resident dtype, under Hugging Face names.
+// Reads a base model's weights from disk into memory of our own, in the resident dtype, under
+// Hugging Face names.
 
 #ifndef SHIRA_SERVER_MODEL_WEIGHT_LOADER_H_
 #define SHIRA_SERVER_MODEL_WEIGHT_LOADER_H_
@@ -26,13 +27,15 @@ struct WeightDestination {
   int64_t cols = 0;
 };
 
-// A model on disk: a Hugging Face folder (model.safetensors, or model.safetensors.index.json and its shards) or one GGUF file.
-// Memory-mapped while this object lives. Thread-compatible.
+// A model on disk: a Hugging Face folder (model.safetensors, or model.safetensors.index.json and
+// its shards) or one GGUF file. Memory-mapped while this object lives. Thread-compatible.
 class WeightSource {
  public:
-  // Opens by what `path` is: a folder, or a file that ends in .gguf. Reads the config and checks that every parameter of
-  // config().Parameters() is there with its shape; INVALID_ARGUMENT lists every tensor that is missing, of a wrong shape or of a dtype
-  // that cannot be loaded, and every tensor left over (known non-parameters such as rotary_emb.inv_freq excepted).
+  // Opens by what `path` is: a folder, or a file that ends in .gguf. Reads the config and checks
+  // that every parameter of config().Parameters() is there with its shape. INVALID_ARGUMENT lists
+  // every tensor that is missing, of a wrong shape or of a dtype that cannot be loaded, and every
+  // tensor left over (but for known non-parameters such as rotary_emb.inv_freq, and a tied
+  // lm_head.weight that equals the embeddings). NOT_FOUND where there is no such model or shard.
   static absl::StatusOr<std::unique_ptr<WeightSource>> Open(const std::string& path);
 
   virtual ~WeightSource() = default;
@@ -43,9 +46,10 @@ class WeightSource {
   // The GGUF file behind this source, for its vocabulary and template; nullptr for a folder.
   virtual const GgufFile* gguf() const = 0;
 
-  // Converts one parameter to `dtype` (kF32, kBF16 or kF16) at `destination`, whose size matches the config. Dequantises in fp32 and
-  // rounds once, to nearest even; q and k rows of a GGUF are put back into Hugging Face's order (half-split rotary).
-  // The result is bit-equal to what transformers loads from the same file.
+  // Converts one parameter to `dtype` (kF32, kBF16 or kF16) at `destination`, whose size matches
+  // the config. Dequantises in fp32 and rounds once, to nearest even; q and k rows of a GGUF are
+  // put back into Hugging Face's order (half-split rotary). The result is bit-equal to what
+  // transformers loads from the same file.
   virtual absl::Status Read(std::string_view parameter, DType dtype, WeightDestination destination,
                             const ParallelFor& parallel_for) const = 0;
 };

@@ -1,6 +1,7 @@
 // File: server/tokenizer/stream_decoder.h
 //
-// Turns generated tokens into text as they come: whole UTF-8 characters only, and never a part of a stop string.
+// Turns generated tokens into text as they come: whole UTF-8 characters only, and never a part of a
+// stop string.
 
 #ifndef SHIRA_SERVER_TOKENIZER_STREAM_DECODER_H_
 #define SHIRA_SERVER_TOKENIZER_STREAM_DECODER_H_
@@ -13,33 +14,39 @@
 
 namespace shira {
 
-// One generation's decoder. Thread-compatible. The concatenation of every chunk equals Tokenizer::Decode() of all tokens, cut before
-// the first occurrence of a stop string.
+// One generation's decoder. Thread-compatible. The concatenation of every chunk equals
+// Tokenizer::Decode() of all tokens, cut before the first occurrence of a stop string: the one that
+// begins first and, of several that begin there, the shortest. So a stop string that is complete
+// still waits while a longer one that began before it may follow.
 class StreamDecoder {
  public:
   struct Options {
-    std::vector<std::string> stop_strings;  // none is empty
-    bool include_stop_string = false;       // keep the stop string itself at the end of the text
+    std::vector<std::string> stop_strings = {};  // none is empty
+    bool include_stop_string = false;  // keep the stop string itself at the end of the text
     bool skip_special_tokens = true;
   };
 
   struct Chunk {
-    std::string text;             // valid UTF-8, possibly empty
-    bool stopped = false;         // a stop string was found: the text is complete, nothing more is emitted
-    std::string stop_string;      // which one, when stopped
+    std::string text;      // valid UTF-8, possibly empty
+    bool stopped = false;  // a stop string was found: the text is complete, nothing more is emitted
+    std::string stop_string;  // which one, when stopped
   };
 
   // `tokenizer` must outlive this object.
   StreamDecoder(const Tokenizer& tokenizer, Options options);
 
-  // Takes the next token. Holds back bytes of an unfinished character and text that may be the beginning of a stop string.
-  // OUT_OF_RANGE for an unknown id. REQUIRES: neither stopped nor finished.
+  // Takes the next token. Holds back bytes of an unfinished character and text that may be the
+  // beginning of a stop string. OUT_OF_RANGE for an unknown id. REQUIRES: neither stopped nor
+  // finished.
   absl::StatusOr<Chunk> Append(int32_t token);
 
-  // The end of the generation: emits what was held back (an unfinished character as U+FFFD).
+  // The end of the generation: emits what was held back (an unfinished character as U+FFFD), up to
+  // a stop string that waited.
   Chunk Finish();
 
  private:
+  Chunk Emit(bool text_is_complete);
+
   const Tokenizer& tokenizer_;
   Options options_;
   std::string pending_bytes_;  // the beginning of a character

@@ -1,7 +1,8 @@
 // File: server/tokenizer/tokenizer.h
 //
-// Text to token ids and back, with the nouns of tokenizer.json: added vocabulary, normalizer, pre-tokenizer, model (byte-level BPE),
-// post-processor, decoder. Built from a Hugging Face folder or from the metadata of a GGUF file.
+// Text to token ids and back, with the nouns of tokenizer.json: added vocabulary, normalizer,
+// pre-tokenizer, model (byte-level BPE), post-processor, decoder. Built from a Hugging Face folder
+// or from the metadata of a GGUF file.
 //
 //   SHIRA_ASSIGN_OR_RETURN(auto tokenizer, Tokenizer::FromHuggingFace("/models/smollm2"));
 //   SHIRA_ASSIGN_OR_RETURN(auto ids, tokenizer->Encode("Hello", {.add_special_tokens = true}));
@@ -25,34 +26,40 @@ namespace shira {
 struct EncodeOptions {
   // Adds what the post-processor (or the GGUF's add_bos_token / add_eos_token) adds around a text.
   bool add_special_tokens = true;
-  // Whether the text's own "<|im_start|>" and the like become their special token; otherwise they are plain text. A prompt that a
-  // template made wants true.
+  // Whether the text's own "<|im_start|>" and the like become their special token; otherwise they
+  // are plain text. A prompt that a template made wants true.
   bool parse_special_tokens = true;
 };
 
 // Immutable and thread-safe once built.
 class Tokenizer {
  public:
-  // Reads DIR/tokenizer.json and, where present, tokenizer_config.json (names of the special tokens). NOT_FOUND without
-  // tokenizer.json; UNIMPLEMENTED, naming the component, for a model, normalizer, pre-tokenizer, post-processor or decoder that this
-  // program does not know; INVALID_ARGUMENT for a malformed file.
+  // Reads DIR/tokenizer.json and, where present, tokenizer_config.json (names of the special
+  // tokens). NOT_FOUND without tokenizer.json; UNIMPLEMENTED, naming the component, for a model,
+  // normalizer, pre-tokenizer, post-processor or decoder that this program does not know;
+  // INVALID_ARGUMENT for a malformed file.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> FromHuggingFace(const std::string& folder);
 
-  // Reads tokenizer.ggml.* of a GGUF file; the pre-tokenizer's rule is the one that tokenizer.ggml.pre names in llama.cpp.
-  // UNIMPLEMENTED for a model other than "gpt2" or an unknown pre-tokenizer. `gguf` is needed only during the call.
+  // Reads tokenizer.ggml.* of a GGUF file; the pre-tokenizer's rule is the one that
+  // tokenizer.ggml.pre names in llama.cpp. UNIMPLEMENTED for a model other than "gpt2" or an
+  // unknown pre-tokenizer, INVALID_ARGUMENT for malformed metadata. `gguf` is needed only during
+  // the call.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> FromGguf(const GgufFile& gguf);
 
   virtual ~Tokenizer() = default;
 
-  // INVALID_ARGUMENT if text is not valid UTF-8 (names the byte offset).
+  // INVALID_ARGUMENT if text is not valid UTF-8 (names the byte offset) or longer than 64 MiB;
+  // RESOURCE_EXHAUSTED if a regular expression of the pre-tokenizer reaches its limits on it.
   virtual absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text,
                                                       const EncodeOptions& options) const = 0;
 
-  // The bytes that one token stands for: not necessarily whole UTF-8 characters. Special tokens yield their text, or nothing when
-  // skip_special_tokens. OUT_OF_RANGE for an id outside of the vocabulary.
+  // The bytes that one token stands for: not necessarily whole UTF-8 characters. Special tokens
+  // yield their text, or nothing when skip_special_tokens. OUT_OF_RANGE for an id outside of the
+  // vocabulary.
   virtual absl::StatusOr<std::string> TokenBytes(int32_t id, bool skip_special_tokens) const = 0;
 
-  // The text of ids; invalid UTF-8 becomes U+FFFD, as Hugging Face's decode() does. Errors of TokenBytes.
+  // The text of ids; invalid UTF-8 becomes U+FFFD, as Hugging Face's decode() does. Errors of
+  // TokenBytes.
   virtual absl::StatusOr<std::string> Decode(absl::Span<const int32_t> ids,
                                              bool skip_special_tokens) const = 0;
 
@@ -62,10 +69,13 @@ class Tokenizer {
   virtual std::optional<int32_t> TokenId(std::string_view token) const = 0;
   virtual bool IsSpecial(int32_t id) const = 0;
 
-  // Texts of the special tokens as chat templates name them (bos_token, eos_token); empty where the model has none.
+  // Texts of the special tokens as chat templates name them (bos_token, eos_token); empty where the
+  // model has none.
   virtual const std::string& bos_token() const = 0;
   virtual const std::string& eos_token() const = 0;
-  // Every id that ends a generation by the tokenizer's own account (eos; GGUF: also eot and eom where given).
+  // Every id that ends a generation by the tokenizer's own account: eos; GGUF: also eot and eom
+  // where given, and the tokens that llama.cpp takes for an end by their text ("<|im_end|>").
+  // Sorted.
   virtual absl::Span<const int32_t> end_of_generation_ids() const = 0;
 };
 

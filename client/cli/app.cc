@@ -1,0 +1,93 @@
+#include "client/cli/app.h"
+
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "client/cli/commands.h"
+
+namespace shira::cli {
+namespace {
+
+constexpr char kFooter[] =
+    "Exit status: 0 ok; 1 the server answered an error; 2 wrong usage; 3 the server cannot be "
+    "reached or does not serve;\n"
+    "4 verify found a mismatch; 124 deadline; 130 interrupted. docs/cli.md describes every command "
+    "and its JSON.\n"
+    "\n"
+    "Examples:\n"
+    "  shira adapter load pirate /srv/adapters/pirate\n"
+    "  shira generate --chat --prompt 'Where is the treasure?' --adapter pirate\n"
+    "  shira generate --help";
+
+constexpr char kGlobalGroup[] = "Options of every command";
+
+// The descriptions of the validators are emptied here and elsewhere: CLI11 would append them to the
+// option's type.
+//
+// On every command and not only at the top, so that each --help is complete. The environment is
+// read by the caller: an option of CLI11 that knows an environment variable would let it override
+// the option of the same name at another level.
+void AddGlobalOptions(CLI::App& app, GlobalOptions& globals) {
+  app.set_help_flag("-h,--help", "Print this help and exit")->group(kGlobalGroup);
+  app.add_option("--server", globals.server,
+                 "Host and port of the server, or another gRPC target [env SHIRA_SERVER]")
+      ->type_name("ADDR")
+      ->group(kGlobalGroup)
+      ->capture_default_str();
+  app.add_flag("--json", globals.json,
+               "Print exactly one JSON object on standard output, also for errors")
+      ->group(kGlobalGroup);
+  app.add_option("--timeout", globals.timeout,
+                 "Deadline of each call to the server, in seconds (default: none)")
+      ->type_name("SECONDS")
+      ->check(CLI::PositiveNumber.description(""))
+      ->group(kGlobalGroup);
+  app.add_option("--connect-timeout", globals.connect_timeout,
+                 "How long to wait for a server that is not there or not serving yet")
+      ->type_name("SECONDS")
+      ->check(CLI::NonNegativeNumber.description(""))
+      ->group(kGlobalGroup)
+      ->capture_default_str();
+  app.add_flag("-v,--verbose", globals.verbose,
+               "Print figures on standard error even when it is no terminal")
+      ->group(kGlobalGroup);
+}
+
+}  // namespace
+
+std::unique_ptr<CLI::App> BuildApp(Invocation& invocation) {
+  if (const char* server = std::getenv("SHIRA_SERVER"); server != nullptr && *server != '\0')
+    invocation.globals.server = server;
+
+  auto app = std::make_unique<CLI::App>("Command-line client of a shira server", "shira");
+  app->get_formatter()->column_width(34);
+  AddGlobalOptions(*app, invocation.globals);
+  app->set_version_flag("--version", "shira " SHIRA_VERSION)
+      ->description("Print the version and exit")
+      ->group(kGlobalGroup);
+  app->footer(kFooter);
+  app->require_subcommand(1);
+
+  CLI::App* adapter = nullptr;
+  for (const Command& command : Commands()) {
+    CLI::App* parent = app.get();
+    if (command.group == std::string("adapter")) {
+      if (adapter == nullptr) {
+        adapter = app->add_subcommand("adapter", "Load, unload, list and switch adapters");
+        AddGlobalOptions(*adapter, invocation.globals);
+        adapter->footer("Example:\n  shira adapter load --help");
+        adapter->require_subcommand(1);
+      }
+      parent = adapter;
+    }
+    CLI::App* subcommand = parent->add_subcommand(command.name);
+    CommandRunner runner = command.setup(*subcommand);
+    AddGlobalOptions(*subcommand, invocation.globals);
+    subcommand->callback([&invocation, runner = std::move(runner)] { invocation.run = runner; });
+  }
+  return app;
+}
+
+}  // namespace shira::cli

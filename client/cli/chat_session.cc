@@ -1,0 +1,193 @@
+#include "client/cli/chat_session.h"
+
+#include <array>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
+#include "client/cli/adapter_spec.h"
+#include "client/cli/generation_options.h"
+#include "client/cli/text_input.h"
+
+namespace shira::cli {
+
+struct ChatSession::SlashCommand {
+  absl::string_view name;
+  const char* arguments;
+  const char* help;
+  absl::StatusOr<Next> (ChatSession::*run)(const std::vector<std::string>& arguments);
+};
+
+absl::Span<const ChatSession::SlashCommand> ChatSession::SlashCommands() {
+  static constexpr std::array<SlashCommand, 5> kCommands = {{
+      {"/adapter", "NAME[:W]...",
+       "answer with these adapters from now on; without a name: say which",
+       &ChatSession::UseAdapters},
+      {"/base", "", "answer with the base model from now on", &ChatSession::UseBase},
+      {"/reset", "", "forget the conversation", &ChatSession::Reset},
+      {"/help", "", "print this", &ChatSession::PrintHelp},
+      {"/quit", "", "end; so does Ctrl-D", &ChatSession::Quit},
+  }};
+  return kCommands;
+}
+
+ChatSession::ChatSession(Session& session, v1::GenerateRequest settings, std::string system,
+                         bool interactive)
+    : session_(session),
+      system_(std::move(system)),
+      interactive_(interactive),
+      request_(std::move(settings)) {
+  if (!system_.empty()) AddMessage("system", system_);
+}
+
+absl::StatusOr<ChatSession::Next> ChatSession::HandleLine(absl::string_view line) {
+  const absl::string_view text = absl::StripAsciiWhitespace(line);
+  if (text.empty()) return Next::kContinue;
+  if (!absl::StartsWith(text, "/") || absl::StartsWith(text, "//")) {
+    if (absl::Status status = Answer(absl::StartsWith(text, "//") ? text.substr(1) : text);
+        !status.ok())
+      return status;
+    return Next::kContinue;
+  }
+  std::vector<std::string> words = absl::StrSplit(text, absl::ByAnyChar(" \t"), absl::SkipEmpty());
+  const std::string name = words.front();
+  words.erase(words.begin());
+  for (const SlashCommand& command : SlashCommands()) {
+    if (command.name != name) continue;
+    if (*command.arguments == '\0' && !words.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat(name, " takes no arguments"));
+    }
+    return (this->*command.run)(words);
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "There is no ", name, "; /help lists what there is, and //text says a text with a slash"));
+}
+
+Json ChatSession::Transcript() const {
+  Json messages = Json::array();
+  for (const v1::ChatMessage& message : request_.chat().messages()) {
+    messages.push_back({{"role", message.role()}, {"content", message.content()}});
+  }
+  return {{"messages", std::move(messages)}, {"turns", turns_}};
+}
+
+std::string ChatSession::Help() {
+  std::string help;
+  for (const SlashCommand& command : SlashCommands()) {
+    absl::StrAppendFormat(&help, "  %-21s %s\n", absl::StrCat(command.name, " ", command.arguments),
+                          command.help);
+  }
+  return help;
+}
+
+absl::StatusOr<ChatSession::Next> ChatSession::UseAdapters(const std::vector<std::string>& specs) {
+  if (!specs.empty()) {
+    absl::StatusOr<std::vector<v1::WeightedAdapter>> adapters = ParseAdapterSpecs(specs);
+    if (!adapters.ok()) return adapters.status();
+    // Now, and not with the next answer, is when the user wants to hear of a name that does not
+    // exist.
+    for (const v1::WeightedAdapter& adapter : *adapters) {
+      const auto known = session_.Run("Asking", [&](const CallOptions& call) {
+        return session_.client().GetAdapter(adapter.name(), call);
+      });
+      if (!known.ok()) return known.status();
+    }
+    request_.mutable_adapter()->mutable_adapters()->Assign(adapters->begin(), adapters->end());
+  }
+  Tell(DescribeSelection());
+  return Next::kContinue;
+}
+
+absl::StatusOr<ChatSession::Next> ChatSession::UseBase(const std::vector<std::string>&) {
+  request_.mutable_adapter()->clear_adapters();
+  Tell(DescribeSelection());
+  return Next::kContinue;
+}
+
+absl::StatusOr<ChatSession::Next> ChatSession::Reset(const std::vector<std::string>&) {
+  request_.clear_chat();
+  if (!system_.empty()) AddMessage("system", system_);
+  Tell("A new conversation.");
+  return Next::kContinue;
+}
+
+absl::StatusOr<ChatSession::Next> ChatSession::PrintHelp(const std::vector<std::string>&) {
+  session_.err().Write(Help());
+  return Next::kContinue;
+}
+
+absl::StatusOr<ChatSession::Next> ChatSession::Quit(const std::vector<std::string>&) {
+  return Next::kQuit;
+}
+
+absl::Status ChatSession::Answer(absl::string_view text) {
+  if (absl::Status status = CheckUtf8(text); !status.ok()) return status;
+  AddMessage("user", text);
+  std::string answer;
+  const absl::Status status =
+      session_.json() ? AnswerAsJson(request_, answer) : AnswerStreaming(request_, answer);
+  if (status.ok() || (session_.interrupted() && !answer.empty())) {
+    AddMessage("assistant", answer);
+  } else {
+    request_.mutable_chat()->mutable_messages()->RemoveLast();
+  }
+  return status;
+}
+
+absl::Status ChatSession::AnswerStreaming(const v1::GenerateRequest& request, std::string& text) {
+  const absl::StatusOr<v1::GenerateSummary> summary =
+      session_.Run("", [&](const CallOptions& call) {
+        return session_.client().StreamGenerate(
+            request,
+            [&](const v1::StreamGenerateResponse::Chunk& chunk) {
+              text += chunk.text();
+              return session_.out().Write(chunk.text());
+            },
+            call);
+      });
+  if (!session_.out().at_line_start()) session_.out().Write("\n");
+  if (!summary.ok()) return summary.status();
+  if (session_.err().is_terminal() || session_.verbose()) PrintFigures(*summary, session_.err());
+  return absl::OkStatus();
+}
+
+absl::Status ChatSession::AnswerAsJson(const v1::GenerateRequest& request, std::string& text) {
+  const absl::StatusOr<v1::GenerateResponse> response = session_.Run(
+      "Generating",
+      [&](const CallOptions& call) { return session_.client().Generate(request, call); });
+  if (!response.ok()) return response.status();
+  text = response->text();
+  turns_.push_back(ToJson(*response));
+  return absl::OkStatus();
+}
+
+void ChatSession::AddMessage(absl::string_view role, absl::string_view content) {
+  v1::ChatMessage* message = request_.mutable_chat()->add_messages();
+  message->set_role(std::string(role));
+  message->set_content(std::string(content));
+}
+
+void ChatSession::Tell(absl::string_view text) {
+  if (interactive_) session_.err().Write(absl::StrCat(session_.err().Dim(text), "\n"));
+}
+
+std::string ChatSession::DescribeSelection() const {
+  if (!request_.has_adapter()) return "Answers come from the server's default state.";
+  if (request_.adapter().adapters().empty()) return "Answers come from the base model.";
+  std::string names;
+  for (const v1::WeightedAdapter& adapter : request_.adapter().adapters()) {
+    absl::StrAppend(&names, names.empty() ? "" : " + ", adapter.name());
+    if (adapter.has_weight()) absl::StrAppend(&names, " (weight ", adapter.weight(), ")");
+  }
+  return absl::StrCat("Answers come from ", names, ".");
+}
+
+}  // namespace shira::cli

@@ -1,0 +1,71 @@
+// File: client/cli/chat_session.h
+//
+// A conversation, line by line: what the user says goes to the model, and lines that begin with '/'
+// change how it answers.
+
+#ifndef SHIRA_CLIENT_CLI_CHAT_SESSION_H_
+#define SHIRA_CLIENT_CLI_CHAT_SESSION_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "client/cli/json_output.h"
+#include "client/cli/session.h"
+#include "shira/v1/inference.pb.h"
+
+namespace shira::cli {
+
+// Not thread-safe.
+class ChatSession {
+ public:
+  enum class Next { kContinue, kQuit };
+
+  // `settings` is a request without input. `system` may be empty. With `interactive` it tells the
+  // user on standard error what changed.
+  ChatSession(Session& session, v1::GenerateRequest settings, std::string system, bool interactive);
+
+  // Answers or obeys one line. After an error, or an interrupted answer (which is kept as far as it
+  // came), the conversation can go on: what the user said last is forgotten if nothing was
+  // answered.
+  absl::StatusOr<Next> HandleLine(absl::string_view line);
+
+  // {"messages": [...], "turns": [what `generate --json` prints, ...]}
+  Json Transcript() const;
+
+  // What the lines that begin with '/' do, one per line.
+  static std::string Help();
+
+ private:
+  struct SlashCommand;
+  static absl::Span<const SlashCommand> SlashCommands();
+
+  absl::StatusOr<Next> UseAdapters(const std::vector<std::string>& specs);
+  absl::StatusOr<Next> UseBase(const std::vector<std::string>& arguments);
+  absl::StatusOr<Next> Reset(const std::vector<std::string>& arguments);
+  absl::StatusOr<Next> PrintHelp(const std::vector<std::string>& arguments);
+  absl::StatusOr<Next> Quit(const std::vector<std::string>& arguments);
+
+  absl::Status Answer(absl::string_view text);
+  // Both store the answer's text, as far as it came, in `text`.
+  absl::Status AnswerStreaming(const v1::GenerateRequest& request, std::string& text);
+  absl::Status AnswerAsJson(const v1::GenerateRequest& request, std::string& text);
+
+  void AddMessage(absl::string_view role, absl::string_view content);
+  void Tell(absl::string_view text);
+  std::string DescribeSelection() const;
+
+  Session& session_;
+  const std::string system_;
+  const bool interactive_;
+  // Settings, and the conversation so far.
+  v1::GenerateRequest request_;
+  Json turns_ = Json::array();
+};
+
+}  // namespace shira::cli
+
+#endif  // SHIRA_CLIENT_CLI_CHAT_SESSION_H_

@@ -1,0 +1,28 @@
+#include "client/cli/commands.h"
+
+#include <array>
+
+#include "absl/types/span.h"
+
+namespace shira::cli {
+
+absl::Span<const Command> Commands() {
+  static constexpr std::array<Command, 13> kCommands = {{
+      {"", "generate", &SetUpGenerate},
+      {"", "chat", &SetUpChat},
+      {"", "tokenize", &SetUpTokenize},
+      {"", "detokenize", &SetUpDetokenize},
+      {"adapter", "load", &SetUpAdapterLoad},
+      {"adapter", "unload", &SetUpAdapterUnload},
+      {"adapter", "list", &SetUpAdapterList},
+      {"adapter", "show", &SetUpAdapterShow},
+      {"adapter", "apply", &SetUpAdapterApply},
+      {"adapter", "revert", &SetUpAdapterRevert},
+      {"", "verify", &SetUpVerify},
+      {"", "status", &SetUpStatus},
+      {"", "model", &SetUpModel},
+  }};
+  return kCommands;
+}
+
+}  // namespace shira::cli

@@ -1,0 +1,51 @@
+// File: client/cli/commands.h
+//
+// The commands. A new one is a file of its own, a line here and a line in the table of commands.cc.
+
+#ifndef SHIRA_CLIENT_CLI_COMMANDS_H_
+#define SHIRA_CLIENT_CLI_COMMANDS_H_
+
+#include <CLI/CLI.hpp>
+#include <functional>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "client/cli/exit_code.h"
+#include "client/cli/session.h"
+
+namespace shira::cli {
+
+// Does what a command is for. Prints its result on success; an error is returned and printed by the
+// caller.
+using CommandRunner = std::function<absl::StatusOr<ExitCode>(Session&)>;
+
+// Gives `app` its description, options and examples, and returns what to run once they are parsed.
+using CommandSetup = CommandRunner (*)(CLI::App& app);
+
+struct Command {
+  // "adapter" for `shira adapter load`; empty for commands of the first level.
+  const char* group;
+  const char* name;
+  CommandSetup setup;
+};
+
+// In the order in which --help shows them.
+absl::Span<const Command> Commands();
+
+CommandRunner SetUpGenerate(CLI::App& app);
+CommandRunner SetUpChat(CLI::App& app);
+CommandRunner SetUpTokenize(CLI::App& app);
+CommandRunner SetUpDetokenize(CLI::App& app);
+CommandRunner SetUpAdapterLoad(CLI::App& app);
+CommandRunner SetUpAdapterUnload(CLI::App& app);
+CommandRunner SetUpAdapterList(CLI::App& app);
+CommandRunner SetUpAdapterShow(CLI::App& app);
+CommandRunner SetUpAdapterApply(CLI::App& app);
+CommandRunner SetUpAdapterRevert(CLI::App& app);
+CommandRunner SetUpVerify(CLI::App& app);
+CommandRunner SetUpStatus(CLI::App& app);
+CommandRunner SetUpModel(CLI::App& app);
+
+}  // namespace shira::cli
+
+#endif  // SHIRA_CLIENT_CLI_COMMANDS_H_

@@ -1,0 +1,143 @@
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "client/cli/commands.h"
+#include "client/cli/format.h"
+#include "client/cli/generation_options.h"
+#include "client/cli/json_output.h"
+#include "client/cli/text_input.h"
+
+namespace shira::cli {
+namespace {
+
+struct Options {
+  GenerationOptions generation;
+  std::string prompt;
+  bool chat = false;
+  std::string system;
+  std::optional<int32_t> logprobs;
+  bool no_stream = false;
+};
+
+void AddMessage(v1::GenerateRequest& request, const std::string& role, const std::string& content) {
+  v1::ChatMessage* message = request.mutable_chat()->add_messages();
+  message->set_role(role);
+  message->set_content(content);
+}
+
+absl::StatusOr<v1::GenerateRequest> MakeRequest(const Options& options) {
+  absl::StatusOr<std::string> prompt = ReadText(options.prompt);
+  if (!prompt.ok()) return prompt.status();
+  absl::StatusOr<v1::GenerateRequest> request = MakeRequest(options.generation);
+  if (!request.ok()) return request.status();
+  if (options.chat) {
+    if (!options.system.empty()) AddMessage(*request, "system", options.system);
+    AddMessage(*request, "user", *prompt);
+  } else {
+    request->set_prompt(*std::move(prompt));
+  }
+  if (options.logprobs) request->set_logprobs(*options.logprobs);
+  return request;
+}
+
+// A row per generated token: the token as JSON writes it, its log-probability, and the most
+// probable ones.
+std::string FormatLogprobs(const google::protobuf::RepeatedPtrField<v1::TokenLogprobs>& logprobs) {
+  std::vector<std::vector<std::string>> rows;
+  for (const v1::TokenLogprobs& token : logprobs) {
+    std::string top;
+    for (const v1::TokenLogprob& other : token.top()) {
+      absl::StrAppendFormat(&top, "%s%s %.3f", top.empty() ? "" : ", ", Dump(other.token()),
+                            other.logprob());
+    }
+    rows.push_back({Dump(token.chosen().token()), absl::StrCat(token.chosen().token_id()),
+                    absl::StrFormat("%.3f", token.chosen().logprob()), std::move(top)});
+  }
+  return FormatTable(
+      {{"TOKEN"}, {"ID", Align::kRight}, {"LOGPROB", Align::kRight}, {"MOST PROBABLE"}}, rows);
+}
+
+// Prints the text as it comes. The response holds what is to be printed behind it.
+absl::StatusOr<v1::GenerateResponse> Stream(Session& session, const v1::GenerateRequest& request) {
+  v1::GenerateResponse response;
+  absl::StatusOr<v1::GenerateSummary> summary = session.Run("", [&](const CallOptions& call) {
+    return session.client().StreamGenerate(
+        request,
+        [&](const v1::StreamGenerateResponse::Chunk& chunk) {
+          response.mutable_logprobs()->MergeFrom(chunk.logprobs());
+          return session.out().Write(chunk.text());
+        },
+        call);
+  });
+  if (!summary.ok()) return summary.status();
+  *response.mutable_summary() = *std::move(summary);
+  return response;
+}
+
+absl::StatusOr<v1::GenerateResponse> GenerateWhole(Session& session,
+                                                   const v1::GenerateRequest& request) {
+  absl::StatusOr<v1::GenerateResponse> response = session.Run(
+      "Generating",
+      [&](const CallOptions& call) { return session.client().Generate(request, call); });
+  if (response.ok() && !session.json()) session.out().Write(response->text());
+  return response;
+}
+
+absl::StatusOr<ExitCode> Generate(Session& session, const Options& options) {
+  const absl::StatusOr<v1::GenerateRequest> request = MakeRequest(options);
+  if (!request.ok()) return request.status();
+  if (absl::Status status = session.Connect(); !status.ok()) return status;
+
+  const bool whole = options.no_stream || session.json();
+  const absl::StatusOr<v1::GenerateResponse> response =
+      whole ? GenerateWhole(session, *request) : Stream(session, *request);
+  if (!response.ok()) return response.status();
+  if (session.json()) {
+    session.PrintJson(ToJson(*response));
+    return ExitCode::kOk;
+  }
+  if (!session.out().at_line_start()) session.out().Write("\n");
+  if (!response->logprobs().empty())
+    session.out().Write("\n" + FormatLogprobs(response->logprobs()));
+  if (session.err().is_terminal() || session.verbose())
+    PrintFigures(response->summary(), session.err());
+  return ExitCode::kOk;
+}
+
+}  // namespace
+
+CommandRunner SetUpGenerate(CLI::App& app) {
+  const auto options = std::make_shared<Options>();
+  app.description("Generate text and print it as it comes");
+  app.footer(
+      "Examples:\n"
+      "  shira generate --prompt 'Once upon a time' --max-tokens 40\n"
+      "  shira generate --chat --system 'Be brief.' --prompt 'What is a cat?' --adapter pirate\n"
+      "  shira generate --chat --prompt 'Hello' --adapter pirate:0.7 --adapter json:0.3 --json\n"
+      "  shira generate --prompt - --temperature 0.8 --seed 7 < prompt.txt");
+  app.add_option(
+         "--prompt", options->prompt,
+         "The text to go on from, or with --chat the user's message; '-' reads standard input")
+      ->type_name("TEXT")
+      ->required();
+  CLI::Option* chat =
+      app.add_flag("--chat", options->chat, "Put the prompt into the model's chat template");
+  app.add_option("--system", options->system, "System message of the conversation")
+      ->type_name("TEXT")
+      ->needs(chat);
+  AddGenerationOptions(app, options->generation);
+  app.add_option("--logprobs", options->logprobs,
+                 "Report log-probabilities: of each token, and of the N most probable (0 to 20)")
+      ->type_name("N");
+  app.add_flag("--no-stream", options->no_stream, "Print the answer when it is complete");
+  return [options](Session& session) { return Generate(session, *options); };
+}
+
+}  // namespace shira::cli

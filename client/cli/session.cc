@@ -1,0 +1,76 @@
+#include "client/cli/session.h"
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "client/cancellation.h"
+#include "client/cli/format.h"
+#include "client/cli/interrupt.h"
+#include "client/cli/progress.h"
+#include "client/error_info.h"
+
+namespace shira::cli {
+
+Session::Session(const GlobalOptions& options) : options_(options), out_(stdout), err_(stderr) {}
+
+absl::Status Session::Connect(bool reachable_is_enough) {
+  BlockInterrupts();
+  client_.emplace(ClientOptions{.address = options_.server});
+  return Run(absl::StrCat("Waiting for the server at ", options_.server),
+             [&](const CallOptions& call) {
+               return client_->WaitUntilReady({.timeout = absl::Seconds(options_.connect_timeout),
+                                               .reachable_is_enough = reachable_is_enough,
+                                               .cancellation = call.cancellation});
+             });
+}
+
+void Session::RunCancellable(absl::string_view waiting,
+                             absl::FunctionRef<void(const CallOptions&)> call) {
+  Cancellation cancellation;
+  CancelOnInterrupt watch(cancellation);
+  {
+    Progress progress(std::string(waiting), err_);
+    call({.timeout = options_.timeout ? absl::Seconds(*options_.timeout) : absl::InfiniteDuration(),
+          .cancellation = &cancellation});
+  }
+  interrupted_ = cancellation.cancelled();
+}
+
+void Session::PrintError(const absl::Status& status) {
+  const ErrorInfo info = GetErrorInfo(status).value_or(ErrorInfo{});
+  std::string line = absl::StrCat("shira: ", err_.Red("error:"), " ",
+                                  absl::StatusCodeToString(status.code()), ": ", status.message());
+  if (!info.reason.empty()) absl::StrAppend(&line, " [", info.reason, "]");
+  if (info.retry_delay.has_value())
+    absl::StrAppend(&line, " (try again in ", FormatTimeSpan(*info.retry_delay), ")");
+  err_.Write(line + "\n");
+}
+
+ExitCode Session::Finish(const absl::StatusOr<ExitCode>& result) {
+  // The output decides first: an answer that could not be written is no success, and a reader that
+  // left wants no more words.
+  if (out_.error() == EPIPE) return ExitCode::kBrokenPipe;
+  if (out_.error() != 0) {
+    err_.Write(absl::StrCat(
+        "shira: error: cannot write to standard output: ", std::strerror(out_.error()), "\n"));
+    return ExitCode::kError;
+  }
+  if (result.ok()) return *result;
+  const ExitCode code = ExitCodeFor(result.status(), interrupted_);
+  if (options_.json) {
+    PrintJson(ErrorToJson(result.status()));
+  } else if (code == ExitCode::kInterrupted) {
+    if (err_.is_terminal()) err_.Write("\n");
+  } else {
+    if (!out_.at_line_start() && out_.is_terminal()) out_.Write("\n");
+    PrintError(result.status());
+  }
+  return code;
+}
+
+}  // namespace shira::cli

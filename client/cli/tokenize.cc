@@ -1,0 +1,62 @@
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "client/cli/commands.h"
+#include "client/cli/json_output.h"
+#include "client/cli/text_input.h"
+
+namespace shira::cli {
+namespace {
+
+struct Options {
+  std::string text;
+  bool omit_special_tokens = false;
+  bool plain_text = false;
+};
+
+absl::StatusOr<ExitCode> Tokenize(Session& session, const Options& options) {
+  absl::StatusOr<std::string> text = ReadText(options.text);
+  if (!text.ok()) return text.status();
+  if (absl::Status status = session.Connect(); !status.ok()) return status;
+
+  v1::TokenizeRequest request;
+  request.set_text(*std::move(text));
+  request.set_omit_special_tokens(options.omit_special_tokens);
+  request.set_plain_text(options.plain_text);
+  const absl::StatusOr<v1::TokenizeResponse> response = session.Run(
+      "Tokenizing",
+      [&](const CallOptions& call) { return session.client().Tokenize(request, call); });
+  if (!response.ok()) return response.status();
+  if (session.json()) {
+    session.PrintJson(ToJson(*response));
+  } else {
+    session.out().Write(absl::StrCat(absl::StrJoin(response->ids(), " "), "\n"));
+  }
+  return ExitCode::kOk;
+}
+
+}  // namespace
+
+CommandRunner SetUpTokenize(CLI::App& app) {
+  const auto options = std::make_shared<Options>();
+  app.description("Turn a text into token ids");
+  app.footer(
+      "Examples:\n"
+      "  shira tokenize 'Hello, world'\n"
+      "  shira tokenize - --json < text.txt");
+  app.add_option("TEXT", options->text, "The text; '-' reads standard input")
+      ->type_name("")
+      ->required();
+  app.add_flag("--omit-special-tokens", options->omit_special_tokens,
+               "Leave out what the tokenizer adds around a text");
+  app.add_flag("--plain-text", options->plain_text,
+               "Take special tokens inside of the text as plain text");
+  return [options](Session& session) { return Tokenize(session, *options); };
+}
+
+}  // namespace shira::cli

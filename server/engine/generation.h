@@ -1,0 +1,91 @@
+// File: server/engine/generation.h
+//
+// One generation as the engine sees it: token ids in, token ids out. Text is the caller's business,
+// through the observer.
+
+#ifndef SHIRA_SERVER_ENGINE_GENERATION_H_
+#define SHIRA_SERVER_ENGINE_GENERATION_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "server/registry/state_handle.h"
+#include "server/sampling/sampler.h"
+#include "server/sampling/sampling_params.h"
+
+namespace shira {
+
+enum class FinishReason {
+  kStop,    // an end-of-generation or stop token, or the observer said so
+  kLength,  // max_tokens, or the end of the context
+};
+
+// They add up to the time from Submit() to the last step's end. Steps of other states in between
+// count where this generation stood: in prefill or decode.
+struct GenerationTimings {
+  absl::Duration queue;      // from Submit() to the first step
+  absl::Duration switching;  // writing weights because this generation needed another state
+  absl::Duration prefill;    // from the first step to the first token
+  absl::Duration decode;     // from the first token to the last
+};
+
+struct GenerationResult {
+  FinishReason reason = FinishReason::kLength;
+  std::optional<int32_t>
+      stop_token;                 // what ended it, when a token did; the observer did not see it
+  int64_t completion_tokens = 0;  // tokens that the observer saw
+  GenerationTimings timings;
+};
+
+struct GeneratedToken {
+  int32_t token = 0;
+  std::optional<Logprobs> logprobs;  // when asked for
+};
+
+// Receives one generation's events, on the engine's thread: methods must return quickly and never
+// block. Calls are: OnToken any number of times, then exactly one of OnFinished and OnFailed, which
+// is the last.
+class GenerationObserver {
+ public:
+  enum class Verdict { kContinue, kStop };
+
+  virtual ~GenerationObserver() = default;
+  virtual Verdict OnToken(const GeneratedToken& token) = 0;
+  virtual void OnFinished(const GenerationResult& result) = 0;
+  // CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE (drained), RESOURCE_EXHAUSTED or INTERNAL.
+  virtual void OnFailed(const absl::Status& status) = 0;
+};
+
+struct GenerationRequest {
+  std::string id;               // for the logs
+  std::vector<int32_t> prompt;  // not empty, ids within the vocabulary
+  int64_t max_tokens = 0;       // > 0
+  std::vector<int32_t>
+      stop_tokens;  // end-of-generation ids included, unless they are to be ignored
+  SamplingParams sampling;
+  std::optional<int32_t> top_logprobs;  // nullopt: none; 0: the chosen token's only
+  absl::Time deadline = absl::InfiniteFuture();
+  StateHandle state;  // which weights; keeps the adapters loaded until the generation ends
+  std::shared_ptr<GenerationObserver> observer;
+};
+
+// Lets the caller end a generation early. Thread-safe; outlives the generation harmlessly.
+class CancellationToken {
+ public:
+  void Cancel() { cancelled_.store(true, std::memory_order_relaxed); }
+  bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<bool> cancelled_{false};
+};
+
+}  // namespace shira
+
+#endif  // SHIRA_SERVER_ENGINE_GENERATION_H_

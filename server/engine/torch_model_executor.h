@@ -1,0 +1,25 @@
+// File: server/engine/torch_model_executor.h
+//
+// The ModelExecutor that computes, with LibTorch on the CPU. No LibTorch header is included here.
+
+#ifndef SHIRA_SERVER_ENGINE_TORCH_MODEL_EXECUTOR_H_
+#define SHIRA_SERVER_ENGINE_TORCH_MODEL_EXECUTOR_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "server/engine/model_executor.h"
+#include "server/model/resident_weights.h"
+
+namespace shira {
+
+// `weights` must outlive the executor and may be written between two calls of Forward(). Sequences
+// may outlive the executor. INTERNAL for a failure of LibTorch, RESOURCE_EXHAUSTED where it lacked
+// memory. Forward() also checks what the contract requires: INVALID_ARGUMENT, nothing computed.
+absl::StatusOr<std::unique_ptr<ModelExecutor>> CreateTorchModelExecutor(
+    const ResidentWeights& weights, int64_t kv_budget_bytes);
+
+}  // namespace shira
+
+#endif  // SHIRA_SERVER_ENGINE_TORCH_MODEL_EXECUTOR_H_

@@ -1,0 +1,153 @@
+#include "server/loaded_model.h"
+
+#include <ATen/Parallel.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/time/clock.h"
+#include "adapters/format/adapter_reader.h"
+#include "adapters/switch/switch_engine.h"
+#include "base/status_macros.h"
+#include "base/strings.h"
+#include "server/engine/engine.h"
+#include "server/engine/torch_model_executor.h"
+#include "server/model/resident_weights.h"
+#include "server/model/torch_parallel.h"
+#include "server/registry/adapter_registry.h"
+#include "server/version.h"
+
+namespace shira {
+namespace {
+
+constexpr absl::Duration kProgressInterval = absl::Seconds(2);
+
+absl::StatusOr<std::unique_ptr<ResidentWeights>> LoadWeights(const WeightSource& source,
+                                                             const ServerOptions& options,
+                                                             const ParallelFor& parallel_for,
+                                                             const absl::Notification& stop) {
+  const absl::Time start = absl::Now();
+  absl::Time last = start;
+  const auto log_progress = [&](int64_t done, int64_t total) {
+    if (absl::Now() - last < kProgressInterval || done == total) return;
+    last = absl::Now();
+    spdlog::info("model: {} of {} MiB loaded", done >> 20, total >> 20);
+  };
+  SHIRA_ASSIGN_OR_RETURN(std::unique_ptr<ResidentWeights> weights,
+                         ResidentWeights::Load(source, options.dtype, parallel_for, log_progress));
+  if (stop.HasBeenNotified()) return absl::CancelledError("stopped while the model was loading");
+  spdlog::info("model: {} MiB loaded as {} in {:.0f} ms", weights->bytes() >> 20,
+               std::string(ResidentDTypeName(options.dtype)),
+               absl::ToDoubleMilliseconds(absl::Now() - start));
+  return weights;
+}
+
+BaseModelIdentity IdentityOf(const ParameterMap& map, std::vector<std::string> names) {
+  BaseModelIdentity identity;
+  identity.names = std::move(names);
+  for (const ResidentParameter& parameter : map.parameters()) {
+    // A vector is no target of a sparse adapter.
+    if (parameter.rows > 1) identity.parameters[parameter.name] = {parameter.rows, parameter.cols};
+  }
+  return identity;
+}
+
+// Adapters that the operator named may lie anywhere, so each of their folders is a root.
+AdapterRegistry::Options RegistryOptions(const ServerOptions& options) {
+  AdapterRegistry::Options registry;
+  registry.roots = options.adapter_roots;
+  for (const NamedAdapter& adapter : options.adapters) registry.roots.push_back(adapter.path);
+  registry.memory_budget_bytes = options.adapter_memory_bytes;
+  return registry;
+}
+
+// What ends an answer by the account of the model's config and of its tokenizer.
+std::vector<int32_t> EndOfGenerationIds(const ModelConfig& config, const Tokenizer& tokenizer) {
+  std::vector<int32_t> ids = config.eos_token_ids;
+  for (const int32_t id : tokenizer.end_of_generation_ids()) {
+    if (std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
+  }
+  return ids;
+}
+
+}  // namespace
+
+absl::StatusOr<ModelOnDisk> ModelOnDisk::Open(const ServerOptions& options) {
+  ModelOnDisk model;
+  SHIRA_ASSIGN_OR_RETURN(model.weights, WeightSource::Open(options.model));
+  SHIRA_ASSIGN_OR_RETURN(model.text, LoadTextTools(options.model, *model.weights));
+  model.names = options.base_model_names.empty() ? NamesOfModel(options.model, *model.weights)
+                                                 : options.base_model_names;
+  return model;
+}
+
+// In the order of construction: each part uses those above it.
+struct LoadedModel::Parts {
+  TextTools text;
+  std::unique_ptr<ResidentWeights> weights;
+  std::unique_ptr<ModelExecutor> executor;
+  std::unique_ptr<SwitchEngine> switch_engine;
+  std::unique_ptr<AdapterReader> reader;
+  std::unique_ptr<AdapterRegistry> registry;
+  std::unique_ptr<Engine> engine;
+};
+
+LoadedModel::LoadedModel(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+LoadedModel::~LoadedModel() = default;
+
+void LoadedModel::Drain(absl::Duration timeout) { parts_->engine->Drain(timeout); }
+
+absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(ModelOnDisk model,
+                                                               const ServerOptions& options,
+                                                               const absl::Notification& stop) {
+  if (options.threads > 0) at::set_num_threads(options.threads);
+  const ParallelFor parallel_for = TorchParallelFor();
+  auto parts = std::make_unique<Parts>();
+  parts->text = std::move(model.text);
+  SHIRA_ASSIGN_OR_RETURN(parts->weights, LoadWeights(*model.weights, options, parallel_for, stop));
+  SHIRA_ASSIGN_OR_RETURN(parts->executor,
+                         CreateTorchModelExecutor(*parts->weights, options.kv_cache_bytes));
+  SHIRA_ASSIGN_OR_RETURN(const ParameterMap map, parts->weights->parameter_map());
+  int64_t elements = 0;
+  for (const ResidentParameter& parameter : map.parameters()) elements += parameter.elements();
+  parts->reader =
+      std::make_unique<AdapterReader>(IdentityOf(map, std::move(model.names)), AdapterLimits{});
+  parts->switch_engine =
+      std::make_unique<SwitchEngine>(map, SwitchEngine::Options{.parallel_for = parallel_for});
+  SHIRA_ASSIGN_OR_RETURN(
+      parts->registry,
+      AdapterRegistry::Create(RegistryOptions(options), *parts->reader, *parts->switch_engine));
+  parts->engine = std::make_unique<Engine>(
+      Engine::Options{.max_queued = options.max_queued, .max_running = options.max_running},
+      *parts->executor, *parts->switch_engine);
+
+  const ModelConfig& config = parts->weights->config();
+  const std::optional<ChatTemplate>& chat_template = parts->text.chat_template;
+  std::unique_ptr<LoadedModel> loaded(new LoadedModel(std::move(parts)));
+  Parts& owned = *loaded->parts_;
+  loaded->backend_ = std::make_unique<const Backend>(Backend{
+      .model = {.name = model.weights->name(),
+                .architecture = config.architecture,
+                .parameter_count = elements,
+                .dtype = std::string(ResidentDTypeName(options.dtype)),
+                .weight_bytes = owned.weights->bytes(),
+                .vocab_size = owned.executor->vocab_size(),
+                .context_length = static_cast<int32_t>(owned.executor->context_length()),
+                .num_layers = static_cast<int32_t>(config.num_layers),
+                .hidden_size = static_cast<int32_t>(config.hidden_size),
+                .end_of_generation_ids = EndOfGenerationIds(config, *owned.text.tokenizer),
+                .has_chat_template = chat_template.has_value(),
+                .base_sha256 = owned.switch_engine->base_digest().Hex(),
+                .server_version = std::string(kVersion)},
+      .limits = {.vocab_size = owned.executor->vocab_size(), .max_tokens = options.max_tokens},
+      .tokenizer = *owned.text.tokenizer,
+      .chat_template = chat_template.has_value() ? &*chat_template : nullptr,
+      .registry = *owned.registry,
+      .switch_engine = *owned.switch_engine,
+      .engine = *owned.engine});
+  return loaded;
+}
+
+}  // namespace shira

@@ -1,0 +1,44 @@
+// File: server/model/encoded_matrix.h
+//
+// A matrix as a file holds it, and its conversion to a resident dtype. safetensors' F32, F16 and
+// BF16 are the block types of one element with the same names, so both kinds of files are read by
+// the same code.
+
+#ifndef SHIRA_SERVER_MODEL_ENCODED_MATRIX_H_
+#define SHIRA_SERVER_MODEL_ENCODED_MATRIX_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include "absl/functional/function_ref.h"
+#include "base/dtype.h"
+#include "base/gguf_file.h"
+#include "base/parallel.h"
+
+namespace shira {
+
+// Row-major; a row is a whole number of blocks. The bytes need no alignment.
+struct EncodedMatrix {
+  GgmlType type;
+  const std::byte* data;
+  int64_t rows;
+  int64_t cols;
+};
+
+// The block type of a safetensors dtype; nullopt for one that holds no weights.
+std::optional<GgmlType> BlockTypeOf(DType dtype);
+
+// Row r of the result is row source_row(r) of the matrix.
+using SourceRow = absl::FunctionRef<int64_t(int64_t row)>;
+inline int64_t SameRow(int64_t row) { return row; }
+
+// Converts to float32 and rounds once to `dtype` (kF32, kBF16 or kF16), nearest even; what has that
+// dtype already is copied. `destination` has rows * cols elements. Uses 8 KiB of stack per thread
+// and no other memory.
+void DecodeMatrix(const EncodedMatrix& matrix, SourceRow source_row, DType dtype,
+                  std::byte* destination, const ParallelFor& parallel_for);
+
+}  // namespace shira
+
+#endif  // SHIRA_SERVER_MODEL_ENCODED_MATRIX_H_

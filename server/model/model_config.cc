@@ -1,0 +1,156 @@
+#include "server/model/model_config.h"
+
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "absl/status/status.h"
+#include "base/mapped_file.h"
+#include "base/problem_list.h"
+#include "base/status_macros.h"
+#include "base/strings.h"
+#include "server/model/config_fields.h"
+#include "server/model/model_family.h"
+
+namespace shira {
+namespace {
+
+constexpr uint64_t kMaxConfigBytes = 1 << 20;
+
+// Beyond any known model, and small enough that no product of two sizes overflows and no list of
+// parameters exhausts the memory.
+constexpr int64_t kMaxSize = 1 << 24;
+constexpr int64_t kMaxCount = 1 << 12;  // layers, heads, and numbers per head
+
+absl::StatusOr<nlohmann::json> ReadJsonObject(const std::string& path) {
+  SHIRA_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxConfigBytes));
+  nlohmann::json object = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!object.is_object()) {
+    return absl::InvalidArgumentError(StrCat(path, ": not a JSON object"));
+  }
+  return object;
+}
+
+// The model's end-of-text ids, where DIR/generation_config.json says other ones than the model's
+// own configuration.
+absl::Status OverrideEosTokenIds(const std::string& path, std::vector<int32_t>& eos_token_ids) {
+  absl::StatusOr<nlohmann::json> object = ReadJsonObject(path);
+  if (absl::IsNotFound(object.status())) return absl::OkStatus();
+  if (!object.ok()) return object.status();
+  ConfigProblems problems;
+  const ConfigFields fields(*std::move(object), /*prefix=*/"", &problems);
+  if (fields.Has("eos_token_id")) eos_token_ids = fields.TokenIds("eos_token_id");
+  return problems.ToStatus(path);
+}
+
+// The status of `status`, with the file's name before its message.
+absl::Status In(const std::string& source, const absl::Status& status) {
+  return status.ok() ? status : absl::Status(status.code(), StrCat(source, ": ", status.message()));
+}
+
+}  // namespace
+
+std::vector<ModelConfig::Parameter> ModelConfig::Parameters() const {
+  std::vector<Parameter> parameters;
+  const auto projection = [&](const std::string& name, int64_t out, int64_t in, bool bias) {
+    parameters.push_back({name + ".weight", {out, in}});
+    if (bias) parameters.push_back({name + ".bias", {out}});
+  };
+  const int64_t q_size = num_heads * head_dim;
+  const int64_t kv_size = num_kv_heads * head_dim;
+
+  parameters.push_back({"model.embed_tokens.weight", {vocab_size, hidden_size}});
+  for (int64_t layer = 0; layer < num_layers; ++layer) {
+    const std::string at = StrCat("model.layers.", layer, ".");
+    parameters.push_back({at + "input_layernorm.weight", {hidden_size}});
+    projection(at + "self_attn.q_proj", q_size, hidden_size, attention_bias);
+    projection(at + "self_attn.k_proj", kv_size, hidden_size, attention_bias);
+    projection(at + "self_attn.v_proj", kv_size, hidden_size, attention_bias);
+    projection(at + "self_attn.o_proj", hidden_size, q_size, attention_bias);
+    parameters.push_back({at + "post_attention_layernorm.weight", {hidden_size}});
+    projection(at + "mlp.gate_proj", intermediate_size, hidden_size, mlp_bias);
+    projection(at + "mlp.up_proj", intermediate_size, hidden_size, mlp_bias);
+    projection(at + "mlp.down_proj", hidden_size, intermediate_size, mlp_bias);
+  }
+  parameters.push_back({"model.norm.weight", {hidden_size}});
+  if (!tie_word_embeddings) parameters.push_back({"lm_head.weight", {vocab_size, hidden_size}});
+  return parameters;
+}
+
+absl::Status ModelConfig::Validate() const {
+  ProblemList problems;
+  const auto check_size = [&](std::string_view name, int64_t value, int64_t limit) {
+    if (value <= 0 || value > limit) {
+      problems.Add(name, ": expected 1 to ", limit, ", found ", value);
+    }
+  };
+  const auto check_positive = [&](std::string_view name, double value) {
+    if (!std::isfinite(value) || value <= 0) {
+      problems.Add(name, ": expected a positive number, found ", value);
+    }
+  };
+  check_size("hidden_size", hidden_size, kMaxSize);
+  check_size("num_layers", num_layers, kMaxCount);
+  check_size("num_heads", num_heads, kMaxCount);
+  check_size("num_kv_heads", num_kv_heads, kMaxCount);
+  check_size("head_dim", head_dim, kMaxCount);
+  check_size("intermediate_size", intermediate_size, kMaxSize);
+  check_size("vocab_size", vocab_size, kMaxSize);
+  check_size("max_position", max_position, INT32_MAX);
+  if (num_kv_heads > 0 && num_heads % num_kv_heads != 0) {
+    problems.Add("num_kv_heads: ", num_kv_heads, " does not divide num_heads, ", num_heads);
+  }
+  if (head_dim % 2 != 0)
+    problems.Add("head_dim: rotary positions need an even one, found ", head_dim);
+  check_positive("rms_norm_eps", rms_norm_eps);
+  check_positive("rope_theta", rope_theta);
+  if (rope_scaling.kind != RopeScaling::Kind::kNone)
+    check_positive("rope factor", rope_scaling.factor);
+  if (rope_scaling.kind == RopeScaling::Kind::kLlama3) {
+    check_positive("low_freq_factor", rope_scaling.low_freq_factor);
+    check_positive("high_freq_factor", rope_scaling.high_freq_factor);
+    check_size("original_max_position", rope_scaling.original_max_position, INT32_MAX);
+    if (rope_scaling.low_freq_factor >= rope_scaling.high_freq_factor) {
+      problems.Add("low_freq_factor: expected less than high_freq_factor, ",
+                   rope_scaling.high_freq_factor, ", found ", rope_scaling.low_freq_factor);
+    }
+  }
+  for (const int32_t id : eos_token_ids) {
+    if (id < 0 || id >= vocab_size) {
+      problems.Add("eos_token_id: ", id, " is outside of the vocabulary of ", vocab_size);
+    }
+  }
+  return problems.ToStatus(absl::StatusCode::kInvalidArgument, "model configuration");
+}
+
+absl::StatusOr<ModelConfig> ReadHuggingFaceConfig(const std::string& folder) {
+  const std::filesystem::path base(folder);
+  const std::string path = base / "config.json";
+  SHIRA_ASSIGN_OR_RETURN(nlohmann::json object, ReadJsonObject(path));
+
+  ConfigProblems problems;
+  const ConfigFields fields(std::move(object), /*prefix=*/"", &problems);
+  const std::string model_type = fields.String("model_type", "");
+  SHIRA_ASSIGN_OR_RETURN(const ModelFamily* family, FindFamilyByModelType(model_type, path));
+  ModelConfig config = family->from_json(fields);
+  config.architecture = model_type;
+  SHIRA_RETURN_IF_ERROR(problems.ToStatus(path));
+  SHIRA_RETURN_IF_ERROR(OverrideEosTokenIds(base / "generation_config.json", config.eos_token_ids));
+  SHIRA_RETURN_IF_ERROR(In(path, config.Validate()));
+  return config;
+}
+
+absl::StatusOr<ModelConfig> ReadGgufConfig(const GgufFile& gguf) {
+  SHIRA_ASSIGN_OR_RETURN(const std::string architecture, gguf.GetString("general.architecture"));
+  SHIRA_ASSIGN_OR_RETURN(const ModelFamily* family,
+                         FindFamilyByGgufArchitecture(architecture, gguf.source()));
+  ConfigProblems problems;
+  ModelConfig config = family->from_gguf(gguf, &problems);
+  config.architecture = architecture;
+  SHIRA_RETURN_IF_ERROR(problems.ToStatus(gguf.source()));
+  SHIRA_RETURN_IF_ERROR(In(gguf.source(), config.Validate()));
+  return config;
+}
+
+}  // namespace shira

@@ -1,0 +1,37 @@
+#include "server/model/model_family.h"
+
+#include "absl/status/status.h"
+#include "base/strings.h"
+#include "server/model/llama_config.h"
+
+namespace shira {
+namespace {
+
+constexpr ModelFamily kFamilies[] = {
+    {"llama", "llama", &LlamaFromJson, &LlamaFromGguf, /*gguf_interleaves_rotary_rows=*/true},
+};
+
+absl::StatusOr<const ModelFamily*> FindFamily(std::string_view ModelFamily::*name,
+                                              std::string_view wanted, std::string_view source) {
+  std::string known;
+  for (const ModelFamily& family : kFamilies) {
+    if (family.*name == wanted) return &family;
+    StrAppend(&known, known.empty() ? "" : ", ", family.*name);
+  }
+  return absl::UnimplementedError(
+      StrCat(source, ": the model family '", wanted, "' is not one of those known: ", known));
+}
+
+}  // namespace
+
+absl::StatusOr<const ModelFamily*> FindFamilyByModelType(std::string_view model_type,
+                                                         std::string_view source) {
+  return FindFamily(&ModelFamily::model_type, model_type, source);
+}
+
+absl::StatusOr<const ModelFamily*> FindFamilyByGgufArchitecture(std::string_view architecture,
+                                                                std::string_view source) {
+  return FindFamily(&ModelFamily::gguf_architecture, architecture, source);
+}
+
+}  // namespace shira

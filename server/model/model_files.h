@@ -1,0 +1,55 @@
+// File: server/model/model_files.h
+//
+// The two layouts that a model can have on disk, opened and parsed but not yet checked against each
+// other: WeightSource does that.
+
+#ifndef SHIRA_SERVER_MODEL_MODEL_FILES_H_
+#define SHIRA_SERVER_MODEL_MODEL_FILES_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "base/gguf_file.h"
+#include "base/mapped_file.h"
+#include "base/problem_list.h"
+#include "server/model/model_config.h"
+
+namespace shira {
+
+struct StoredTensor {
+  std::string_view type_name;    // as the file names it: "F32", "Q4_1"
+  std::optional<GgmlType> type;  // nullopt for a type that holds no weights
+  std::vector<int64_t> shape;
+  absl::Span<const std::byte> data;  // points into ModelFiles::mapped
+};
+
+struct ModelFiles {
+  ModelConfig config;
+  std::string name;  // for people
+  std::vector<MappedFile> mapped;
+  std::unique_ptr<GgufFile> gguf;  // nullptr for a folder
+  // By the file's own names, without the known non-parameters.
+  std::map<std::string, StoredTensor> tensors;
+  // The name that the file gives to a parameter of config.Parameters().
+  std::string (*stored_name)(std::string_view parameter);
+  bool interleaved_rotary_rows = false;  // of q and k
+  ProblemList
+      problems;  // what is wrong with the files, for one error with what is wrong with the tensors
+};
+
+// A Hugging Face folder: config.json, and model.safetensors or else model.safetensors.index.json
+// with shards in the same folder.
+absl::StatusOr<ModelFiles> OpenHuggingFaceFolder(const std::string& path);
+
+absl::StatusOr<ModelFiles> OpenGgufModel(const std::string& path);
+
+}  // namespace shira
+
+#endif  // SHIRA_SERVER_MODEL_MODEL_FILES_H_

@@ -1,0 +1,158 @@
+#include "server/model/weight_loader.h"
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <set>
+#include <system_error>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_join.h"
+#include "base/status_macros.h"
+#include "base/strings.h"
+#include "server/model/encoded_matrix.h"
+#include "server/model/model_files.h"
+
+namespace shira {
+namespace {
+
+// How Read() gets one parameter.
+struct ReadPlan {
+  EncodedMatrix matrix;
+  // Not 0: the rows of each head of this width are interleaved (0, 1, 2, ... are frequency 0 of the
+  // first half, frequency 0 of the second half, frequency 1 of the first, ...) and have to be put
+  // into halves.
+  int64_t interleaved_head_dim = 0;
+};
+
+std::string ShapeText(const std::vector<int64_t>& shape) {
+  return StrCat("[", absl::StrJoin(shape, ", "), "]");
+}
+
+// The parameters whose rows rotary positions turn in pairs.
+bool HasRotaryRows(const std::string& parameter) {
+  return absl::StrContains(parameter, ".q_proj.") || absl::StrContains(parameter, ".k_proj.");
+}
+
+int64_t SourceRowOf(int64_t row, int64_t head_dim) {
+  const int64_t within = row % head_dim;
+  const int64_t half = head_dim / 2;
+  return row - within + 2 * (within % half) + within / half;
+}
+
+// nullopt, with the reason in `problems`, where the tensor is not what the parameter needs.
+std::optional<ReadPlan> PlanRead(const ModelConfig::Parameter& parameter,
+                                 const std::string& stored_name, const StoredTensor& tensor,
+                                 int64_t interleaved_head_dim, ProblemList& problems) {
+  if (!tensor.type) {
+    problems.Add("tensor '", stored_name, "' has the type ", tensor.type_name,
+                 "; expected F32, F16 or BF16");
+    return std::nullopt;
+  }
+  if (tensor.shape != parameter.shape) {
+    problems.Add("tensor '", stored_name, "' has the shape ", ShapeText(tensor.shape),
+                 "; expected ", ShapeText(parameter.shape));
+    return std::nullopt;
+  }
+  const bool is_vector = parameter.shape.size() == 1;
+  if (is_vector && interleaved_head_dim != 0) {
+    // Its elements move one by one, like rows of one element.
+    if (GgmlBlockOf(*tensor.type).elements != 1) {
+      problems.Add("tensor '", stored_name, "' has the type ", tensor.type_name,
+                   "; a bias must not be quantised");
+      return std::nullopt;
+    }
+    return ReadPlan{{*tensor.type, tensor.data.data(), parameter.shape[0], 1},
+                    interleaved_head_dim};
+  }
+  const int64_t rows = is_vector ? 1 : parameter.shape[0];
+  return ReadPlan{{*tensor.type, tensor.data.data(), rows, parameter.shape.back()},
+                  interleaved_head_dim};
+}
+
+class MappedWeightSource : public WeightSource {
+ public:
+  MappedWeightSource(ModelFiles files, std::map<std::string, ReadPlan> plans)
+      : files_(std::move(files)), plans_(std::move(plans)) {}
+
+  const ModelConfig& config() const override { return files_.config; }
+  const std::string& name() const override { return files_.name; }
+  const GgufFile* gguf() const override { return files_.gguf.get(); }
+
+  absl::Status Read(std::string_view parameter, DType dtype, WeightDestination destination,
+                    const ParallelFor& parallel_for) const override {
+    const auto found = plans_.find(std::string(parameter));
+    if (found == plans_.end()) {
+      return absl::NotFoundError(StrCat(files_.name, " has no parameter '", parameter, "'"));
+    }
+    if (dtype != DType::kF32 && dtype != DType::kBF16 && dtype != DType::kF16) {
+      return absl::InvalidArgumentError(
+          StrCat("weights cannot be ", DTypeName(dtype), "; expected F32, BF16 or F16"));
+    }
+    const auto& [matrix, head_dim] = found->second;
+    const bool fits = matrix.cols == 1 || matrix.rows == 1
+                          ? destination.rows * destination.cols == matrix.rows * matrix.cols
+                          : destination.rows == matrix.rows && destination.cols == matrix.cols;
+    if (destination.data == nullptr || !fits) {
+      return absl::InvalidArgumentError(StrCat("the destination of '", parameter, "' is ",
+                                               destination.rows, " by ", destination.cols,
+                                               "; expected ", matrix.rows, " by ", matrix.cols));
+    }
+    if (head_dim == 0) {
+      DecodeMatrix(matrix, &SameRow, dtype, destination.data, parallel_for);
+    } else {
+      DecodeMatrix(
+          matrix, [head_dim = head_dim](int64_t row) { return SourceRowOf(row, head_dim); }, dtype,
+          destination.data, parallel_for);
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  const ModelFiles files_;
+  const std::map<std::string, ReadPlan> plans_;  // by parameter; point into files_
+};
+
+absl::StatusOr<ModelFiles> OpenModelFiles(const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) return OpenHuggingFaceFolder(path);
+  if (absl::EndsWith(path, ".gguf")) return OpenGgufModel(path);
+  return std::filesystem::exists(path, error)
+             ? absl::InvalidArgumentError(
+                   StrCat(path, ": expected a Hugging Face folder or a file that ends in .gguf"))
+             : absl::NotFoundError(StrCat(path, ": no such model"));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<WeightSource>> WeightSource::Open(const std::string& path) {
+  SHIRA_ASSIGN_OR_RETURN(ModelFiles files, OpenModelFiles(path));
+  std::map<std::string, ReadPlan> plans;
+  std::set<std::string> used;
+  for (const ModelConfig::Parameter& parameter : files.config.Parameters()) {
+    const std::string stored_name = files.stored_name(parameter.name);
+    const auto tensor = files.tensors.find(stored_name);
+    if (tensor == files.tensors.end()) {
+      files.problems.Add("tensor '", stored_name, "' is missing");
+      continue;
+    }
+    used.insert(stored_name);
+    const int64_t interleaved_head_dim =
+        files.interleaved_rotary_rows && HasRotaryRows(parameter.name) ? files.config.head_dim : 0;
+    if (const auto plan = PlanRead(parameter, stored_name, tensor->second, interleaved_head_dim,
+                                   files.problems)) {
+      plans.emplace(parameter.name, *plan);
+    }
+  }
+  for (const auto& [name, tensor] : files.tensors) {
+    if (used.count(name) == 0) {
+      files.problems.Add("tensor '", name, "' belongs to no parameter of this model");
+    }
+  }
+  SHIRA_RETURN_IF_ERROR(files.problems.ToStatus(absl::StatusCode::kInvalidArgument, path));
+  return std::make_unique<MappedWeightSource>(std::move(files), std::move(plans));
+}
+
+}  // namespace shira

@@ -1,0 +1,134 @@
+// File: server/registry/adapter_registry.h
+//
+// Which adapters there are, by name, and their life cycle:
+//
+//   (absent) --Load--> kLoading --ok--> kReady --Unload--> kUnloading --no user left--> (absent)
+//                          |                                   |
+//                          +--error--> kFailed --Load--> ...   +--timeout--> kReady
+//                                         +--Unload--> (absent)
+//
+// Reading, checking and compiling happen on the caller's thread, never on the engine's. Requests
+// pin what they use.
+
+#ifndef SHIRA_SERVER_REGISTRY_ADAPTER_REGISTRY_H_
+#define SHIRA_SERVER_REGISTRY_ADAPTER_REGISTRY_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "adapters/format/adapter_reader.h"
+#include "adapters/sparse_adapter.h"
+#include "adapters/switch/switch_engine.h"
+#include "server/registry/adapter_state.h"
+#include "server/registry/state_handle.h"
+
+namespace shira {
+
+// A moment's view of one adapter.
+struct AdapterInfo {
+  std::string name;
+  int64_t version = 0;  // 0 while the first version loads; never used twice for a name
+  AdapterState state = AdapterState::kLoading;
+  AdapterResidency residency = AdapterResidency::kOnDisk;
+  std::string path;   // canonical
+  std::string error;  // why it is kFailed
+  // nullptr unless its tables are in memory.
+  std::shared_ptr<const SparseAdapter> adapter;
+  int64_t memory_bytes = 0;  // tables, values and compiled state; shared parts in full
+  int64_t running_requests = 0;
+  absl::Time load_time = absl::InfinitePast();
+  absl::Duration load_duration;
+  absl::Time last_use = absl::InfinitePast();  // InfinitePast: never
+};
+
+struct AdapterSelectionTerm {
+  std::string name;
+  double weight = 1.0;
+};
+
+// Thread-safe.
+class AdapterRegistry {
+ public:
+  struct Options {
+    // Folders below which adapters may lie. Paths that lead out of them, also by a symbolic link,
+    // are refused. None: nothing can be loaded.
+    std::vector<std::string> roots;
+    int64_t max_adapters = 10'000;
+    // For adapters and compiled states in memory, counted as AdapterInfo::memory_bytes says and
+    // for as long as anybody holds them. What is being read is not counted yet.
+    int64_t memory_budget_bytes = int64_t{8} << 30;
+  };
+
+  // `reader` and `engine` must outlive this object. INVALID_ARGUMENT for a root that is no folder.
+  static absl::StatusOr<std::unique_ptr<AdapterRegistry>> Create(Options options,
+                                                                 const AdapterReader& reader,
+                                                                 SwitchEngine& engine);
+  ~AdapterRegistry();
+
+  struct LoadResult {
+    AdapterInfo info;
+    bool already_loaded = false;
+  };
+  // Loads `path` (absolute, or relative to a root) under `name`. `expected_sha256` is hexadecimal
+  // or empty.
+  //   INVALID_ARGUMENT   bad name ("base" is reserved), and whatever the reader refuses
+  //   PERMISSION_DENIED  the path leads out of the roots
+  //   NOT_FOUND          there is nothing at the path
+  //   ALREADY_EXISTS     the name is loaded with other content
+  //   ABORTED            the same name is being loaded or unloaded
+  //   DATA_LOSS          the content has another SHA-256
+  //   RESOURCE_EXHAUSTED over the budget or the number of adapters
+  // On an error a name that was absent becomes kFailed, except for ABORTED, ALREADY_EXISTS, too
+  // many adapters, and errors in the arguments (name, digest, a path that leads nowhere or out),
+  // which change nothing. An adapter that is kReady stays so whatever happens.
+  absl::StatusOr<LoadResult> Load(const std::string& name, const std::string& path,
+                                  std::string_view expected_sha256);
+
+  // Stops new uses at once, waits for the running ones until `deadline`, then frees the memory.
+  // `on_unloading` is called once, when kUnloading is published and before the wait: the place to
+  // cancel the running requests instead.
+  //   NOT_FOUND            no such adapter
+  //   FAILED_PRECONDITION  part of the default state: revert first
+  //   ABORTED              being loaded or unloaded by somebody else
+  //   DEADLINE_EXCEEDED    still in use at the deadline; it is kReady again
+  absl::Status Unload(const std::string& name, absl::Time deadline,
+                      absl::FunctionRef<void(const AdapterInfo&)> on_unloading);
+
+  std::optional<AdapterInfo> Get(std::string_view name) const;
+  // In the order of names.
+  std::vector<AdapterInfo> List() const;
+
+  // Pins a weighted set. Compiles its state if that is not cached (a few ms). Empty terms: the
+  // base. NOT_FOUND (unknown name), FAILED_PRECONDITION (not kReady, and why), INVALID_ARGUMENT (a
+  // name twice, a weight not finite), RESOURCE_EXHAUSTED (over the budget).
+  absl::StatusOr<StateHandle> Acquire(absl::Span<const AdapterSelectionTerm> terms);
+
+  // Pins the state of requests that name none; the base until SetDefault().
+  absl::StatusOr<StateHandle> AcquireDefault();
+  // Errors of Acquire().
+  absl::Status SetDefault(absl::Span<const AdapterSelectionTerm> terms);
+
+  // The adapters of a resident state by their names, for reports. A term whose adapter is not
+  // loaded any more has an empty name.
+  std::vector<AdapterRef> Describe(const StateKey& key) const;
+  // The adapters of the default state.
+  std::vector<AdapterRef> DefaultState() const;
+
+ private:
+  class Impl;
+  explicit AdapterRegistry(std::shared_ptr<Impl> impl);
+  // Shared, since handles may outlive the registry.
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace shira
+
+#endif  // SHIRA_SERVER_REGISTRY_ADAPTER_REGISTRY_H_

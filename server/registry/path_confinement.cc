@@ -1,0 +1,102 @@
+#include "server/registry/path_confinement.h"
+
+#include <algorithm>
+#include <system_error>
+
+#include "base/status_macros.h"
+#include "base/strings.h"
+
+namespace shira {
+namespace fs = std::filesystem;
+namespace {
+
+absl::Status Outside(const fs::path& path) {
+  return absl::PermissionDeniedError(StrCat(
+      path.native(), " is outside of the adapter roots; adapters must lie below one of them"));
+}
+
+}  // namespace
+
+absl::StatusOr<PathConfinement> PathConfinement::Create(const std::vector<std::string>& roots) {
+  std::vector<fs::path> canonical_roots;
+  for (const std::string& root : roots) {
+    std::error_code error;
+    fs::path canonical = fs::canonical(root, error);
+    if (!error && !fs::is_directory(canonical, error) && !error) {
+      error = std::make_error_code(std::errc::not_a_directory);
+    }
+    if (error) {
+      return absl::InvalidArgumentError(
+          StrCat("adapter root '", root, "' is not a folder: ", error.message()));
+    }
+    canonical_roots.push_back(std::move(canonical));
+  }
+  return PathConfinement(std::move(canonical_roots));
+}
+
+absl::StatusOr<std::string> PathConfinement::Resolve(const std::string& path) const {
+  if (path.empty() || path.find('\0') != std::string::npos) {
+    return absl::InvalidArgumentError("the adapter path is empty or has a NUL character inside");
+  }
+  std::vector<fs::path> candidates;
+  if (fs::path(path).is_absolute()) {
+    candidates.push_back(path);
+  } else {
+    for (const fs::path& root : roots_) candidates.push_back(root / path);
+  }
+  absl::Status error =
+      roots_.empty()
+          ? absl::PermissionDeniedError("no adapter root is configured, so no path is allowed")
+          : absl::NotFoundError(StrCat("no adapter root has ", path));
+  for (const fs::path& candidate : candidates) {
+    absl::StatusOr<fs::path> canonical = ResolveCandidate(candidate);
+    if (canonical.ok()) {
+      SHIRA_RETURN_IF_ERROR(CheckEntries(*canonical));
+      return canonical->native();
+    }
+    // A refusal says more than an absence in another root.
+    if (!absl::IsPermissionDenied(error)) error = std::move(canonical).status();
+  }
+  return error;
+}
+
+bool PathConfinement::Contains(const fs::path& canonical) const {
+  return std::any_of(roots_.begin(), roots_.end(), [&](const fs::path& root) {
+    return std::mismatch(root.begin(), root.end(), canonical.begin(), canonical.end()).first ==
+           root.end();
+  });
+}
+
+absl::StatusOr<fs::path> PathConfinement::ResolveCandidate(const fs::path& candidate) const {
+  // First as far as it exists: what is outside is refused whether or not it is there.
+  std::error_code error;
+  const fs::path reachable = fs::weakly_canonical(candidate, error);
+  if (error || !Contains(reachable)) return Outside(candidate);
+  fs::path canonical = fs::canonical(candidate, error);
+  if (error) {
+    return absl::NotFoundError(StrCat(candidate.native(), ": ", error.message()));
+  }
+  if (!Contains(canonical)) return Outside(candidate);
+  return canonical;
+}
+
+absl::Status PathConfinement::CheckEntries(const fs::path& folder) const {
+  std::error_code error;
+  if (!fs::is_directory(folder, error)) return absl::OkStatus();
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    std::error_code link_error;
+    if (!it->is_symlink(link_error)) continue;
+    const fs::path target = fs::canonical(it->path(), link_error);
+    if (link_error || !Contains(target)) {
+      return absl::PermissionDeniedError(
+          StrCat(it->path().native(), " is a symbolic link that leads out of the adapter roots"));
+    }
+  }
+  if (error) {
+    return absl::PermissionDeniedError(
+        StrCat("cannot list ", folder.native(), ": ", error.message()));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace shira

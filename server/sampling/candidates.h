@@ -1,0 +1,42 @@
+// File: server/sampling/candidates.h
+//
+// Which tokens a draw may choose: the filters of transformers' generate(), with their thresholds
+// and their treatment of ties. Pure functions.
+
+#ifndef SHIRA_SERVER_SAMPLING_CANDIDATES_H_
+#define SHIRA_SERVER_SAMPLING_CANDIDATES_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "server/sampling/sampling_params.h"
+
+namespace shira {
+
+struct Candidate {
+  int32_t token = 0;
+  float score = 0.0f;  // the logit after penalty and temperature
+};
+
+// Makes every listed token less likely (penalty > 1) or more likely (< 1): a negative score is
+// multiplied, another divided. REQUIRES: tokens are distinct and within scores.
+void PenaliseRepetition(float penalty, absl::Span<const int32_t> tokens, absl::Span<float> scores);
+
+// The largest score's token; of equal ones the smallest. NaN counts as lower than any number; 0
+// when all are NaN. REQUIRES: scores is not empty.
+int32_t BestToken(absl::Span<const float> scores);
+
+// The candidates among all tokens after temperature, top-k, top-p and min-p, in this order. Empty
+// when there is no distribution to draw from (the best score is infinite or NaN, before or after
+// the division by the temperature): then the best token is the only choice. `candidates` is filled
+// in an order that depends on `scores` and `params` alone. REQUIRES: params.temperature > 0.
+void SelectCandidates(const SamplingParams& params, absl::Span<const float> scores,
+                      std::vector<Candidate>& candidates);
+
+// exp(score - best score) of each candidate: their probabilities, but for a common factor.
+void CandidateWeights(absl::Span<const Candidate> candidates, std::vector<double>& weights);
+
+}  // namespace shira
+
+#endif  // SHIRA_SERVER_SAMPLING_CANDIDATES_H_

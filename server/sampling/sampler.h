@@ -1,0 +1,61 @@
+// File: server/sampling/sampler.h
+//
+// Chooses tokens for one request from the model's logits.
+
+#ifndef SHIRA_SERVER_SAMPLING_SAMPLER_H_
+#define SHIRA_SERVER_SAMPLING_SAMPLER_H_
+
+#include <cstdint>
+#include <random>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "server/sampling/candidates.h"
+#include "server/sampling/sampling_params.h"
+
+namespace shira {
+
+struct TokenProbability {
+  int32_t token = 0;
+  float logprob = 0.0f;  // natural logarithm, of the model's own distribution
+};
+
+// One request's sampler. Thread-compatible. The same seed, prompt and sequence of logits give the
+// same tokens, on every machine and whatever other requests run.
+class Sampler {
+ public:
+  // `prompt` counts for the repetition penalty. REQUIRES: params.Validate() is OK; vocab_size > 0;
+  // prompt ids are within it.
+  Sampler(const SamplingParams& params, int32_t vocab_size, absl::Span<const int32_t> prompt);
+
+  // The next token; remembers it for the penalty. Order, as in transformers: repetition penalty,
+  // temperature, top-k, top-p, min-p, draw. `logits` is [vocab_size]. A NaN logit is never chosen
+  // unless there is nothing else.
+  int32_t Sample(absl::Span<const float> logits);
+
+ private:
+  void Remember(int32_t token);
+  int32_t Draw(absl::Span<const float> scores);
+
+  SamplingParams params_;
+  std::vector<bool> is_seen_;  // [vocab_size]
+  std::vector<int32_t> seen_;  // the ids for which is_seen_ is true
+  std::mt19937_64 random_;
+  // Scratch, kept to avoid an allocation per token.
+  std::vector<float> scores_;
+  std::vector<Candidate> candidates_;
+  std::vector<double> weights_;
+};
+
+// The logprob of `token` and the `top` most probable tokens, best first, under softmax(logits).
+// NaN logits count as -infinity. REQUIRES: token is within logits; top >= 0 (more than there are
+// tokens: all).
+struct Logprobs {
+  TokenProbability chosen;
+  std::vector<TokenProbability> top;
+};
+Logprobs ComputeLogprobs(absl::Span<const float> logits, int32_t token, int32_t top);
+
+}  // namespace shira
+
+#endif  // SHIRA_SERVER_SAMPLING_SAMPLER_H_

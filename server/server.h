@@ -1,0 +1,50 @@
+// File: server/server.h
+//
+// The composition root: builds the object graph from the options and ties it to gRPC.
+//
+//   absl::Notification stop;                                  // a signal notifies it
+//   SHIRA_ASSIGN_OR_RETURN(auto server, Server::Start(options));
+//   SHIRA_RETURN_IF_ERROR(server->Load(stop));
+//   server->ServeUntil(stop);
+
+#ifndef SHIRA_SERVER_SERVER_H_
+#define SHIRA_SERVER_SERVER_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/synchronization/notification.h"
+#include "server/server_options.h"
+
+namespace shira {
+
+// Thread-compatible.
+class Server {
+ public:
+  // Checks paths and the model's files (not its weights), then opens the port. Within a second.
+  // From then on health says NOT_SERVING and calls get UNAVAILABLE. Errors: what is wrong with the
+  // files; UNAVAILABLE when the address cannot be listened on. REQUIRES: ValidateValues(options) is
+  // OK.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(ServerOptions options);
+
+  // Closes the port. Calls that are still there are cancelled.
+  ~Server();
+
+  // Loads weights and adapters, then serves: health says SERVING and the port file is written.
+  // CANCELLED when `stop` was notified meanwhile.
+  absl::Status Load(const absl::Notification& stop);
+
+  // Blocks until `stop`, then drains: health says NOT_SERVING, new calls get UNAVAILABLE, running
+  // generations may end within the drain timeout.
+  void ServeUntil(const absl::Notification& stop);
+
+ private:
+  class Impl;
+  explicit Server(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace shira
+
+#endif  // SHIRA_SERVER_SERVER_H_

@@ -1,0 +1,249 @@
+#include "server/service/adapter_admin_service.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/cleanup/cleanup.h"
+#include "base/status_macros.h"
+#include "base/strings.h"
+#include "server/service/adapter_page.h"
+#include "server/service/call_deadline.h"
+#include "server/service/error_details.h"
+#include "server/service/proto_conversion.h"
+#include "server/service/start_generation.h"
+#include "server/service/status_conversion.h"
+
+namespace shira {
+namespace {
+
+double Milliseconds(absl::Duration duration) { return absl::ToDoubleMilliseconds(duration); }
+
+bool Contains(const StateKey& key, const Sha256Digest& adapter) {
+  return std::any_of(key.terms().begin(), key.terms().end(),
+                     [&](const StateTerm& term) { return term.adapter == adapter; });
+}
+
+// The weights may still be in a state with an adapter that was just unloaded, which keeps its
+// compiled state in memory. The unload has succeeded, so a failure here is only logged: the next
+// switch frees the memory.
+void LeaveStatesOf(const Backend& backend, const Sha256Digest& adapter, absl::Time deadline) {
+  if (!Contains(backend.switch_engine.resident()->key, adapter)) return;
+  absl::StatusOr<StateHandle> state = backend.registry.AcquireDefault();
+  const absl::Status status =
+      state.ok() ? backend.engine.Apply(*state, deadline).status() : state.status();
+  if (!status.ok()) {
+    spdlog::warn("an unloaded adapter stays in the weights until the next switch: {}",
+                 status.ToString());
+  }
+}
+
+}  // namespace
+
+grpc::Status AdapterAdminService::LoadAdapter(grpc::ServerContext* /*context*/,
+                                              const v1::LoadAdapterRequest* request,
+                                              v1::LoadAdapterResponse* response) {
+  return ToGrpcStatus(Load(*request, *response));
+}
+
+absl::Status AdapterAdminService::Load(const v1::LoadAdapterRequest& request,
+                                       v1::LoadAdapterResponse& response) {
+  SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate_.Enter());
+  absl::StatusOr<AdapterRegistry::LoadResult> loaded =
+      backend->registry.Load(request.name(), request.path(), request.expected_sha256());
+  if (!loaded.ok()) {
+    spdlog::warn("adapter {}: not loaded: {}", ShortenForTrailers(request.name(), 128),
+                 loaded.status().ToString());
+    return WithReason(loaded.status(), Operation::kLoadAdapter,
+                      {{"name", request.name()}, {"path", request.path()}});
+  }
+  const AdapterInfo& info = loaded->info;
+  spdlog::info("adapter {}@{}: loaded from {} in {:.1f} ms, {} entries, {} bytes{}", info.name,
+               info.version, info.path, Milliseconds(info.load_duration), info.adapter->entries(),
+               info.memory_bytes, loaded->already_loaded ? " (was loaded already)" : "");
+  *response.mutable_adapter() = ToProto(info, backend->model.parameter_count);
+  response.set_already_loaded(loaded->already_loaded);
+  return absl::OkStatus();
+}
+
+grpc::Status AdapterAdminService::UnloadAdapter(grpc::ServerContext* context,
+                                                const v1::UnloadAdapterRequest* request,
+                                                v1::UnloadAdapterResponse* /*response*/) {
+  return ToGrpcStatus(Unload(*request, DeadlineOf(*context)));
+}
+
+absl::Status AdapterAdminService::Unload(const v1::UnloadAdapterRequest& request,
+                                         absl::Time deadline) {
+  SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate_.Enter());
+  absl::Time wait_until = deadline;
+  if (request.has_timeout()) {
+    const absl::Duration timeout = FromProto(request.timeout());
+    if (timeout < absl::ZeroDuration()) {
+      FieldProblems problems;
+      problems.Add("timeout", "is negative");
+      return problems.ToStatus();
+    }
+    wait_until = std::min(deadline, absl::Now() + timeout);
+  }
+
+  std::optional<Sha256Digest> digest;  // nullopt: it was FAILED and had no content
+  const absl::Status status =
+      backend->registry.Unload(request.name(), wait_until, [&](const AdapterInfo& info) {
+        if (info.adapter == nullptr) return;
+        digest = info.adapter->digest;
+        if (request.cancel_running()) backend->engine.CancelUsersOf(*digest);
+      });
+  if (!status.ok()) {
+    return WithReason(status, Operation::kUnloadAdapter, {{"name", request.name()}});
+  }
+  if (digest.has_value()) LeaveStatesOf(*backend, *digest, deadline);
+  spdlog::info("adapter {}: unloaded", request.name());
+  return absl::OkStatus();
+}
+
+grpc::Status AdapterAdminService::ListAdapters(grpc::ServerContext* /*context*/,
+                                               const v1::ListAdaptersRequest* request,
+                                               v1::ListAdaptersResponse* response) {
+  absl::StatusOr<const Backend*> backend = gate_.Enter();
+  if (!backend.ok()) return ToGrpcStatus(backend.status());
+  absl::StatusOr<AdapterPage> page = PageOf((*backend)->registry.List(), *request);
+  if (!page.ok()) return ToGrpcStatus(page.status());
+  for (const AdapterInfo& info : page->adapters) {
+    *response->add_adapters() = ToProto(info, (*backend)->model.parameter_count);
+  }
+  response->set_next_page_token(page->next_page_token);
+  return grpc::Status::OK;
+}
+
+grpc::Status AdapterAdminService::GetAdapter(grpc::ServerContext* /*context*/,
+                                             const v1::GetAdapterRequest* request,
+                                             v1::GetAdapterResponse* response) {
+  return ToGrpcStatus(Get(*request, *response));
+}
+
+absl::Status AdapterAdminService::Get(const v1::GetAdapterRequest& request,
+                                      v1::GetAdapterResponse& response) {
+  SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate_.Enter());
+  const std::optional<AdapterInfo> info = backend->registry.Get(request.name());
+  if (!info.has_value()) {
+    return WithReason(absl::NotFoundError(StrCat("no adapter is called '", request.name(), "'")),
+                      Operation::kUseAdapter, {{"name", request.name()}});
+  }
+  *response.mutable_adapter() = ToProto(*info, backend->model.parameter_count);
+  if (info->adapter != nullptr) {
+    for (const ParameterDelta& delta : info->adapter->deltas) {
+      *response.add_parameters() = ToProto(delta, info->adapter->scale);
+    }
+  }
+  return absl::OkStatus();
+}
+
+grpc::Status AdapterAdminService::ApplyAdapter(grpc::ServerContext* context,
+                                               const v1::ApplyAdapterRequest* request,
+                                               v1::ApplyAdapterResponse* response) {
+  return ToGrpcStatus(Apply(*request, DeadlineOf(*context), *response));
+}
+
+absl::Status AdapterAdminService::Apply(const v1::ApplyAdapterRequest& request, absl::Time deadline,
+                                        v1::ApplyAdapterResponse& response) {
+  SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate_.Enter());
+  FieldProblems problems;
+  const std::vector<AdapterSelectionTerm> terms =
+      ParseSelection(request.adapters(), backend->limits, "adapters", problems);
+  SHIRA_RETURN_IF_ERROR(problems.ToStatus());
+  SHIRA_ASSIGN_OR_RETURN(const AppliedState applied, MakeDefault(*backend, terms, deadline));
+  *response.mutable_state() = applied.state;
+  *response.mutable_switch_duration() = ToProto(applied.stats.duration);
+  response.set_written(applied.stats.written);
+  return absl::OkStatus();
+}
+
+grpc::Status AdapterAdminService::RevertAdapter(grpc::ServerContext* context,
+                                                const v1::RevertAdapterRequest* /*request*/,
+                                                v1::RevertAdapterResponse* response) {
+  return ToGrpcStatus(Revert(DeadlineOf(*context), *response));
+}
+
+absl::Status AdapterAdminService::Revert(absl::Time deadline, v1::RevertAdapterResponse& response) {
+  SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate_.Enter());
+  SHIRA_ASSIGN_OR_RETURN(const AppliedState applied, MakeDefault(*backend, {}, deadline));
+  *response.mutable_switch_duration() = ToProto(applied.stats.duration);
+  response.set_written(applied.stats.written);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<AdapterAdminService::AppliedState> AdapterAdminService::MakeDefault(
+    const Backend& backend, absl::Span<const AdapterSelectionTerm> terms, absl::Time deadline) {
+  {
+    // Two changes at once could leave one set resident and the other the default.
+    absl::MutexLock lock(&mutex_);
+    const auto idle = +[](bool* changing) { return !*changing; };
+    if (!mutex_.AwaitWithDeadline(absl::Condition(idle, &changing_default_), deadline)) {
+      return absl::DeadlineExceededError("another change of the default state is under way");
+    }
+    changing_default_ = true;
+  }
+  const absl::Cleanup done = [this] {
+    absl::MutexLock lock(&mutex_);
+    changing_default_ = false;
+  };
+
+  // Weights first: which state is resident matters to nobody's answer, so an error of SetDefault
+  // (an adapter is being unloaded meanwhile) leaves everything that a client can see as it was.
+  SHIRA_ASSIGN_OR_RETURN(const StateHandle state, AcquireAdapters(backend.registry, terms));
+  absl::StatusOr<SwitchStats> stats = backend.engine.Apply(state, deadline);
+  if (!stats.ok()) return WithReason(stats.status(), Operation::kControlEngine);
+  if (const absl::Status status = backend.registry.SetDefault(terms); !status.ok()) {
+    return WithReason(status, Operation::kUseAdapter);
+  }
+  AppliedState applied{ToProto(state.state()->key, state.adapters()), *stats};
+  spdlog::info("default state {}: {} adapters, {} elements written in {:.2f} ms",
+               applied.state.sha256().substr(0, 12), state.adapters().size(), stats->written,
+               Milliseconds(stats->duration));
+  return applied;
+}
+
+grpc::Status AdapterAdminService::GetResidentState(grpc::ServerContext* /*context*/,
+                                                   const v1::GetResidentStateRequest* /*request*/,
+                                                   v1::GetResidentStateResponse* response) {
+  absl::StatusOr<const Backend*> backend = gate_.Enter();
+  if (!backend.ok()) return ToGrpcStatus(backend.status());
+  const AdapterRegistry& registry = (*backend)->registry;
+  const StateKey resident = (*backend)->switch_engine.resident()->key;
+  *response->mutable_resident() = ToProto(resident, registry.Describe(resident));
+
+  const std::vector<AdapterRef> default_state = registry.DefaultState();
+  std::vector<StateTerm> terms;
+  for (const AdapterRef& adapter : default_state) terms.push_back({adapter.digest, adapter.weight});
+  const absl::StatusOr<StateKey> default_key = StateKey::Create(std::move(terms));
+  if (!default_key.ok()) return ToGrpcStatus(default_key.status());
+  *response->mutable_default_state() = ToProto(*default_key, default_state);
+
+  response->set_switches((*backend)->engine.stats().switches);
+  return grpc::Status::OK;
+}
+
+grpc::Status AdapterAdminService::VerifyWeights(grpc::ServerContext* context,
+                                                const v1::VerifyWeightsRequest* /*request*/,
+                                                v1::VerifyWeightsResponse* response) {
+  return ToGrpcStatus(Verify(DeadlineOf(*context), *response));
+}
+
+absl::Status AdapterAdminService::Verify(absl::Time deadline, v1::VerifyWeightsResponse& response) {
+  SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate_.Enter());
+  absl::StatusOr<VerifyReport> report = backend->engine.Verify(deadline);
+  if (!report.ok()) return WithReason(report.status(), Operation::kControlEngine);
+  *response.mutable_state() = ToProto(report->state, backend->registry.Describe(report->state));
+  for (const ParameterHashes& hashes : report->parameters) {
+    *response.add_parameters() = ToProto(hashes);
+  }
+  response.set_matches_base(report->matches_base);
+  response.set_matches_expected(report->matches_expected);
+  return absl::OkStatus();
+}
+
+}  // namespace shira

@@ -1,0 +1,74 @@
+// File: server/service/adapter_admin_service.h
+//
+// shira.v1.AdapterAdmin. Thin: calls the registry and the engine. Synchronous API, since its calls
+// block by nature: on the disk, on running requests and on the engine's next step. They are few,
+// and gRPC gives each a thread of its own.
+
+#ifndef SHIRA_SERVER_SERVICE_ADAPTER_ADMIN_SERVICE_H_
+#define SHIRA_SERVER_SERVICE_ADAPTER_ADMIN_SERVICE_H_
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/status.h>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "server/service/backend.h"
+#include "shira/v1/adapter_admin.grpc.pb.h"
+
+namespace shira {
+
+class AdapterAdminService final : public v1::AdapterAdmin::Service {
+ public:
+  // `gate` must outlive this object.
+  explicit AdapterAdminService(const BackendGate& gate) : gate_(gate) {}
+
+  grpc::Status LoadAdapter(grpc::ServerContext* context, const v1::LoadAdapterRequest* request,
+                           v1::LoadAdapterResponse* response) override;
+  grpc::Status UnloadAdapter(grpc::ServerContext* context, const v1::UnloadAdapterRequest* request,
+                             v1::UnloadAdapterResponse* response) override;
+  grpc::Status ListAdapters(grpc::ServerContext* context, const v1::ListAdaptersRequest* request,
+                            v1::ListAdaptersResponse* response) override;
+  grpc::Status GetAdapter(grpc::ServerContext* context, const v1::GetAdapterRequest* request,
+                          v1::GetAdapterResponse* response) override;
+  grpc::Status ApplyAdapter(grpc::ServerContext* context, const v1::ApplyAdapterRequest* request,
+                            v1::ApplyAdapterResponse* response) override;
+  grpc::Status RevertAdapter(grpc::ServerContext* context, const v1::RevertAdapterRequest* request,
+                             v1::RevertAdapterResponse* response) override;
+  grpc::Status GetResidentState(grpc::ServerContext* context,
+                                const v1::GetResidentStateRequest* request,
+                                v1::GetResidentStateResponse* response) override;
+  grpc::Status VerifyWeights(grpc::ServerContext* context, const v1::VerifyWeightsRequest* request,
+                             v1::VerifyWeightsResponse* response) override;
+
+ private:
+  struct AppliedState {
+    v1::ResidentState state;
+    SwitchStats stats;
+  };
+
+  absl::Status Load(const v1::LoadAdapterRequest& request, v1::LoadAdapterResponse& response);
+  absl::Status Unload(const v1::UnloadAdapterRequest& request, absl::Time deadline);
+  absl::Status Get(const v1::GetAdapterRequest& request, v1::GetAdapterResponse& response);
+  absl::Status Apply(const v1::ApplyAdapterRequest& request, absl::Time deadline,
+                     v1::ApplyAdapterResponse& response);
+  absl::Status Revert(absl::Time deadline, v1::RevertAdapterResponse& response);
+  absl::Status Verify(absl::Time deadline, v1::VerifyWeightsResponse& response);
+
+  // Makes a set resident and the default, one caller at a time. On an error the default is as it
+  // was.
+  absl::StatusOr<AppliedState> MakeDefault(const Backend& backend,
+                                           absl::Span<const AdapterSelectionTerm> terms,
+                                           absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  const BackendGate& gate_;
+
+  absl::Mutex mutex_;
+  bool changing_default_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace shira
+
+#endif  // SHIRA_SERVER_SERVICE_ADAPTER_ADMIN_SERVICE_H_

@@ -1,0 +1,31 @@
+// File: server/service/adapter_page.h
+//
+// ListAdapters' paging. Pure.
+
+#ifndef SHIRA_SERVER_SERVICE_ADAPTER_PAGE_H_
+#define SHIRA_SERVER_SERVICE_ADAPTER_PAGE_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "server/registry/adapter_registry.h"
+#include "shira/v1/adapter_admin.pb.h"
+
+namespace shira {
+
+struct AdapterPage {
+  std::vector<AdapterInfo> adapters;
+  std::string next_page_token;  // empty: this is the last page
+};
+
+// The page of `all` (in the order of names) that follows the one that gave the request's token. The
+// token holds the last name of that page, so adapters that come or go between two pages make no
+// other adapter occur twice or be missed. INVALID_ARGUMENT for a negative size or a token that no
+// page gave.
+absl::StatusOr<AdapterPage> PageOf(std::vector<AdapterInfo> all,
+                                   const v1::ListAdaptersRequest& request);
+
+}  // namespace shira
+
+#endif  // SHIRA_SERVER_SERVICE_ADAPTER_PAGE_H_

@@ -1,0 +1,79 @@
+#include "server/service/answer_observer.h"
+
+#include <utility>
+
+#include "server/service/error_details.h"
+#include "server/service/proto_conversion.h"
+
+namespace shira {
+
+AnswerObserver::AnswerObserver(Request request, const Tokenizer& tokenizer,
+                               StreamDecoder::Options text, AnswerSink& sink)
+    : request_(std::move(request)),
+      tokenizer_(tokenizer),
+      decoder_(tokenizer, std::move(text)),
+      sink_(sink) {}
+
+GenerationObserver::Verdict AnswerObserver::OnToken(const GeneratedToken& token) {
+  AnswerChunk chunk;
+  chunk.add_token_ids(token.token);
+  if (token.logprobs.has_value()) {
+    v1::TokenLogprobs& logprobs = *chunk.add_logprobs();
+    *logprobs.mutable_chosen() = ToProto(token.logprobs->chosen);
+    for (const TokenProbability& top : token.logprobs->top) *logprobs.add_top() = ToProto(top);
+  }
+  // The model's vocabulary may be padded beyond the tokenizer's: such a token has no text, as in
+  // Hugging Face's decode().
+  if (absl::StatusOr<StreamDecoder::Chunk> piece = decoder_.Append(token.token); piece.ok()) {
+    chunk.set_text(std::move(piece->text));
+    stopped_ = piece->stopped;
+    stop_string_ = std::move(piece->stop_string);
+  }
+  sink_.OnChunk(std::move(chunk));
+  return stopped_ ? Verdict::kStop : Verdict::kContinue;
+}
+
+void AnswerObserver::OnFinished(const GenerationResult& result) {
+  if (!stopped_) {
+    if (StreamDecoder::Chunk rest = decoder_.Finish(); !rest.text.empty()) {
+      AnswerChunk chunk;
+      chunk.set_text(std::move(rest.text));
+      sink_.OnChunk(std::move(chunk));
+    }
+  }
+  v1::GenerateSummary summary;
+  summary.set_request_id(request_.id);
+  for (const AdapterRef& adapter : request_.adapters) {
+    *summary.add_adapter() = shira::ToProto(adapter);
+  }
+  summary.set_finish_reason(shira::ToProto(result.reason));
+  summary.set_stop_string(stop_string_);
+  if (result.stop_token.has_value()) summary.set_stop_token_id(*result.stop_token);
+  summary.mutable_usage()->set_prompt_tokens(static_cast<int32_t>(request_.prompt.size()));
+  summary.mutable_usage()->set_completion_tokens(static_cast<int32_t>(result.completion_tokens));
+  *summary.mutable_timings() = shira::ToProto(result.timings);
+  if (request_.seed.has_value()) summary.set_seed(*request_.seed);
+  summary.mutable_prompt_token_ids()->Assign(request_.prompt.begin(), request_.prompt.end());
+  sink_.OnSummary(std::move(summary));
+}
+
+void AnswerObserver::OnFailed(const absl::Status& status) {
+  // gRPC cancels a call whose deadline passes, and may do so before the engine looks at the clock.
+  const bool expired = absl::IsCancelled(status) && absl::Now() >= request_.deadline;
+  sink_.OnError(WithReason(
+      expired ? absl::DeadlineExceededError("the call's deadline passed; generation stopped")
+              : status,
+      Operation::kRunGeneration, {{"request_id", request_.id}}));
+}
+
+v1::TokenLogprob AnswerObserver::ToProto(const TokenProbability& token) const {
+  v1::TokenLogprob proto;
+  proto.set_token_id(token.token);
+  proto.set_logprob(token.logprob);
+  absl::StatusOr<std::string> bytes =
+      tokenizer_.TokenBytes(token.token, /*skip_special_tokens=*/false);
+  if (bytes.ok()) proto.set_token(*std::move(bytes));  // empty beyond the tokenizer's vocabulary
+  return proto;
+}
+
+}  // namespace shira

@@ -1,0 +1,79 @@
+// File: server/service/answer_observer.h
+//
+// Between the engine, which makes tokens, and a call, which sends text: decodes tokens as they
+// come, looks out for stop strings, and writes the summary.
+
+#ifndef SHIRA_SERVER_SERVICE_ANSWER_OBSERVER_H_
+#define SHIRA_SERVER_SERVICE_ANSWER_OBSERVER_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "server/engine/generation.h"
+#include "server/registry/state_handle.h"
+#include "server/tokenizer/stream_decoder.h"
+#include "server/tokenizer/tokenizer.h"
+#include "shira/v1/inference.pb.h"
+
+namespace shira {
+
+using AnswerChunk = v1::StreamGenerateResponse::Chunk;
+
+// Appends `from` to `into`, which is another chunk or the whole answer.
+template <typename Into>
+void AppendChunk(AnswerChunk&& from, Into& into) {
+  into.mutable_text()->append(from.text());
+  into.mutable_token_ids()->MergeFrom(from.token_ids());
+  for (v1::TokenLogprobs& logprobs : *from.mutable_logprobs()) {
+    into.add_logprobs()->Swap(&logprobs);
+  }
+}
+
+// Where an answer goes. Called on the engine's thread: methods return quickly and never block. Any
+// number of OnChunk, then exactly one of OnSummary and OnError, after which the sink is not touched
+// any more.
+class AnswerSink {
+ public:
+  virtual ~AnswerSink() = default;
+  virtual void OnChunk(AnswerChunk chunk) = 0;
+  virtual void OnSummary(v1::GenerateSummary summary) = 0;
+  virtual void OnError(absl::Status status) = 0;
+};
+
+class AnswerObserver final : public GenerationObserver {
+ public:
+  // What the summary repeats of the request.
+  struct Request {
+    std::string id;
+    std::vector<AdapterRef> adapters;
+    std::optional<uint64_t> seed;  // nullopt: greedy
+    std::vector<int32_t> prompt;
+    absl::Time deadline = absl::InfiniteFuture();
+  };
+
+  // `tokenizer` must outlive this object; `sink` must live until its last event.
+  AnswerObserver(Request request, const Tokenizer& tokenizer, StreamDecoder::Options text,
+                 AnswerSink& sink);
+
+  Verdict OnToken(const GeneratedToken& token) override;
+  void OnFinished(const GenerationResult& result) override;
+  void OnFailed(const absl::Status& status) override;
+
+ private:
+  v1::TokenLogprob ToProto(const TokenProbability& token) const;
+
+  const Request request_;
+  const Tokenizer& tokenizer_;
+  StreamDecoder decoder_;
+  AnswerSink& sink_;
+  bool stopped_ = false;
+  std::string stop_string_;
+};
+
+}  // namespace shira
+
+#endif  // SHIRA_SERVER_SERVICE_ANSWER_OBSERVER_H_

@@ -1,0 +1,97 @@
+#include "server/service/error_details.h"
+
+#include <unicode/utf8.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/cord.h"
+#include "absl/strings/escaping.h"
+#include "base/strings.h"
+#include "google/rpc/error_details.pb.h"
+
+namespace shira {
+namespace {
+
+constexpr absl::string_view kErrorInfoUrl = "type.googleapis.com/google.rpc.ErrorInfo";
+// Trailers are limited to 8 KB by default, and carry all of this in base64.
+constexpr size_t kMaxMetadataValueBytes = 256;
+
+struct ReasonOf {
+  Operation operation;
+  absl::StatusCode code;
+  std::string_view reason;
+};
+
+using absl::StatusCode;
+constexpr auto kReasons = std::to_array<ReasonOf>({
+    {Operation::kUseAdapter, StatusCode::kNotFound, "ADAPTER_NOT_FOUND"},
+    {Operation::kUseAdapter, StatusCode::kFailedPrecondition, "ADAPTER_NOT_READY"},
+    {Operation::kUseAdapter, StatusCode::kResourceExhausted, "ADAPTER_MEMORY_EXHAUSTED"},
+    {Operation::kUseAdapter, StatusCode::kInvalidArgument, "INVALID_ADAPTER_SELECTION"},
+    {Operation::kLoadAdapter, StatusCode::kInvalidArgument, "INVALID_ADAPTER"},
+    {Operation::kLoadAdapter, StatusCode::kUnimplemented, "UNKNOWN_ADAPTER_FORMAT"},
+    {Operation::kLoadAdapter, StatusCode::kNotFound, "ADAPTER_PATH_NOT_FOUND"},
+    {Operation::kLoadAdapter, StatusCode::kPermissionDenied, "ADAPTER_PATH_OUTSIDE_ROOTS"},
+    {Operation::kLoadAdapter, StatusCode::kAlreadyExists, "ADAPTER_ALREADY_EXISTS"},
+    {Operation::kLoadAdapter, StatusCode::kFailedPrecondition, "ADAPTER_FOR_OTHER_BASE_MODEL"},
+    {Operation::kLoadAdapter, StatusCode::kAborted, "ADAPTER_BUSY"},
+    {Operation::kLoadAdapter, StatusCode::kDataLoss, "ADAPTER_DIGEST_MISMATCH"},
+    {Operation::kLoadAdapter, StatusCode::kResourceExhausted, "ADAPTER_MEMORY_EXHAUSTED"},
+    {Operation::kUnloadAdapter, StatusCode::kNotFound, "ADAPTER_NOT_FOUND"},
+    {Operation::kUnloadAdapter, StatusCode::kFailedPrecondition, "ADAPTER_IS_DEFAULT"},
+    {Operation::kUnloadAdapter, StatusCode::kAborted, "ADAPTER_BUSY"},
+    {Operation::kUnloadAdapter, StatusCode::kDeadlineExceeded, "ADAPTER_IN_USE"},
+    {Operation::kBuildPrompt, StatusCode::kInvalidArgument, "INVALID_PROMPT"},
+    {Operation::kBuildPrompt, StatusCode::kResourceExhausted, "CHAT_TEMPLATE_TOO_EXPENSIVE"},
+    {Operation::kQueueGeneration, StatusCode::kInvalidArgument, "PROMPT_TOO_LONG"},
+    {Operation::kQueueGeneration, StatusCode::kResourceExhausted, "QUEUE_FULL"},
+    {Operation::kQueueGeneration, StatusCode::kUnavailable, "SERVER_DRAINING"},
+    {Operation::kRunGeneration, StatusCode::kResourceExhausted, "KV_MEMORY_EXHAUSTED"},
+    {Operation::kRunGeneration, StatusCode::kUnavailable, "SERVER_DRAINING"},
+    {Operation::kControlEngine, StatusCode::kUnavailable, "SERVER_DRAINING"},
+});
+
+}  // namespace
+
+absl::Status WithReason(absl::Status status, std::string_view reason, ErrorMetadata metadata) {
+  if (status.ok() || status.GetPayload(kErrorInfoUrl).has_value()) return status;
+  google::rpc::ErrorInfo info;
+  info.set_domain(std::string(kErrorDomain));
+  info.set_reason(std::string(reason));
+  for (const auto& [key, value] : metadata) {
+    (*info.mutable_metadata())[key] = ShortenForTrailers(value, kMaxMetadataValueBytes);
+  }
+  status.SetPayload(kErrorInfoUrl, absl::Cord(info.SerializeAsString()));
+  return status;
+}
+
+absl::Status WithReason(absl::Status status, Operation operation, ErrorMetadata metadata) {
+  const auto line = std::find_if(kReasons.begin(), kReasons.end(), [&](const ReasonOf& entry) {
+    return entry.operation == operation && entry.code == status.code();
+  });
+  const std::string reason =
+      line != kReasons.end() ? std::string(line->reason) : absl::StatusCodeToString(status.code());
+  return WithReason(std::move(status), reason, std::move(metadata));
+}
+
+std::string ShortenForTrailers(std::string_view text, size_t max_bytes) {
+  size_t kept = std::min(text.size(), max_bytes);
+  const auto* bytes = reinterpret_cast<const uint8_t*>(text.data());
+  if (kept < text.size()) U8_SET_CP_START(bytes, 0, kept);
+
+  std::string result(text.substr(0, kept));
+  bool valid = true;
+  for (int32_t i = 0; valid && i < static_cast<int32_t>(kept);) {
+    UChar32 character = 0;
+    U8_NEXT(bytes, i, static_cast<int32_t>(kept), character);
+    valid = character >= 0;
+  }
+  if (!valid) result = absl::CHexEscape(result);
+  if (kept < text.size()) StrAppend(&result, "... (", text.size() - kept, " more bytes)");
+  return result;
+}
+
+}  // namespace shira

@@ -1,0 +1,112 @@
+// File: server/service/generate_reactors.h
+//
+// The two kinds of call that carry an answer: all at once, or as it comes. Each object is one call
+// and deletes itself when gRPC is done with it.
+//
+// Threads: Start() runs in the handler, events of AnswerSink come on the engine's thread, reactions
+// (OnCancel, OnWriteDone, OnDone) on gRPC's. gRPC holds reactions back until the handler has
+// returned, so nothing overtakes Start(). Every started generation ends with exactly one OnSummary
+// or OnError, and only these two finish the call; so OnDone comes after the sink's last event.
+
+#ifndef SHIRA_SERVER_SERVICE_GENERATE_REACTORS_H_
+#define SHIRA_SERVER_SERVICE_GENERATE_REACTORS_H_
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "server/service/answer_observer.h"
+#include "server/service/backend.h"
+#include "shira/v1/inference.pb.h"
+
+namespace shira {
+
+// What both kinds have in common: the way into the engine, cancellation and the line in the log.
+class GenerateCall {
+ public:
+  // Errors of StartGeneration() and of the gate.
+  absl::Status Start(const BackendGate& gate, const grpc::CallbackServerContext& context,
+                     const v1::GenerateRequest& request, AnswerSink& sink);
+
+  // Ends the generation at its next token. Harmless before and after it.
+  void Cancel();
+
+  // One line: who asked for what, and what came of it. Never the prompt or the answer.
+  void LogSummary(const v1::GenerateSummary& summary) const;
+  void LogError(const absl::Status& status) const;
+
+ private:
+  std::string id_;
+  std::shared_ptr<CancellationToken> token_;  // constant after Start()
+};
+
+// Generate: collects the answer in `response`.
+class UnaryGenerateReactor final : public grpc::ServerUnaryReactor, private AnswerSink {
+ public:
+  // `response` is gRPC's, and lives until the call is done.
+  explicit UnaryGenerateReactor(v1::GenerateResponse& response) : response_(response) {}
+
+  void Start(const BackendGate& gate, const grpc::CallbackServerContext& context,
+             const v1::GenerateRequest& request);
+
+  void OnCancel() override { call_.Cancel(); }
+  void OnDone() override { delete this; }
+
+ private:
+  void OnChunk(AnswerChunk chunk) override;
+  void OnSummary(v1::GenerateSummary summary) override;
+  void OnError(absl::Status status) override;
+
+  GenerateCall call_;
+  v1::GenerateResponse& response_;
+};
+
+// StreamGenerate: one write at a time. What the engine makes during a write is merged into one
+// chunk, so a client that reads slowly gets fewer, longer chunks; memory is bounded by the answer.
+class StreamGenerateReactor final : public grpc::ServerWriteReactor<v1::StreamGenerateResponse>,
+                                    private AnswerSink {
+ public:
+  void Start(const BackendGate& gate, const grpc::CallbackServerContext& context,
+             const v1::GenerateRequest& request);
+
+  void OnCancel() override { call_.Cancel(); }
+  void OnWriteDone(bool ok) override ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnDone() override { delete this; }
+
+ private:
+  // What a thread does after it has changed the state below. Only one thread gets kWrite or kFinish
+  // for a given state; after kFinish, and after releasing the lock with kNothing, the call may be
+  // done and this object gone.
+  enum class Step { kNothing, kWrite, kFinish };
+
+  void OnChunk(AnswerChunk chunk) override ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnSummary(v1::GenerateSummary summary) override ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnError(absl::Status status) override ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Decides, and for kWrite fills outgoing_.
+  Step NextStep() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Take(Step step) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  GenerateCall call_;
+  // Filled by NextStep(), then gRPC's until the write is done.
+  v1::StreamGenerateResponse outgoing_;
+  // Constant once NextStep() has said kFinish.
+  absl::Status end_status_;
+
+  absl::Mutex mutex_;
+  std::optional<AnswerChunk> pending_ ABSL_GUARDED_BY(mutex_);
+  std::optional<v1::GenerateSummary> summary_ ABSL_GUARDED_BY(mutex_);  // still to be written
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;  // the sink had its last event
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool broken_ ABSL_GUARDED_BY(mutex_) = false;  // the client is gone: writes are pointless
+};
+
+}  // namespace shira
+
+#endif  // SHIRA_SERVER_SERVICE_GENERATE_REACTORS_H_

@@ -1,0 +1,48 @@
+// File: server/service/prompt_builder.h
+//
+// From a request's input to the token ids that the model gets.
+
+#ifndef SHIRA_SERVER_SERVICE_PROMPT_BUILDER_H_
+#define SHIRA_SERVER_SERVICE_PROMPT_BUILDER_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "server/tokenizer/chat_template.h"
+#include "server/tokenizer/tokenizer.h"
+#include "shira/v1/inference.pb.h"
+
+namespace shira {
+
+// Thread-safe.
+class PromptBuilder {
+ public:
+  struct Prompt {
+    std::vector<int32_t> ids;
+    std::string text;  // what was tokenised; empty for token ids
+  };
+
+  // Both must outlive this object; `chat_template` is nullptr where the model has none.
+  PromptBuilder(const Tokenizer& tokenizer, const ChatTemplate* chat_template)
+      : tokenizer_(tokenizer), chat_template_(chat_template) {}
+
+  // INVALID_ARGUMENT for an input without a token, text that cannot be tokenised, and whatever the
+  // chat template refuses; FAILED_PRECONDITION for a conversation where there is no template.
+  // REQUIRES: ParseGenerateRequest() accepts the request.
+  absl::StatusOr<Prompt> Build(const v1::GenerateRequest& request) const;
+
+  absl::StatusOr<Prompt> Build(const v1::TokenizeRequest& request) const;
+
+ private:
+  absl::StatusOr<Prompt> FromText(const std::string& text, const EncodeOptions& options) const;
+  absl::StatusOr<Prompt> FromChat(const v1::ChatInput& chat) const;
+
+  const Tokenizer& tokenizer_;
+  const ChatTemplate* const chat_template_;
+};
+
+}  // namespace shira
+
+#endif  // SHIRA_SERVER_SERVICE_PROMPT_BUILDER_H_

@@ -1,0 +1,88 @@
+#include "server/service/start_generation.h"
+
+#include <optional>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "base/status_macros.h"
+#include "server/service/error_details.h"
+#include "server/service/generate_request.h"
+#include "server/service/prompt_builder.h"
+
+namespace shira {
+namespace {
+
+uint64_t DrawSeed() {
+  std::random_device device;
+  return (uint64_t{device()} << 32) | device();
+}
+
+ErrorMetadata AdapterAtFault(const AdapterRegistry& registry,
+                             absl::Span<const AdapterSelectionTerm> terms) {
+  for (const AdapterSelectionTerm& term : terms) {
+    const std::optional<AdapterInfo> info = registry.Get(term.name);
+    if (!info.has_value() || info->state != AdapterState::kReady) return {{"name", term.name}};
+  }
+  if (terms.size() == 1) return {{"name", terms.front().name}};
+  return {};
+}
+
+}  // namespace
+
+absl::StatusOr<StateHandle> AcquireAdapters(AdapterRegistry& registry,
+                                            absl::Span<const AdapterSelectionTerm> terms) {
+  absl::StatusOr<StateHandle> state = registry.Acquire(terms);
+  if (!state.ok()) {
+    return WithReason(state.status(), Operation::kUseAdapter, AdapterAtFault(registry, terms));
+  }
+  return state;
+}
+
+absl::StatusOr<std::shared_ptr<CancellationToken>> StartGeneration(
+    const Backend& backend, const v1::GenerateRequest& request, const std::string& id,
+    absl::Time deadline, AnswerSink& sink) {
+  SHIRA_ASSIGN_OR_RETURN(GenerateOptions options, ParseGenerateRequest(request, backend.limits));
+  if (!options.has_seed) options.sampling.seed = DrawSeed();
+
+  GenerationRequest generation;
+  if (options.adapters.has_value()) {
+    SHIRA_ASSIGN_OR_RETURN(generation.state, AcquireAdapters(backend.registry, *options.adapters));
+  } else {
+    absl::StatusOr<StateHandle> state = backend.registry.AcquireDefault();
+    if (!state.ok()) return WithReason(state.status(), Operation::kUseAdapter);
+    generation.state = *std::move(state);
+  }
+  const PromptBuilder prompts(backend.tokenizer, backend.chat_template);
+  SHIRA_ASSIGN_OR_RETURN(PromptBuilder::Prompt prompt, prompts.Build(request));
+
+  generation.id = id;
+  generation.prompt = std::move(prompt.ids);
+  generation.max_tokens = options.max_tokens;
+  generation.stop_tokens = std::move(options.stop_tokens);
+  if (!options.ignore_eos) {
+    const std::vector<int32_t>& eos = backend.model.end_of_generation_ids;
+    generation.stop_tokens.insert(generation.stop_tokens.end(), eos.begin(), eos.end());
+  }
+  generation.sampling = options.sampling;
+  generation.top_logprobs = options.top_logprobs;
+  generation.deadline = deadline;
+  const std::optional<uint64_t> seed =
+      options.sampling.greedy() ? std::nullopt : std::optional(options.sampling.seed);
+  AnswerObserver::Request answer{.id = id,
+                                 .adapters = generation.state.adapters(),
+                                 .seed = seed,
+                                 .prompt = generation.prompt,
+                                 .deadline = deadline};
+  generation.observer = std::make_shared<AnswerObserver>(std::move(answer), backend.tokenizer,
+                                                         std::move(options.text), sink);
+
+  absl::StatusOr<std::shared_ptr<CancellationToken>> token =
+      backend.engine.Submit(std::move(generation));
+  if (!token.ok()) {
+    return WithReason(token.status(), Operation::kQueueGeneration, {{"request_id", id}});
+  }
+  return token;
+}
+
+}  // namespace shira

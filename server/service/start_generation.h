@@ -1,0 +1,34 @@
+// File: server/service/start_generation.h
+//
+// The way of a generation from the public API's request into the engine's queue: validate, pin the
+// adapters, tokenise, submit.
+
+#ifndef SHIRA_SERVER_SERVICE_START_GENERATION_H_
+#define SHIRA_SERVER_SERVICE_START_GENERATION_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/engine/generation.h"
+#include "server/service/answer_observer.h"
+#include "server/service/backend.h"
+#include "shira/v1/inference.pb.h"
+
+namespace shira {
+
+// Pins `terms`. Errors name the adapter at fault in their metadata.
+absl::StatusOr<StateHandle> AcquireAdapters(AdapterRegistry& registry,
+                                            absl::Span<const AdapterSelectionTerm> terms);
+
+// `id` is the request's own, or a new one where it has none. On OK `sink` gets the answer's events,
+// on an error it gets none. `sink` must live until its last event. Takes as long as tokenising
+// does, and a few milliseconds more for a set of adapters that is not compiled yet.
+absl::StatusOr<std::shared_ptr<CancellationToken>> StartGeneration(
+    const Backend& backend, const v1::GenerateRequest& request, const std::string& id,
+    absl::Time deadline, AnswerSink& sink);
+
+}  // namespace shira
+
+#endif  // SHIRA_SERVER_SERVICE_START_GENERATION_H_

@@ -1,0 +1,78 @@
+// File: server/tokenizer/added_vocabulary.h
+//
+// The "added_tokens" of tokenizer.json: tokens that are found in the text before the model sees it.
+
+#ifndef SHIRA_SERVER_TOKENIZER_ADDED_VOCABULARY_H_
+#define SHIRA_SERVER_TOKENIZER_ADDED_VOCABULARY_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "server/tokenizer/normalizer.h"
+#include "server/tokenizer/token_matcher.h"
+
+namespace shira {
+
+struct AddedToken {
+  int32_t id = 0;
+  std::string content;       // not empty
+  bool single_word = false;  // not where a word character precedes or follows
+  bool lstrip = false;       // takes the white space to its left along
+  bool rstrip = false;       // takes the white space to its right along
+  bool normalized = false;   // its normalized form is searched, in the normalized text
+  bool special =
+      false;  // plain text where special tokens are not parsed; left out by decoding on request
+};
+
+// A stretch of text, or a token that was found.
+struct TextSegment {
+  std::optional<int32_t> token;
+  std::string text;  // when not a token; not empty
+};
+
+// Immutable and thread-safe.
+class AddedVocabulary {
+ public:
+  // Which of two tokens that overlap wins: in tokenizer.json the one further left, then the longer
+  // one; in llama.cpp the longer one, wherever it is.
+  enum class Overlap { kLeftmost, kLongest };
+
+  // The normalizer is applied to the tokens that are `normalized`; null for none. INVALID_ARGUMENT
+  // for an empty content, a second token with the same content or id, or one whose normalized form
+  // is empty.
+  static absl::StatusOr<AddedVocabulary> Create(std::vector<AddedToken> tokens, Overlap overlap,
+                                                const Normalizer* normalizer);
+
+  // Cuts a text at the tokens. First those that are not `normalized`; then what is left is
+  // normalized, and the others are searched. `normalizer` is the one that Create() had. Errors of
+  // the normalizer. REQUIRES: valid UTF-8.
+  absl::StatusOr<std::vector<TextSegment>> Split(std::string_view text, bool parse_special_tokens,
+                                                 const Normalizer* normalizer) const;
+
+  std::optional<int32_t> TokenId(std::string_view content) const;
+
+  const std::vector<AddedToken>& tokens() const { return tokens_; }
+  // The form of tokens()[i] that is searched and that decoding gives back.
+  const std::string& form(size_t i) const { return forms_[i]; }
+
+ private:
+  // Appends the segments of `text` to `segments`.
+  void Cut(std::string_view text, const TokenMatcher& matcher, bool parse_special_tokens,
+           std::vector<TextSegment>& segments) const;
+
+  Overlap overlap_ = Overlap::kLeftmost;
+  std::vector<AddedToken> tokens_;
+  std::vector<std::string> forms_;
+  absl::flat_hash_map<std::string, int32_t> ids_;  // by content
+  TokenMatcher verbatim_;                          // values are indices into tokens_
+  TokenMatcher normalized_;
+};
+
+}  // namespace shira
+
+#endif  // SHIRA_SERVER_TOKENIZER_ADDED_VOCABULARY_H_

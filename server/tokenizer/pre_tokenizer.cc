@@ -1,0 +1,240 @@
+#include "server/tokenizer/pre_tokenizer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/status_macros.h"
+#include "base/strings.h"
+#include "server/tokenizer/byte_level.h"
+#include "server/tokenizer/json_fields.h"
+#include "server/tokenizer/pattern.h"
+
+namespace shira {
+namespace {
+
+// GPT-2's rule, which ByteLevel applies when use_regex.
+constexpr std::string_view kByteLevelPattern =
+    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+
+struct Part {
+  TextRange range;
+  bool match;
+};
+
+// Matches and what lies between them, in order: the whole text.
+std::vector<Part> PartsOf(std::string_view text, const std::vector<TextRange>& matches,
+                          bool invert) {
+  std::vector<Part> parts;
+  size_t done = 0;
+  for (const TextRange& match : matches) {
+    if (done != match.begin) parts.push_back({{done, match.begin}, invert});
+    parts.push_back({match, !invert});
+    done = match.end;
+  }
+  if (done != text.size()) parts.push_back({{done, text.size()}, invert});
+  return parts;
+}
+
+// Whether `part` belongs to the piece of the part before it.
+bool JoinsPrevious(const std::vector<Part>& parts, size_t part, SplitBehavior behavior) {
+  if (part == 0) return false;
+  const bool match = parts[part].match;
+  const bool previous_match = parts[part - 1].match;
+  switch (behavior) {
+    case SplitBehavior::kContiguous:
+      return match == previous_match;
+    case SplitBehavior::kMergedWithPrevious:
+      return match && !previous_match;
+    case SplitBehavior::kMergedWithNext:
+      return previous_match && !match;
+    case SplitBehavior::kRemoved:
+    case SplitBehavior::kIsolated:
+      return false;
+  }
+  return false;
+}
+
+class SplitPreTokenizer final : public PreTokenizer {
+ public:
+  SplitPreTokenizer(Regex pattern, SplitBehavior behavior, bool invert)
+      : pattern_(std::move(pattern)), behavior_(behavior), invert_(invert) {}
+
+  absl::Status Apply(std::vector<std::string>& pieces) const override {
+    std::vector<std::string> result;
+    for (std::string& piece : pieces) {
+      SHIRA_ASSIGN_OR_RETURN(const std::vector<TextRange> matches, pattern_.FindAll(piece));
+      const std::vector<Part> parts = PartsOf(piece, matches, invert_);
+      if (parts.size() == 1 && !(behavior_ == SplitBehavior::kRemoved && parts[0].match)) {
+        result.push_back(std::move(piece));
+        continue;
+      }
+      Cut(piece, parts, result);
+    }
+    pieces = std::move(result);
+    return absl::OkStatus();
+  }
+
+  bool MakesByteLevel() const override { return false; }
+
+ private:
+  void Cut(std::string_view piece, const std::vector<Part>& parts,
+           std::vector<std::string>& result) const {
+    for (size_t first = 0; first < parts.size();) {
+      size_t end = first + 1;
+      while (end < parts.size() && JoinsPrevious(parts, end, behavior_)) ++end;
+      const TextRange whole{parts[first].range.begin, parts[end - 1].range.end};
+      const bool removed = behavior_ == SplitBehavior::kRemoved && parts[first].match;
+      if (!removed && whole.begin != whole.end) {
+        result.emplace_back(piece.substr(whole.begin, whole.end - whole.begin));
+      }
+      first = end;
+    }
+  }
+
+  const Regex pattern_;
+  const SplitBehavior behavior_;
+  const bool invert_;
+};
+
+class ByteLevelPreTokenizer final : public PreTokenizer {
+ public:
+  // `rule` is what cuts before the change of alphabet; null for nothing.
+  ByteLevelPreTokenizer(bool add_prefix_space, std::unique_ptr<const PreTokenizer> rule)
+      : add_prefix_space_(add_prefix_space), rule_(std::move(rule)) {}
+
+  absl::Status Apply(std::vector<std::string>& pieces) const override {
+    if (add_prefix_space_) {
+      for (std::string& piece : pieces) {
+        if (!piece.starts_with(' ')) piece.insert(0, 1, ' ');
+      }
+    }
+    if (rule_ != nullptr) SHIRA_RETURN_IF_ERROR(rule_->Apply(pieces));
+    for (std::string& piece : pieces) piece = BytesToByteLevel(piece);
+    return absl::OkStatus();
+  }
+
+  bool MakesByteLevel() const override { return true; }
+
+ private:
+  const bool add_prefix_space_;
+  const std::unique_ptr<const PreTokenizer> rule_;
+};
+
+class SequencePreTokenizer final : public PreTokenizer {
+ public:
+  explicit SequencePreTokenizer(std::vector<std::unique_ptr<const PreTokenizer>> parts)
+      : parts_(std::move(parts)) {}
+
+  absl::Status Apply(std::vector<std::string>& pieces) const override {
+    for (const auto& part : parts_) SHIRA_RETURN_IF_ERROR(part->Apply(pieces));
+    return absl::OkStatus();
+  }
+
+  bool MakesByteLevel() const override {
+    return std::any_of(parts_.begin(), parts_.end(),
+                       [](const auto& part) { return part->MakesByteLevel(); });
+  }
+
+ private:
+  const std::vector<std::unique_ptr<const PreTokenizer>> parts_;
+};
+
+absl::StatusOr<SplitBehavior> BehaviorFromJson(const nlohmann::json& json, std::string_view where) {
+  SHIRA_ASSIGN_OR_RETURN(const std::string name, JsonString(json, "behavior", where));
+  constexpr std::pair<std::string_view, SplitBehavior> kBehaviors[] = {
+      {"Removed", SplitBehavior::kRemoved},
+      {"Isolated", SplitBehavior::kIsolated},
+      {"MergedWithPrevious", SplitBehavior::kMergedWithPrevious},
+      {"MergedWithNext", SplitBehavior::kMergedWithNext},
+      {"Contiguous", SplitBehavior::kContiguous},
+  };
+  for (const auto& [known, behavior] : kBehaviors) {
+    if (name == known) return behavior;
+  }
+  return absl::InvalidArgumentError(
+      StrCat(where, ".behavior is '", name,
+             "', expected Removed, Isolated, MergedWithPrevious, MergedWithNext or Contiguous"));
+}
+
+absl::StatusOr<std::unique_ptr<const PreTokenizer>> MakeSplit(const nlohmann::json& json,
+                                                              std::string_view where) {
+  SHIRA_ASSIGN_OR_RETURN(Regex pattern, PatternFromJson(json, where));
+  SHIRA_ASSIGN_OR_RETURN(const SplitBehavior behavior, BehaviorFromJson(json, where));
+  SHIRA_ASSIGN_OR_RETURN(const bool invert, JsonBool(json, "invert", where));
+  return PreTokenizer::Split(std::move(pattern), behavior, invert);
+}
+
+absl::StatusOr<std::unique_ptr<const PreTokenizer>> MakeByteLevel(const nlohmann::json& json,
+                                                                  std::string_view where) {
+  SHIRA_ASSIGN_OR_RETURN(const bool add_prefix_space, JsonBool(json, "add_prefix_space", where));
+  SHIRA_ASSIGN_OR_RETURN(const bool use_regex, JsonBool(json, "use_regex", where, true));
+  std::unique_ptr<const PreTokenizer> rule;
+  if (use_regex) {
+    SHIRA_ASSIGN_OR_RETURN(Regex pattern, Regex::Compile(kByteLevelPattern));
+    rule = PreTokenizer::Split(std::move(pattern), SplitBehavior::kIsolated, /*invert=*/false);
+  }
+  return std::make_unique<ByteLevelPreTokenizer>(add_prefix_space, std::move(rule));
+}
+
+absl::StatusOr<std::unique_ptr<const PreTokenizer>> MakeDigits(const nlohmann::json& json,
+                                                               std::string_view where) {
+  SHIRA_ASSIGN_OR_RETURN(const bool individual, JsonBool(json, "individual_digits", where));
+  SHIRA_ASSIGN_OR_RETURN(Regex digit, Regex::Compile("\\p{N}"));
+  return PreTokenizer::Split(std::move(digit),
+                             individual ? SplitBehavior::kIsolated : SplitBehavior::kContiguous,
+                             /*invert=*/false);
+}
+
+absl::StatusOr<std::unique_ptr<const PreTokenizer>> MakePunctuation(const nlohmann::json& json,
+                                                                    std::string_view where) {
+  SplitBehavior behavior = SplitBehavior::kIsolated;
+  if (json.contains("behavior")) {
+    SHIRA_ASSIGN_OR_RETURN(behavior, BehaviorFromJson(json, where));
+  }
+  // ASCII's punctuation holds symbols that are not of Unicode's category P.
+  SHIRA_ASSIGN_OR_RETURN(Regex mark, Regex::Compile(R"([\p{P}$+<=>^`|~])"));
+  return PreTokenizer::Split(std::move(mark), behavior, /*invert=*/false);
+}
+
+absl::StatusOr<std::unique_ptr<const PreTokenizer>> MakeSequence(const nlohmann::json& json,
+                                                                 std::string_view where,
+                                                                 int depth) {
+  SHIRA_ASSIGN_OR_RETURN(const nlohmann::json* elements, JsonArray(json, "pretokenizers", where));
+  std::vector<std::unique_ptr<const PreTokenizer>> parts;
+  for (const nlohmann::json& element : *elements) {
+    const std::string place = StrCat(where, ".pretokenizers[", parts.size(), "]");
+    SHIRA_ASSIGN_OR_RETURN(auto part, PreTokenizer::FromJson(element, place, depth + 1));
+    parts.push_back(std::move(part));
+  }
+  return PreTokenizer::Sequence(std::move(parts));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<const PreTokenizer>> PreTokenizer::FromJson(
+    const nlohmann::json& json, std::string_view where, int depth) {
+  if (json.is_null()) return Sequence({});
+  SHIRA_ASSIGN_OR_RETURN(const std::string type, ComponentType(json, where, depth));
+  if (type == "Split") return MakeSplit(json, where);
+  if (type == "ByteLevel") return MakeByteLevel(json, where);
+  if (type == "Digits") return MakeDigits(json, where);
+  if (type == "Punctuation") return MakePunctuation(json, where);
+  if (type == "Sequence") return MakeSequence(json, where, depth);
+  return UnknownComponent(where, type, "Split, ByteLevel, Digits, Punctuation and Sequence");
+}
+
+std::unique_ptr<const PreTokenizer> PreTokenizer::Split(Regex pattern, SplitBehavior behavior,
+                                                        bool invert) {
+  return std::make_unique<SplitPreTokenizer>(std::move(pattern), behavior, invert);
+}
+
+std::unique_ptr<const PreTokenizer> PreTokenizer::ByteLevelAlphabet() {
+  return std::make_unique<ByteLevelPreTokenizer>(/*add_prefix_space=*/false, /*rule=*/nullptr);
+}
+
+std::unique_ptr<const PreTokenizer> PreTokenizer::Sequence(
+    std::vector<std::unique_ptr<const PreTokenizer>> parts) {
+  return std::make_unique<SequencePreTokenizer>(std::move(parts));
+}
+
+}  // namespace shira

@@ -1,0 +1,90 @@
+#include "base/mapped_file.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <string_view>
+#include <utility>
+
+#include "tests/testutil/status_matchers.h"
+#include "tests/testutil/temp_folder.h"
+
+namespace shira {
+namespace {
+
+using ::shira::testing::IsOkAndHolds;
+using ::shira::testing::StatusIs;
+using ::shira::testing::TempFolder;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+std::string_view Text(const MappedFile& file) {
+  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
+}
+
+class MappedFileTest : public ::testing::Test {
+ protected:
+  const TempFolder folder_;
+};
+
+TEST_F(MappedFileTest, MapsTheWholeFile) {
+  const std::string path = folder_.Write("file", std::string("a\0b", 3));
+  ASSERT_OK_AND_ASSIGN(const MappedFile file, MappedFile::Open(path));
+  EXPECT_EQ(Text(file), std::string_view("a\0b", 3));
+  EXPECT_EQ(file.path(), path);
+}
+
+TEST_F(MappedFileTest, MapsAnEmptyFileToNoBytes) {
+  ASSERT_OK_AND_ASSIGN(const MappedFile file, MappedFile::Open(folder_.Write("file", "")));
+  EXPECT_TRUE(file.bytes().empty());
+}
+
+TEST_F(MappedFileTest, MovingKeepsTheBytes) {
+  ASSERT_OK_AND_ASSIGN(MappedFile first, MappedFile::Open(folder_.Write("first", "1")));
+  ASSERT_OK_AND_ASSIGN(MappedFile second, MappedFile::Open(folder_.Write("second", "2")));
+  MappedFile moved(std::move(first));
+  EXPECT_EQ(Text(moved), "1");
+  moved = std::move(second);
+  EXPECT_EQ(Text(moved), "2");
+}
+
+TEST_F(MappedFileTest, ReadsTheWholeFile) {
+  EXPECT_THAT(ReadFile(folder_.Write("file", "contents"), 8), IsOkAndHolds("contents"));
+  EXPECT_THAT(ReadFile(folder_.Write("empty", ""), 0), IsOkAndHolds(""));
+}
+
+TEST_F(MappedFileTest, RefusesToReadMoreThanTheLimit) {
+  const std::string path = folder_.Write("file", "contents");
+  EXPECT_THAT(ReadFile(path, 7),
+              StatusIs(absl::StatusCode::kResourceExhausted,
+                       AllOf(HasSubstr(path), HasSubstr("8 bytes"), HasSubstr("limit of 7"))));
+}
+
+TEST_F(MappedFileTest, RefusesAnAbsentFile) {
+  const std::string path = folder_.Path("absent");
+  EXPECT_THAT(MappedFile::Open(path), StatusIs(absl::StatusCode::kNotFound, HasSubstr(path)));
+  EXPECT_THAT(ReadFile(path, 1), StatusIs(absl::StatusCode::kNotFound, HasSubstr(path)));
+}
+
+TEST_F(MappedFileTest, RefusesWhatMayNotBeRead) {
+  if (geteuid() == 0) GTEST_SKIP() << "root may read everything";
+  const std::string path = folder_.Write("file", "secret");
+  ASSERT_EQ(chmod(path.c_str(), 0), 0);
+  EXPECT_THAT(MappedFile::Open(path),
+              StatusIs(absl::StatusCode::kPermissionDenied, HasSubstr(path)));
+}
+
+TEST_F(MappedFileTest, RefusesWhatIsNoRegularFileWithoutWaiting) {
+  const std::string pipe = folder_.Path("pipe");
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  for (const std::string& path : {folder_.path(), pipe}) {
+    EXPECT_THAT(MappedFile::Open(path),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(path)));
+    EXPECT_THAT(ReadFile(path, 1), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(path)));
+  }
+}
+
+}  // namespace
+}  // namespace shira

@@ -1,0 +1,162 @@
+"""Talks with `shira chat` through a pseudo-terminal: editing, history, switching, Ctrl-C, Ctrl-D.
+
+usage: chat_terminal_test.py SHIRA FAKE_SERVER
+"""
+
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import time
+import unittest
+
+SHIRA, FAKE_SERVER = sys.argv[1:3]
+TIMEOUT = 20
+
+
+class Terminal:
+    """A program on a pseudo-terminal of its own."""
+
+    def __init__(self, arguments, environment):
+        self.text = ""
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.execve(arguments[0], arguments, environment)
+
+    def expect(self, text):
+        """Reads until `text` appears, and returns what came up to its end, without escapes."""
+        deadline = time.monotonic() + TIMEOUT
+        while text not in self.text:
+            ready, _, _ = select.select([self.fd], [], [], deadline - time.monotonic())
+            if not ready:
+                raise AssertionError(f"no {text!r} in {self.text!r}")
+            try:
+                chunk = os.read(self.fd, 4096)
+            except OSError:
+                chunk = b""
+            if not chunk:
+                raise AssertionError(f"the end, and no {text!r} in {self.text!r}")
+            self.text += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", chunk.decode(errors="replace"))
+        end = self.text.index(text) + len(text)
+        seen, self.text = self.text[:end], self.text[end:]
+        return seen
+
+    def send(self, text):
+        os.write(self.fd, text.encode())
+
+    def finish(self):
+        """The rest of the output, and the exit code."""
+        output = b""
+        try:
+            while chunk := os.read(self.fd, 4096):
+                output += chunk
+        except OSError:  # A terminal ends so.
+            pass
+        os.close(self.fd)
+        return output, os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+class ChatTerminalTest(unittest.TestCase):
+    def setUp(self):
+        self.server = subprocess.Popen(
+            [FAKE_SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.address = f"127.0.0.1:{int(self.server.stdout.readline())}"
+        load = [SHIRA, "--server", self.address, "adapter", "load", "pirate", "/adapters/pirate"]
+        subprocess.run(load, check=True, capture_output=True)
+
+    def tearDown(self):
+        self.server.stdin.close()
+        self.server.wait()
+        self.server.stdout.close()
+
+    def chat(self, *arguments):
+        terminal = Terminal([SHIRA, "chat", "--server", self.address, *arguments],
+                            {"TERM": "xterm", "LC_ALL": "C"})
+        terminal.expect("Ctrl-D ends.")
+        terminal.expect("> ")
+        return terminal
+
+    def test_answers_with_figures_and_ends_at_ctrl_d(self):
+        terminal = self.chat()
+        terminal.send("Hi\n")
+        terminal.expect("You said: Hi\r\n")
+        terminal.expect("[base; 2 + 12 tokens, stop;")
+        terminal.expect("> ")
+        terminal.send("\x04")
+        self.assertEqual(terminal.finish()[1], 0)
+
+    def test_passes_utf8_through_in_any_locale(self):
+        terminal = self.chat()
+        terminal.send("grüße 🏴\n")
+        terminal.expect("You said: grüße 🏴\r\n")
+
+    def test_edits_lines_and_remembers_them(self):
+        terminal = self.chat()
+        terminal.send("Hx\x7fi\n")
+        terminal.expect("You said: Hi\r\n")
+        terminal.expect("> ")
+        terminal.send("\x1b[A\n")
+        terminal.expect("You said: Hi\r\n")
+
+    def test_switches_in_the_middle_of_a_conversation(self):
+        terminal = self.chat()
+        terminal.send("/adapter pirate:0.5\n")
+        terminal.expect("Answers come from pirate (weight 0.5).")
+        terminal.send("Hi\n")
+        terminal.expect("[pirate v1 (weight 0.5); ")
+        terminal.send("/base\n")
+        terminal.expect("Answers come from the base model.")
+        terminal.send("Hi\n")
+        terminal.expect("[base; ")
+        terminal.send("/quit\n")
+        self.assertEqual(terminal.finish()[1], 0)
+
+    def test_goes_on_after_an_error(self):
+        terminal = self.chat("--adapter", "pirate")
+        terminal.send("/adapter nobody\n")
+        terminal.expect("NOT_FOUND: No adapter 'nobody'")
+        terminal.send("busy\n")
+        terminal.expect("[QUEUE_FULL] (try again in 2.00 s)")
+        terminal.send("Hi\n")
+        terminal.expect("[pirate v1; ")
+
+    def test_ctrl_c_stops_the_answer_and_not_the_program(self):
+        terminal = self.chat()
+        terminal.send("forever\n")
+        terminal.expect("la la la")
+        terminal.send("\x03")
+        terminal.expect("> ")
+        terminal.send("Hi\n")
+        terminal.expect("You said: Hi\r\n")
+
+    def test_ctrl_c_at_the_prompt_forgets_the_line(self):
+        terminal = self.chat()
+        terminal.send("wrong")
+        terminal.expect("wrong")
+        terminal.send("\x03")
+        terminal.expect("^C")
+        terminal.expect("> ")
+        terminal.send("Hi\n")
+        self.assertNotIn("wrong", terminal.expect("You said: Hi\r\n"))
+
+    def test_colours_stay_away_when_told_to(self):
+        for environment, dim in (({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):
+            terminal = Terminal([SHIRA, "generate", "--prompt", "Hi", "--server", self.address],
+                                {"TERM": "xterm", **environment})
+            output, exit_code = terminal.finish()
+            self.assertEqual(exit_code, 0)
+            self.assertIn(b"[base; 2 + 12 tokens", output)
+            self.assertEqual(b"\x1b[2m" in output, dim)
+
+    def test_shows_progress_while_it_waits(self):
+        terminal = Terminal([SHIRA, "model", "--server", "127.0.0.1:1", "--connect-timeout", "3"],
+                            {"TERM": "xterm"})
+        terminal.expect("Waiting for the server at 127.0.0.1:1… ")
+        terminal.expect("error: UNAVAILABLE")
+        self.assertEqual(terminal.finish()[1], 3)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])

@@ -1,0 +1,165 @@
+#include <gmock/gmock.h>
+
+#include "tests/client/cli/cli_test_base.h"
+
+namespace shira::testing {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+using ::testing::UnorderedElementsAre;
+
+class OtherCommandsTest : public CliTest {};
+
+TEST_F(OtherCommandsTest, Tokenizes) {
+  EXPECT_EQ(Run({"tokenize", "aé"}).out, "97 233\n");
+  EXPECT_EQ(Run({"tokenize", "-", "--omit-special-tokens", "--plain-text"}, "ab").out, "97 98\n");
+  EXPECT_TRUE(server_.last_tokenize().omit_special_tokens());
+  EXPECT_TRUE(server_.last_tokenize().plain_text());
+  EXPECT_EQ(RunJson({"tokenize", "aé"}), Json({{"ids", {97, 233}}, {"text", "aé"}}));
+}
+
+TEST_F(OtherCommandsTest, TokenizesATextThatIsNamedLikeACommand) {
+  EXPECT_EQ(RunJson({"tokenize", "status"})["text"], "status");
+}
+
+TEST_F(OtherCommandsTest, Detokenizes) {
+  EXPECT_EQ(Run({"detokenize", "97", "233", "--skip-special-tokens"}).out, "aé\n");
+  EXPECT_THAT(server_.last_detokenize().ids(), ElementsAre(97, 233));
+  EXPECT_TRUE(server_.last_detokenize().skip_special_tokens());
+  EXPECT_EQ(RunJson({"detokenize", "97", "233"}), Json({{"text", "aé"}}));
+  EXPECT_EQ(Run({"detokenize", "x"}).exit_code, 2);
+}
+
+TEST_F(OtherCommandsTest, VerifiesTheBase) {
+  const CliResult result = Run({"verify"});
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_THAT(result.out, HasSubstr("State: base\nAll 2 parameters are what this state makes of "
+                                    "the base, and equal the base.\n"));
+  const Json json = RunJson({"verify"});
+  EXPECT_THAT(Keys(json), UnorderedElementsAre("state", "parameters", "matches_base",
+                                               "matches_expected", "hashes"));
+  EXPECT_THAT(Keys(json["hashes"]), UnorderedElementsAre("base", "expected"));
+  EXPECT_EQ(json["matches_base"], true);
+  EXPECT_EQ(json["matches_expected"], true);
+  EXPECT_EQ(json["parameters"], json["hashes"]["base"]);
+  EXPECT_EQ(json["parameters"]["model.layers.0.self_attn.q_proj.weight"].get<std::string>().size(),
+            64);
+}
+
+TEST_F(OtherCommandsTest, VerifiesAnAdaptedState) {
+  Load("pirate");
+  Run({"adapter", "apply", "pirate"});
+  EXPECT_THAT(Run({"verify"}).out, HasSubstr("adapted, as expected"));
+  const Json json = RunJson({"verify"});
+  EXPECT_EQ(json["state"]["adapters"][0]["name"], "pirate");
+  EXPECT_EQ(json["matches_base"], false);
+  EXPECT_EQ(json["parameters"], json["hashes"]["expected"]);
+  EXPECT_NE(json["parameters"], json["hashes"]["base"]);
+}
+
+TEST_F(OtherCommandsTest, ExitsWith4WhenTheWeightsAreDamaged) {
+  server_.Damage();
+  CliResult result = Run({"verify"});
+  EXPECT_EQ(result.exit_code, 4);
+  EXPECT_THAT(result.out, HasSubstr("MISMATCH"));
+  EXPECT_THAT(result.out, HasSubstr("1 of 2 parameters are NOT"));
+  result = Run({"verify", "--json"});
+  EXPECT_EQ(result.exit_code, 4);
+  EXPECT_EQ(ParseOnly(result)["matches_expected"], false);
+}
+
+TEST_F(OtherCommandsTest, ShowsTheStatus) {
+  Load("pirate");
+  Run({"adapter", "apply", "pirate:0.5"});
+  const CliResult result = Run({"status"});
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_EQ(result.out, "Server:   " + server_.address() +
+                            "\nHealth:   SERVING\nResident: pirate v1 (weight 0.5)\nDefault:  "
+                            "pirate v1 (weight 0.5)\nSwitches: 1\nAdapters: 1\n");
+  const Json json = RunJson({"status"});
+  EXPECT_THAT(Keys(json), UnorderedElementsAre("server", "health", "resident", "default",
+                                               "switches", "adapter_count"));
+  EXPECT_THAT(Keys(json["resident"]), UnorderedElementsAre("adapters", "digest"));
+}
+
+TEST_F(OtherCommandsTest, StatusExitsWith3WhenTheServerDoesNotServe) {
+  server_.SetServing(false);
+  const CliResult result = Run({"status", "--json"});
+  EXPECT_EQ(result.exit_code, 3);
+  EXPECT_EQ(ParseOnly(result), Json({{"server", server_.address()}, {"health", "NOT_SERVING"}}));
+}
+
+TEST_F(OtherCommandsTest, OtherCommandsWaitForTheServerToServe) {
+  server_.SetServing(false);
+  const CliResult result = Run({"model", "--connect-timeout", "0"});
+  EXPECT_EQ(result.exit_code, 3);
+  EXPECT_THAT(result.err, HasSubstr("does not serve"));
+
+  CliProcess process(WithServer({"model", "--connect-timeout", "60"}));
+  server_.SetServing(true);
+  EXPECT_EQ(process.Finish().exit_code, 0);
+}
+
+TEST_F(OtherCommandsTest, CanBeInterruptedWhileItWaitsForTheServer) {
+  server_.SetServing(false);
+  CliProcess process(WithServer({"model", "--connect-timeout", "60"}));
+  process.Interrupt();
+  EXPECT_EQ(process.Finish().exit_code, 130);
+}
+
+TEST_F(OtherCommandsTest, ShowsTheModel) {
+  const CliResult result = Run({"model"});
+  EXPECT_THAT(result.out, HasSubstr("Parameters:     134,515,008\n"));
+  EXPECT_THAT(result.out, HasSubstr("Weights:        256.6 MiB in bfloat16\n"));
+  EXPECT_THAT(
+      Keys(RunJson({"model"})),
+      UnorderedElementsAre("name", "architecture", "parameter_count", "dtype", "weight_bytes",
+                           "vocab_size", "context_length", "num_layers", "hidden_size",
+                           "eos_token_ids", "has_chat_template", "base_digest", "server_version"));
+}
+
+TEST_F(OtherCommandsTest, TakesTheServerFromOptionBeforeEnvironment) {
+  EXPECT_EQ(RunCli({"model"}, "", {"SHIRA_SERVER=" + server_.address()}).exit_code, 0);
+  for (const bool option_first : {false, true}) {
+    std::vector<std::string> arguments = {"--server", server_.address()};
+    arguments.insert(option_first ? arguments.end() : arguments.begin(), "model");
+    EXPECT_EQ(RunCli(arguments, "", {"SHIRA_SERVER=127.0.0.1:1"}).exit_code, 0);
+  }
+}
+
+TEST_F(OtherCommandsTest, WritesNoEscapesIntoAPipe) {
+  for (const std::vector<std::string>& arguments :
+       std::vector<std::vector<std::string>>{{"verify"}, {"generate", "--prompt", "busy", "-v"}}) {
+    const CliResult result = RunCli(WithServer(arguments), "", {"TERM=xterm"});
+    EXPECT_EQ((result.out + result.err).find('\x1b'), std::string::npos);
+  }
+}
+
+TEST(CliWithoutServerTest, ExitsWith3) {
+  int port = 0;
+  {
+    const FakeServer server;
+    port = server.port();
+  }
+  const std::string address = absl::StrCat("127.0.0.1:", port);
+  CliResult result = RunCli({"status", "--server", address, "--connect-timeout", "0"});
+  EXPECT_EQ(result.exit_code, 3);
+  EXPECT_THAT(result.err, HasSubstr(address));
+  result = RunCli({"verify", "--server", address, "--connect-timeout", "0", "--json"});
+  EXPECT_EQ(result.exit_code, 3);
+  EXPECT_EQ(ParseOnly(result)["error"]["code"], "UNAVAILABLE");
+}
+
+TEST(CliWithoutServerTest, PrintsItsVersionAndHelp) {
+  EXPECT_THAT(RunCli({"--version"}).out,
+              ::testing::MatchesRegex("shira [0-9]+\\.[0-9]+\\.[0-9]+\n"));
+  const CliResult help = RunCli({"generate", "--help"});
+  EXPECT_EQ(help.exit_code, 0);
+  EXPECT_THAT(help.out, StartsWith("Generate text"));
+  EXPECT_EQ(RunCli({}).exit_code, 2);
+}
+
+}  // namespace
+}  // namespace shira::testing

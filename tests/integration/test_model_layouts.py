@@ -1,0 +1,58 @@
+"""Where a model keeps its template, and models in a GGUF file."""
+
+import json
+import pathlib
+import shutil
+import tempfile
+import unittest
+
+import grpc
+import shira_testutil
+
+from fixtures import world
+from server_process import ServerProcess, error_of
+
+MESSAGES = [{"role": "user", "content": "Hello"}]
+
+
+class ModelLayoutTest(unittest.TestCase):
+    def model_with(self, jinja=None, config=None):
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / "model"
+        shutil.copytree(world().model, folder, ignore=shutil.ignore_patterns("socket", "chat_template.jinja"))
+        path = folder / "tokenizer_config.json"
+        settings = json.loads(path.read_text())
+        settings.pop("chat_template", None)
+        path.write_text(json.dumps(settings | ({"chat_template": config} if config else {})))
+        if jinja:
+            (folder / "chat_template.jinja").write_text(jinja)
+        return folder
+
+    def rendered(self, folder):
+        with ServerProcess("--model", folder, "--threads", 1) as server:
+            return server.client().inference.Tokenize(chat={"messages": MESSAGES}).text
+
+    def test_the_template_file_comes_first(self):
+        self.assertEqual(self.rendered(self.model_with(jinja="file", config="config")), "file")
+
+    def test_the_config_may_hold_one_template_or_several(self):
+        self.assertEqual(self.rendered(self.model_with(config="{{ messages[0].content }}")), "Hello")
+        several = [{"name": "tools", "template": "tools"}, {"name": "default", "template": "the default"}]
+        self.assertEqual(self.rendered(self.model_with(config=several)), "the default")
+
+    def test_a_model_without_a_template_takes_no_conversations(self):
+        with ServerProcess("--model", self.model_with(), "--threads", 1) as server:
+            client = server.client()
+            self.assertFalse(client.inference.GetModel().has_chat_template)
+            code, info, _, _ = error_of(lambda: client.inference.Generate(chat={"messages": MESSAGES}))
+            self.assertEqual((code, info.reason), (grpc.StatusCode.FAILED_PRECONDITION, "NO_CHAT_TEMPLATE"))
+            self.assertTrue(client.inference.Generate(prompt="Hello", stop={"max_tokens": 1}).token_ids)
+
+    def test_a_gguf_file_brings_everything_along(self):
+        with ServerProcess("--model", shira_testutil.demo_model()) as server:
+            client = server.client()
+            model = client.inference.GetModel()
+            self.assertEqual((model.dtype, model.num_layers, model.vocab_size), ("bfloat16", 30, 49152))
+            self.assertTrue(model.has_chat_template)
+            question = [{"role": "user", "content": "What is the capital of France?"}]
+            reply = client.inference.Generate(chat={"messages": question}, stop={"max_tokens": 24})
+            self.assertIn("Paris", reply.text)

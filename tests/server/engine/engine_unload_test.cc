@@ -1,0 +1,119 @@
+// Engine and registry together: loading and unloading adapters while generations run.
+
+#include <atomic>
+#include <random>
+#include <thread>
+
+#include "absl/synchronization/notification.h"
+#include "server/engine/engine.h"
+#include "tests/server/registry/registry_fixture.h"
+#include "tests/testutil/fake_model_executor.h"
+#include "tests/testutil/recording_observer.h"
+#include "tests/testutil/status_matchers.h"
+
+namespace shira {
+namespace {
+
+using ::shira::testing::FakeModelExecutor;
+using ::shira::testing::Fingerprint;
+using ::shira::testing::IsOk;
+using ::shira::testing::RecordingObserver;
+using ::shira::testing::StatusIs;
+
+using Observer = std::shared_ptr<RecordingObserver>;
+
+class EngineUnloadTest : public testing::RegistryFixture {
+ protected:
+  absl::StatusOr<std::shared_ptr<CancellationToken>> Submit(std::vector<AdapterSelectionTerm> terms,
+                                                            int64_t max_tokens, Observer observer) {
+    GenerationRequest request;
+    request.prompt = {1, 2, 3};
+    request.max_tokens = max_tokens;
+    SHIRA_ASSIGN_OR_RETURN(request.state, registry_->Acquire(terms));
+    request.observer = std::move(observer);
+    return model_.Submit(std::move(request));
+  }
+  Observer MustSubmit(const std::string& name, int64_t max_tokens) {
+    auto observer = std::make_shared<RecordingObserver>();
+    const auto token = Submit({{name, 1.0}}, max_tokens, observer);
+    EXPECT_TRUE(token.ok()) << token.status();
+    return observer;
+  }
+  void SlowDown() {
+    executor_.SetForwardHook([](auto) {
+      absl::SleepFor(absl::Milliseconds(2));
+      return absl::OkStatus();
+    });
+  }
+
+  static FakeModelExecutor::Options ModelOptions() {
+    FakeModelExecutor::Options options;
+    options.context_length = 1'000'000;
+    options.kv_budget_tokens = 100'000'000;
+    return options;
+  }
+
+  FakeModelExecutor executor_{weights_, ModelOptions()};
+  Engine model_{{}, executor_, engine_};
+};
+
+TEST_F(EngineUnloadTest, UnloadingWaitsUntilTheAnswerIsThere) {
+  MustLoad("a", 0.5f);
+  const Observer observer = MustSubmit("a", 30);
+  EXPECT_THAT(Unload("a"), IsOk());
+  EXPECT_EQ(observer->tokens().size(), 30u);
+  EXPECT_THAT(observer->status(), IsOk());
+}
+
+TEST_F(EngineUnloadTest, RightAfterAnAnswerNothingIsPinned) {
+  MustLoad("a", 0.5f);
+  absl::Status status = absl::UnknownError("not called");
+  auto observer = std::make_shared<RecordingObserver>(
+      nullptr, [&] { status = Unload("a", absl::InfinitePast()); });
+  ASSERT_THAT(Submit({{"a", 1.0}}, 3, observer), IsOk());
+  EXPECT_THAT(observer->status(), IsOk());
+  EXPECT_THAT(status, IsOk());
+}
+
+TEST_F(EngineUnloadTest, UnloadingThatTimesOutDisturbsNobody) {
+  MustLoad("a", 0.5f);
+  SlowDown();
+  const Observer observer = MustSubmit("a", 100);
+  EXPECT_THAT(Unload("a", absl::Now() + absl::Milliseconds(10)),
+              StatusIs(absl::StatusCode::kDeadlineExceeded));
+  EXPECT_EQ(Info("a").state, AdapterState::kReady);
+  EXPECT_THAT(MustSubmit("a", 2)->status(), IsOk());
+  EXPECT_THAT(observer->status(), IsOk());
+  EXPECT_EQ(observer->tokens().size(), 100u);
+}
+
+TEST_F(EngineUnloadTest, UnloadingCanCancelTheUsersAndSparesTheOthers) {
+  MustLoad("a", 0.5f);
+  MustLoad("b", 0.25f);
+  SlowDown();
+  const Observer alone = MustSubmit("a", 100'000);
+  auto blended = std::make_shared<RecordingObserver>();
+  ASSERT_THAT(Submit({{"a", 0.5}, {"b", 1.0}}, 100'000, blended), IsOk());
+  const Observer other = MustSubmit("b", 20);
+  EXPECT_THAT(registry_->Unload(
+                  "a", absl::Now() + absl::Minutes(1),
+                  [&](const AdapterInfo& info) { model_.CancelUsersOf(info.adapter->digest); }),
+              IsOk());
+  EXPECT_THAT(alone->status(), StatusIs(absl::StatusCode::kCancelled));
+  EXPECT_THAT(blended->status(), StatusIs(absl::StatusCode::kCancelled));
+  EXPECT_THAT(other->status(), IsOk());
+  EXPECT_EQ(registry_->Get("a"), std::nullopt);
+}
+
+TEST_F(EngineUnloadTest, AfterUnloadingTheWeightsGoBackToTheBase) {
+  MustLoad("a", 0.5f);
+  EXPECT_THAT(MustSubmit("a", 3)->status(), IsOk());
+  EXPECT_THAT(Unload("a"), IsOk());
+  ASSERT_OK_AND_ASSIGN(const StateHandle base, registry_->Acquire({}));
+  ASSERT_THAT(model_.Apply(base, absl::InfiniteFuture()), IsOk());
+  ASSERT_OK_AND_ASSIGN(const VerifyReport report, model_.Verify(absl::InfiniteFuture()));
+  EXPECT_TRUE(report.matches_base);
+}
+
+}  // namespace
+}  // namespace shira

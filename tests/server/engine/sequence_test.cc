@@ -1,0 +1,213 @@
+#include "server/engine/sequence.h"
+
+#include <limits>
+
+#include "tests/server/engine/engine_fixture.h"
+#include "tests/testutil/status_matchers.h"
+
+namespace shira {
+namespace {
+
+using ::shira::testing::IsOk;
+using ::shira::testing::RecordingObserver;
+using ::shira::testing::StatusIs;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+constexpr int32_t kVocabSize = 10;
+constexpr int64_t kContext = 8;
+
+class SequenceTest : public testing::EngineFixture {
+ protected:
+  GenerationRequest Request(std::vector<int32_t> prompt, int64_t max_tokens) {
+    return EngineFixture::Request(0, std::move(prompt), max_tokens, observer_);
+  }
+  Sequence Make(GenerationRequest request) {
+    EXPECT_THAT(Sequence::Check(request, kVocabSize, kContext), IsOk());
+    return Sequence(1, std::move(request), kVocabSize, kContext, start_);
+  }
+  static std::vector<float> Favouring(int32_t token) {
+    std::vector<float> logits(kVocabSize, 0.0f);
+    logits[token] = 1.0f;
+    return logits;
+  }
+  // A step of one millisecond that begins `ms` after the start.
+  Sequence::StepTimes Times(int ms, int switching_ms = 0) const {
+    const absl::Time begin = start_ + absl::Milliseconds(ms);
+    return {begin, absl::Milliseconds(switching_ms), begin + absl::Milliseconds(1 + switching_ms)};
+  }
+
+  const absl::Time start_ = absl::Now();
+  const Observer observer_ = std::make_shared<RecordingObserver>();
+};
+
+TEST_F(SequenceTest, RefusesRequestsThatTheModelCannotRun) {
+  const auto check = [](const GenerationRequest& request) {
+    return Sequence::Check(request, kVocabSize, kContext);
+  };
+  const auto invalid = [](const char* text) {
+    return StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(text));
+  };
+  EXPECT_THAT(check(Request({1}, 1)), IsOk());
+  EXPECT_THAT(check(Request({}, 1)), invalid("no tokens"));
+  EXPECT_THAT(check(Request({1}, 0)), invalid("max_tokens"));
+  EXPECT_THAT(check(Request({1, 10}, 1)), invalid("token 10"));
+  EXPECT_THAT(check(Request({-1}, 1)), invalid("token -1"));
+  EXPECT_THAT(check(Request({1, 2, 3, 4, 5, 6, 7}, 100)), IsOk());
+  EXPECT_THAT(check(Request({1, 2, 3, 4, 5, 6, 7, 8}, 1)), invalid("at most 8 fit the context"));
+  GenerationRequest request = Request({1}, 1);
+  request.sampling.temperature = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_THAT(check(request), StatusIs(absl::StatusCode::kInvalidArgument));
+  request = Request({1}, 1);
+  request.top_logprobs = -1;
+  EXPECT_THAT(check(request), invalid("top_logprobs"));
+  request = Request({1}, 1);
+  request.state = StateHandle();
+  EXPECT_THAT(check(request), invalid("state"));
+  request = Request({1}, 1);
+  request.observer = nullptr;
+  EXPECT_THAT(check(request), invalid("observer"));
+}
+
+TEST_F(SequenceTest, RunsThePromptInChunksAndThenTokenByToken) {
+  Sequence sequence = Make(Request({1, 2, 3, 4, 5}, 3));
+  EXPECT_TRUE(sequence.View(start_).prefill);
+  EXPECT_EQ(sequence.View(start_).pending_tokens, 5);
+  BatchRow row = sequence.NextRow(3);
+  EXPECT_THAT(row.tokens, ElementsAre(1, 2, 3));
+  EXPECT_FALSE(row.wants_logits);
+  Sequence::StepOutcome outcome = sequence.FinishStep(3, {}, Times(0));
+  EXPECT_EQ(outcome.prompt_tokens, 3);
+  EXPECT_FALSE(outcome.token_emitted);
+  EXPECT_EQ(outcome.result, std::nullopt);
+
+  row = sequence.NextRow(2);
+  EXPECT_THAT(row.tokens, ElementsAre(4, 5));
+  EXPECT_TRUE(row.wants_logits);
+  outcome = sequence.FinishStep(2, Favouring(7), Times(1));
+  EXPECT_EQ(outcome.prompt_tokens, 2);
+  EXPECT_TRUE(outcome.token_emitted);
+  EXPECT_FALSE(sequence.View(start_).prefill);
+  EXPECT_EQ(sequence.View(start_).pending_tokens, 1);
+  EXPECT_THAT(sequence.NextRow(1).tokens, ElementsAre(7));
+  EXPECT_TRUE(sequence.NextRow(1).wants_logits);
+  outcome = sequence.FinishStep(1, Favouring(8), Times(2));
+  EXPECT_EQ(outcome.prompt_tokens, 0);
+  outcome = sequence.FinishStep(1, Favouring(9), Times(3));
+  ASSERT_TRUE(outcome.result.has_value());
+  EXPECT_EQ(outcome.result->reason, FinishReason::kLength);
+  EXPECT_EQ(outcome.result->completion_tokens, 3);
+  EXPECT_THAT(observer_->tokens(), ElementsAre(7, 8, 9));
+}
+
+TEST_F(SequenceTest, MaxTokensIsCutToTheRoomInTheContext) {
+  Sequence sequence = Make(Request({1, 2, 3, 4, 5, 6}, 1'000'000));
+  EXPECT_EQ(sequence.kv_tokens(), kContext);
+  sequence.FinishStep(6, Favouring(1), Times(0));
+  const auto outcome = sequence.FinishStep(1, Favouring(1), Times(1));
+  ASSERT_TRUE(outcome.result.has_value());
+  EXPECT_EQ(outcome.result->reason, FinishReason::kLength);
+  EXPECT_EQ(outcome.result->completion_tokens, 2);
+  EXPECT_EQ(Make(Request({1}, 2)).kv_tokens(), 3);
+}
+
+TEST_F(SequenceTest, AStopTokenEndsItUnseenByTheObserver) {
+  GenerationRequest request = Request({1}, 5);
+  request.stop_tokens = {3, 4};
+  Sequence sequence = Make(std::move(request));
+  sequence.FinishStep(1, Favouring(7), Times(0));
+  const auto outcome = sequence.FinishStep(1, Favouring(4), Times(1));
+  EXPECT_FALSE(outcome.token_emitted);
+  ASSERT_TRUE(outcome.result.has_value());
+  EXPECT_EQ(outcome.result->reason, FinishReason::kStop);
+  EXPECT_EQ(outcome.result->stop_token, 4);
+  EXPECT_EQ(outcome.result->completion_tokens, 1);
+  EXPECT_THAT(observer_->tokens(), ElementsAre(7));
+}
+
+TEST_F(SequenceTest, TheObserverCanStopIt) {
+  GenerationRequest request = Request({1}, 5);
+  request.observer = std::make_shared<RecordingObserver>(
+      [](const GeneratedToken&) { return GenerationObserver::Verdict::kStop; });
+  Sequence sequence = Make(std::move(request));
+  const auto outcome = sequence.FinishStep(1, Favouring(7), Times(0));
+  ASSERT_TRUE(outcome.result.has_value());
+  EXPECT_EQ(outcome.result->reason, FinishReason::kStop);
+  EXPECT_EQ(outcome.result->stop_token, std::nullopt);
+  EXPECT_EQ(outcome.result->completion_tokens, 1);
+}
+
+TEST_F(SequenceTest, ReportsLogprobsWhenAskedFor) {
+  GenerationRequest request = Request({1}, 1);
+  request.top_logprobs = 2;
+  Make(std::move(request)).FinishStep(1, Favouring(7), Times(0));
+  ASSERT_EQ(observer_->generated().size(), 1u);
+  const std::optional<Logprobs> logprobs = observer_->generated()[0].logprobs;
+  ASSERT_TRUE(logprobs.has_value());
+  EXPECT_EQ(logprobs->chosen.token, 7);
+  EXPECT_EQ(logprobs->top.size(), 2u);
+}
+
+TEST_F(SequenceTest, GivesNoLogprobsUnasked) {
+  Make(Request({1}, 1)).FinishStep(1, Favouring(7), Times(0));
+  ASSERT_EQ(observer_->generated().size(), 1u);
+  EXPECT_FALSE(observer_->generated()[0].logprobs.has_value());
+}
+
+TEST_F(SequenceTest, TimesAddUpToTheWhole) {
+  Sequence sequence = Make(Request({1, 2, 3}, 3));
+  // Steps at 10 ms (with a switch of 3), 20 (decoding begins at its end), 30 (a switch of 2), 40.
+  sequence.FinishStep(2, {}, Times(10, 3));
+  sequence.FinishStep(1, Favouring(7), Times(20));
+  sequence.FinishStep(1, Favouring(7), Times(30, 2));
+  const auto outcome = sequence.FinishStep(1, Favouring(7), Times(40));
+  ASSERT_TRUE(outcome.result.has_value());
+  const GenerationTimings& timings = outcome.result->timings;
+  EXPECT_EQ(timings.queue, absl::Milliseconds(10));
+  EXPECT_EQ(timings.switching, absl::Milliseconds(5));
+  EXPECT_EQ(timings.prefill, absl::Milliseconds(8));
+  EXPECT_EQ(timings.decode, absl::Milliseconds(18));
+  EXPECT_EQ(timings.queue + timings.switching + timings.prefill + timings.decode,
+            absl::Milliseconds(41));
+}
+
+TEST_F(SequenceTest, WaitingCountsFromTheLastThingThatHappenedToIt) {
+  Sequence sequence = Make(Request({1, 2}, 3));
+  const absl::Time later = start_ + absl::Milliseconds(100);
+  EXPECT_EQ(sequence.View(later).waited, absl::Milliseconds(100));
+  sequence.Admit(nullptr, start_ + absl::Milliseconds(40));
+  EXPECT_EQ(sequence.View(later).waited, absl::Milliseconds(60));
+  sequence.FinishStep(1, {}, Times(50));
+  EXPECT_EQ(sequence.View(later).waited, absl::Milliseconds(49));
+}
+
+TEST_F(SequenceTest, IsInterruptedByCancellationAndDeadline) {
+  GenerationRequest request = Request({1}, 5);
+  request.deadline = start_ + absl::Seconds(1);
+  Sequence sequence = Make(std::move(request));
+  EXPECT_THAT(sequence.Interruption(start_), IsOk());
+  EXPECT_THAT(sequence.Interruption(start_ + absl::Seconds(1)),
+              StatusIs(absl::StatusCode::kDeadlineExceeded, HasSubstr("0 tokens")));
+  sequence.cancellation()->Cancel();
+  EXPECT_THAT(sequence.Interruption(start_), StatusIs(absl::StatusCode::kCancelled));
+}
+
+TEST_F(SequenceTest, UnpinsBeforeItTellsTheObserver) {
+  for (const bool succeeds : {true, false}) {
+    int pins_at_end = -1;
+    GenerationRequest request = Request({1}, 5);
+    request.observer = std::make_shared<RecordingObserver>(nullptr, [&] { pins_at_end = pins_; });
+    Sequence sequence = Make(std::move(request));
+    EXPECT_EQ(pins_, 1);
+    if (succeeds) {
+      sequence.End(GenerationResult());
+    } else {
+      sequence.End(absl::InternalError("x"));
+    }
+    EXPECT_EQ(pins_at_end, 0);
+  }
+}
+
+}  // namespace
+}  // namespace shira

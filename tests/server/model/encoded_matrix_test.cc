@@ -1,0 +1,92 @@
+#include "server/model/encoded_matrix.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "base/float_types.h"
+#include "server/model/gguf_dequantize.h"
+
+namespace shira {
+namespace {
+
+using ::testing::ElementsAre;
+
+constexpr GgmlType kTypes[] = {GgmlType::kF32,  GgmlType::kF16,  GgmlType::kBF16, GgmlType::kQ4_0,
+                               GgmlType::kQ4_1, GgmlType::kQ5_0, GgmlType::kQ5_1, GgmlType::kQ8_0,
+                               GgmlType::kQ4_K, GgmlType::kQ5_K, GgmlType::kQ6_K};
+
+std::vector<std::byte> RandomBytes(size_t count) {
+  std::mt19937 random(count);
+  std::vector<std::byte> bytes(count);
+  for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
+  return bytes;
+}
+
+template <typename T>
+std::vector<T> Decode(const EncodedMatrix& matrix, DType dtype, SourceRow source_row = &SameRow,
+                      const ParallelFor& parallel_for = &SerialFor) {
+  std::vector<T> out(matrix.rows * matrix.cols);
+  DecodeMatrix(matrix, source_row, dtype, reinterpret_cast<std::byte*>(out.data()), parallel_for);
+  return out;
+}
+
+template <typename T>
+std::vector<uint16_t> BitsOf(const std::vector<T>& values) {
+  std::vector<uint16_t> bits;
+  for (const T value : values) bits.push_back(value.bits);
+  return bits;
+}
+
+TEST(EncodedMatrixTest, RoundsOnceToNearestEven) {
+  // Ties of bfloat16: 1 + 2^-8 goes down to 1, 1 + 3 * 2^-8 up to 1 + 2^-6.
+  const float values[] = {1.00390625f, 1.01171875f, -2.0f};
+  const EncodedMatrix matrix{GgmlType::kF32, reinterpret_cast<const std::byte*>(values), 1, 3};
+  EXPECT_THAT(BitsOf(Decode<BFloat16>(matrix, DType::kBF16)), ElementsAre(0x3F80, 0x3F82, 0xC000));
+  EXPECT_THAT(BitsOf(Decode<Float16>(matrix, DType::kF16)), ElementsAre(0x3C04, 0x3C0C, 0xC000));
+}
+
+TEST(EncodedMatrixTest, CopiesEveryBitOfTheResidentDType) {
+  const std::vector<std::byte> bytes = RandomBytes(2 * 12);  // signalling NaNs or not
+  const EncodedMatrix matrix{GgmlType::kBF16, bytes.data(), 3, 4};
+  const auto copy = Decode<BFloat16>(matrix, DType::kBF16);
+  EXPECT_EQ(std::memcmp(copy.data(), bytes.data(), bytes.size()), 0);
+}
+
+TEST(EncodedMatrixTest, TakesRowsInAnotherOrder) {
+  const float values[] = {0, 1, 10, 11, 20, 21};
+  const EncodedMatrix matrix{GgmlType::kF32, reinterpret_cast<const std::byte*>(values), 3, 2};
+  EXPECT_THAT(Decode<float>(matrix, DType::kF32, [](int64_t row) { return 2 - row; }),
+              ElementsAre(20, 21, 10, 11, 0, 1));
+}
+
+TEST(EncodedMatrixTest, AnySplitOfTheRowsGivesTheSameBits) {
+  // Rows longer than what is converted at a time.
+  const int64_t rows = 7, cols = 2304;
+  const std::vector<std::byte> bytes = RandomBytes(rows * cols / 256 * 210);
+  const EncodedMatrix matrix{GgmlType::kQ6_K, bytes.data(), rows, cols};
+  const auto row_by_row = [](int64_t count, absl::FunctionRef<void(int64_t, int64_t)> body) {
+    for (int64_t i = count; i-- > 0;) body(i, i + 1);
+  };
+  EXPECT_EQ(BitsOf(Decode<Float16>(matrix, DType::kF16)),
+            BitsOf(Decode<Float16>(matrix, DType::kF16, &SameRow, row_by_row)));
+}
+
+TEST(EncodedMatrixTest, AnyBytesAreBlocksAndNeedNoAlignment) {
+  for (const GgmlType type : kTypes) {
+    const GgmlBlock block = GgmlBlockOf(type);
+    ASSERT_EQ(kMaxBlockElements % block.elements, 0) << GgmlTypeName(type);
+    const int64_t cols = 3 * kMaxBlockElements;
+    const std::vector<std::byte> bytes = RandomBytes(1 + 2 * cols / block.elements * block.bytes);
+    for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+      std::vector<std::byte> out(1 + 2 * cols * DTypeSize(dtype));
+      DecodeMatrix({type, bytes.data() + 1, 2, cols}, &SameRow, dtype, out.data() + 1, &SerialFor);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace shira

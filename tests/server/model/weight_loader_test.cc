@@ -1,0 +1,248 @@
+#include "server/model/weight_loader.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "base/safetensors.h"
+#include "tests/testutil/gguf_bytes.h"
+#include "tests/testutil/status_matchers.h"
+#include "tests/testutil/temp_folder.h"
+
+namespace shira {
+namespace {
+
+using ::nlohmann::json;
+using ::shira::testing::GgufBytes;
+using ::shira::testing::IsOk;
+using ::shira::testing::StatusIs;
+using ::shira::testing::TempFolder;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+constexpr const char* kQ = "model.layers.0.self_attn.q_proj.weight";
+
+struct FakeTensor {
+  DType dtype;
+  std::vector<int64_t> shape;
+};
+
+// A folder with a model of one layer, whose tensors hold zeros. The test changes the tensors before
+// it writes them.
+class WeightLoaderTest : public ::testing::Test {
+ protected:
+  void SetUp() override { WriteConfig(/*tied=*/true); }
+
+  void WriteConfig(bool tied) {
+    const json config = {{"model_type", "llama"},      {"hidden_size", 8},
+                         {"num_hidden_layers", 1},     {"num_attention_heads", 2},
+                         {"intermediate_size", 4},     {"vocab_size", 6},
+                         {"tie_word_embeddings", tied}};
+    folder_.Write("config.json", config.dump());
+    const absl::StatusOr<ModelConfig> parsed = ReadHuggingFaceConfig(folder_.path());
+    ASSERT_THAT(parsed, IsOk());
+    tensors_.clear();
+    for (const auto& [name, shape] : parsed->Parameters()) tensors_[name] = {DType::kF32, shape};
+  }
+
+  void WriteTensors(std::string_view file, const std::map<std::string, FakeTensor>& tensors) {
+    static const std::vector<std::byte> kZeros(4096);
+    std::map<std::string, TensorView> views;
+    for (const auto& [name, tensor] : tensors) {
+      TensorView view{tensor.dtype, tensor.shape, {}};
+      view.data = absl::MakeConstSpan(kZeros).subspan(0, view.elements() * DTypeSize(tensor.dtype));
+      views.emplace(name, view);
+    }
+    const absl::StatusOr<std::string> bytes = SerializeSafetensors(views, {});
+    ASSERT_THAT(bytes, IsOk());
+    folder_.Write(file, *bytes);
+  }
+
+  void WriteIndex(const std::map<std::string, std::string>& weight_map) {
+    folder_.Write("model.safetensors.index.json", json{{"weight_map", weight_map}}.dump());
+  }
+
+  absl::StatusOr<std::unique_ptr<WeightSource>> Open() {
+    WriteTensors("model.safetensors", tensors_);
+    return WeightSource::Open(folder_.path());
+  }
+
+  const TempFolder folder_;
+  std::map<std::string, FakeTensor> tensors_;
+};
+
+TEST_F(WeightLoaderTest, OpensAFolderAndNamesIt) {
+  ASSERT_OK_AND_ASSIGN(const auto source, Open());
+  EXPECT_EQ(source->config().vocab_size, 6);
+  EXPECT_EQ(source->gguf(), nullptr);
+  EXPECT_THAT(folder_.path(), ::testing::EndsWith("/" + source->name()));
+  ASSERT_OK_AND_ASSIGN(const auto same, WeightSource::Open(folder_.path() + "/"));
+  EXPECT_EQ(same->name(), source->name());
+}
+
+TEST_F(WeightLoaderTest, ListsEveryProblemInOneError) {
+  tensors_.erase("model.norm.weight");
+  tensors_[kQ].shape = {8, 4};
+  tensors_["model.embed_tokens.weight"].dtype = DType::kI8;
+  tensors_["model.layers.1.mlp.up_proj.weight"] = {DType::kF32, {4, 8}};
+  EXPECT_THAT(
+      Open(),
+      StatusIs(kInvalid,
+               AllOf(HasSubstr(folder_.path()), HasSubstr("'model.norm.weight' is missing"),
+                     HasSubstr("q_proj.weight' has the shape [8, 4]; expected [8, 8]"),
+                     HasSubstr("embed_tokens.weight' has the type I8; expected F32"),
+                     HasSubstr("'model.layers.1.mlp.up_proj.weight' belongs to no parameter"))));
+}
+
+TEST_F(WeightLoaderTest, IgnoresKnownTablesThatAreNoParameters) {
+  tensors_["model.layers.0.self_attn.rotary_emb.inv_freq"] = {DType::kF32, {2}};
+  EXPECT_THAT(Open(), IsOk());
+}
+
+TEST_F(WeightLoaderTest, TiedOutputWeightsMustEqualTheEmbeddings) {
+  tensors_["lm_head.weight"] = tensors_["model.embed_tokens.weight"];
+  EXPECT_THAT(Open(), IsOk());
+  tensors_["lm_head.weight"].dtype = DType::kBF16;
+  EXPECT_THAT(Open(), StatusIs(kInvalid,
+                               HasSubstr("lm_head.weight differs from model.embed_tokens.weight")));
+}
+
+TEST_F(WeightLoaderTest, UntiedOutputWeightsAreRequired) {
+  WriteConfig(/*tied=*/false);
+  EXPECT_THAT(Open(), IsOk());
+  tensors_.erase("lm_head.weight");
+  EXPECT_THAT(Open(), StatusIs(kInvalid, HasSubstr("'lm_head.weight' is missing")));
+}
+
+TEST_F(WeightLoaderTest, RefusesWhatIsNoModel) {
+  EXPECT_THAT(WeightSource::Open(folder_.Path("absent")), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(WeightSource::Open(folder_.Path("config.json")),
+              StatusIs(kInvalid, HasSubstr("ends in .gguf")));
+  EXPECT_THAT(WeightSource::Open(folder_.path()),
+              StatusIs(absl::StatusCode::kNotFound, HasSubstr("neither model.safetensors nor")));
+  folder_.Write("model.safetensors", "12345678");
+  EXPECT_THAT(WeightSource::Open(folder_.path()),
+              StatusIs(kInvalid, HasSubstr("model.safetensors: ")));
+  EXPECT_THAT(WeightSource::Open(folder_.Write("x.gguf", "GGML")),
+              StatusIs(kInvalid, HasSubstr("not a GGUF file")));
+}
+
+TEST_F(WeightLoaderTest, ShardNamesStayInTheFolder) {
+  for (const std::string name :
+       {"../model.safetensors", "/etc/passwd", "sub/a.safetensors", "..", ".", ""}) {
+    WriteIndex({{kQ, name}});
+    EXPECT_THAT(WeightSource::Open(folder_.path()),
+                StatusIs(kInvalid, AllOf(HasSubstr("index.json: weight_map"),
+                                         HasSubstr("in the same folder"))))
+        << name;
+  }
+}
+
+TEST_F(WeightLoaderTest, RefusesAMalformedIndex) {
+  for (const std::string_view text :
+       {"", "[]", "{}", R"({"weight_map":[]})", R"({"weight_map":{"a":1}})"}) {
+    folder_.Write("model.safetensors.index.json", text);
+    EXPECT_THAT(WeightSource::Open(folder_.path()), StatusIs(kInvalid, HasSubstr("index.json")))
+        << text;
+  }
+}
+
+TEST_F(WeightLoaderTest, ShardsMustHoldWhatTheIndexSays) {
+  std::map<std::string, std::string> index;
+  for (const auto& [name, tensor] : tensors_) index[name] = "a.safetensors";
+  WriteTensors("a.safetensors", tensors_);
+  WriteIndex(index);
+  EXPECT_THAT(WeightSource::Open(folder_.path()), IsOk());
+
+  index[kQ] = "b.safetensors";
+  WriteIndex(index);
+  EXPECT_THAT(WeightSource::Open(folder_.path()),
+              StatusIs(absl::StatusCode::kNotFound, HasSubstr("b.safetensors")));
+  WriteTensors("b.safetensors", {});
+  EXPECT_THAT(WeightSource::Open(folder_.path()),
+              StatusIs(kInvalid, AllOf(HasSubstr("a.safetensors but the index does not say so"),
+                                       HasSubstr("b.safetensors but it is not"))));
+}
+
+TEST_F(WeightLoaderTest, ReadRefusesWrongArgumentsAndWritesNothing) {
+  ASSERT_OK_AND_ASSIGN(const auto source, Open());
+  std::vector<std::byte> memory(8 * 8 * 4, std::byte{7});
+  const auto read = [&](std::string_view name, DType dtype, int64_t rows, int64_t cols) {
+    return source->Read(name, dtype, {memory.data(), rows, cols}, &SerialFor);
+  };
+  EXPECT_THAT(read("nothing", DType::kF32, 8, 8),
+              StatusIs(absl::StatusCode::kNotFound, HasSubstr("'nothing'")));
+  EXPECT_THAT(read(kQ, DType::kI8, 8, 8), StatusIs(kInvalid, HasSubstr("cannot be I8")));
+  EXPECT_THAT(read(kQ, DType::kF32, 4, 16),
+              StatusIs(kInvalid, HasSubstr("is 4 by 16; expected 8 by 8")));
+  EXPECT_THAT(read("model.norm.weight", DType::kF32, 1, 4), StatusIs(kInvalid));
+  EXPECT_THAT(source->Read(kQ, DType::kF32, {nullptr, 8, 8}, &SerialFor), StatusIs(kInvalid));
+  EXPECT_THAT(memory, ::testing::Each(std::byte{7}));
+  EXPECT_THAT(read(kQ, DType::kF32, 8, 8), IsOk());
+  EXPECT_THAT(memory, ::testing::Each(std::byte{0}));
+}
+
+// A GGUF file whose metadata are right and whose tensors are these, as zeros: name, dimensions in
+// the file's order, ggml type.
+struct GgufLine {
+  std::string name;
+  std::vector<uint64_t> dimensions;
+  uint32_t type;
+};
+
+std::string MakeGguf(const std::vector<GgufLine>& lines) {
+  GgufBytes bytes(lines.size(), 9);
+  bytes.Text("general.architecture").Put(uint32_t{8}).Text("llama");
+  bytes.Value("llama.embedding_length", 4, 8u).Value("llama.block_count", 4, 1u);
+  bytes.Value("llama.attention.head_count", 4, 2u).Value("llama.feed_forward_length", 4, 4u);
+  bytes.Value("llama.context_length", 4, 16u).Value("llama.vocab_size", 4, 6u);
+  bytes.Value("llama.attention.layer_norm_rms_epsilon", 6, 1e-5f);
+  bytes.Text("general.name").Put(uint32_t{8}).Text("Little One");
+  for (const GgufLine& line : lines) bytes.Tensor(line.name, line.dimensions, line.type, 0);
+  return bytes.Data(std::string(4096, '\0')).bytes();
+}
+
+std::vector<GgufLine> GoodLines() {
+  return {{"token_embd.weight", {8, 6}, 0},   {"blk.0.attn_norm.weight", {8}, 0},
+          {"blk.0.attn_q.weight", {8, 8}, 0}, {"blk.0.attn_k.weight", {8, 8}, 0},
+          {"blk.0.attn_v.weight", {8, 8}, 0}, {"blk.0.attn_output.weight", {8, 8}, 0},
+          {"blk.0.ffn_norm.weight", {8}, 0},  {"blk.0.ffn_gate.weight", {8, 4}, 0},
+          {"blk.0.ffn_up.weight", {8, 4}, 0}, {"blk.0.ffn_down.weight", {4, 8}, 0},
+          {"output_norm.weight", {8}, 0}};
+}
+
+TEST_F(WeightLoaderTest, OpensAGgufFileAndTakesItsName) {
+  ASSERT_OK_AND_ASSIGN(const auto source,
+                       WeightSource::Open(folder_.Write("x.gguf", MakeGguf(GoodLines()))));
+  EXPECT_EQ(source->name(), "Little One");
+  ASSERT_NE(source->gguf(), nullptr);
+  EXPECT_EQ(source->gguf()->tensors().size(), 11);
+}
+
+TEST_F(WeightLoaderTest, ListsEveryProblemOfAGgufFileUnderItsOwnNames) {
+  std::vector<GgufLine> lines = GoodLines();
+  lines[2].dimensions = {8, 4};
+  lines[3].name = "blk.0.attn_z.weight";
+  EXPECT_THAT(
+      WeightSource::Open(folder_.Write("x.gguf", MakeGguf(lines))),
+      StatusIs(kInvalid,
+               AllOf(HasSubstr("'blk.0.attn_q.weight' has the shape [4, 8]; expected [8, 8]"),
+                     HasSubstr("'blk.0.attn_k.weight' is missing"),
+                     HasSubstr("'blk.0.attn_z.weight' belongs to no parameter"))));
+}
+
+TEST_F(WeightLoaderTest, EveryTruncationOfAGgufFileIsRefused) {
+  const std::string good = MakeGguf(GoodLines());
+  for (size_t length = 0; length < good.size() - 4096 + 256; length += 7) {
+    EXPECT_THAT(WeightSource::Open(folder_.Write("x.gguf", good.substr(0, length))), Not(IsOk()))
+        << length;
+  }
+}
+
+}  // namespace
+}  // namespace shira

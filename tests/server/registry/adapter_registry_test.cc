@@ -1,0 +1,550 @@
+#include "server/registry/adapter_registry.h"
+
+#include <sys/stat.h>
+
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <thread>
+
+#include "absl/synchronization/notification.h"
+#include "tests/server/registry/registry_fixture.h"
+#include "tests/testutil/status_matchers.h"
+
+namespace shira {
+namespace {
+
+using ::shira::testing::IsOk;
+using ::shira::testing::StatusIs;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::Field;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+
+class AdapterRegistryTest : public testing::RegistryFixture {};
+
+// ---- Loading ------------------------------------------------------------------------------------
+
+TEST_F(AdapterRegistryTest, ALoadedAdapterIsReadyAndDescribed) {
+  WriteAdapter("tone", 0.5f);
+  const absl::Time before = absl::Now();
+  ASSERT_OK_AND_ASSIGN(const AdapterRegistry::LoadResult result,
+                       registry_->Load("my/tone", "tone", ""));
+  EXPECT_FALSE(result.already_loaded);
+  for (const AdapterInfo& info : {result.info, Info("my/tone")}) {
+    EXPECT_EQ(info.name, "my/tone");
+    EXPECT_EQ(info.version, 1);
+    EXPECT_EQ(info.state, AdapterState::kReady);
+    EXPECT_EQ(info.residency, AdapterResidency::kInMemory);
+    EXPECT_EQ(info.path, root_.Path("tone"));
+    EXPECT_EQ(info.error, "");
+    ASSERT_NE(info.adapter, nullptr);
+    EXPECT_EQ(info.adapter->entries(), 4);
+    EXPECT_GT(info.memory_bytes, info.adapter->memory_bytes());
+    EXPECT_EQ(info.running_requests, 0);
+    EXPECT_GE(info.load_time, before);
+    EXPECT_GT(info.load_duration, absl::ZeroDuration());
+    EXPECT_EQ(info.last_use, absl::InfinitePast());
+  }
+}
+
+TEST_F(AdapterRegistryTest, LoadingCompilesSoThatAcquiringNeedsNot) {
+  MustLoad("tone", 0.5f);
+  std::atomic<int> compilations = 0;
+  SetCompileHook([&] { ++compilations; });
+  ASSERT_OK_AND_ASSIGN(const StateHandle handle, registry_->Acquire({{"tone", 1.0}}));
+  EXPECT_EQ(compilations, 0);
+  EXPECT_EQ(handle.state()->entries(), 4);
+}
+
+TEST_F(AdapterRegistryTest, LoadingTheSameContentAgainIsOk) {
+  MustLoad("tone", 0.5f);
+  WriteAdapter("copy", 0.5f);
+  ASSERT_OK_AND_ASSIGN(const AdapterRegistry::LoadResult result,
+                       registry_->Load("tone", "copy", Info("tone").adapter->digest.Hex()));
+  EXPECT_TRUE(result.already_loaded);
+  EXPECT_EQ(result.info.version, 1);
+  EXPECT_EQ(result.info.path, root_.Path("tone"));
+}
+
+TEST_F(AdapterRegistryTest, OtherContentUnderALoadedNameIsRefused) {
+  MustLoad("tone", 0.5f);
+  WriteAdapter("other", 0.25f);
+  EXPECT_THAT(registry_->Load("tone", "other", ""),
+              StatusIs(absl::StatusCode::kAlreadyExists, HasSubstr("unload it first")));
+  EXPECT_EQ(Info("tone").state, AdapterState::kReady);
+}
+
+TEST_F(AdapterRegistryTest, AFileThatBrokeOnDiskLeavesTheLoadedAdapterAlone) {
+  MustLoad("tone", 0.5f);
+  root_.Write("tone/adapter_model.safetensors", "garbage");
+  EXPECT_THAT(Load("tone"), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_EQ(Info("tone").state, AdapterState::kReady);
+  EXPECT_THAT(registry_->Acquire({{"tone", 1.0}}), IsOk());
+}
+
+TEST_F(AdapterRegistryTest, ChecksTheExpectedDigest) {
+  WriteAdapter("tone", 0.5f);
+  EXPECT_THAT(registry_->Load("tone", "tone", std::string(64, 'a')),
+              StatusIs(absl::StatusCode::kDataLoss, HasSubstr(std::string(64, 'a'))));
+  EXPECT_EQ(Info("tone").state, AdapterState::kFailed);
+  ASSERT_THAT(Load("tone"), IsOk());
+  std::string upper = Info("tone").adapter->digest.Hex();
+  for (char& c : upper) c = static_cast<char>(std::toupper(c));
+  EXPECT_THAT(registry_->Load("tone", "tone", upper), IsOk());
+}
+
+TEST_F(AdapterRegistryTest, ErrorsInTheArgumentsChangeNothing) {
+  WriteAdapter("tone", 0.5f);
+  EXPECT_THAT(registry_->Load("base", "tone", ""), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(registry_->Load("-", "tone", ""), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(registry_->Load("tone", "tone", "abc"), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(registry_->Load("tone", "tone", std::string(64, 'g')),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(registry_->Load("tone", "", ""), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(registry_->Load("tone", "../x", ""), StatusIs(absl::StatusCode::kPermissionDenied));
+  EXPECT_THAT(registry_->Load("tone", "absent", ""), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(registry_->List(), IsEmpty());
+}
+
+TEST_F(AdapterRegistryTest, RefusesLinksOutOfTheRoot) {
+  const testing::TempFolder outside;
+  WriteAdapter("tone", 0.5f);
+  std::filesystem::rename(root_.Path("tone"), outside.Path("tone"));
+  std::filesystem::create_directory_symlink(outside.Path("tone"), root_.Path("tone"));
+  EXPECT_THAT(Load("tone"), StatusIs(absl::StatusCode::kPermissionDenied));
+
+  WriteAdapter("file", 0.5f);
+  std::filesystem::remove(root_.Path("file/adapter_model.safetensors"));
+  std::filesystem::create_symlink(outside.Path("tone/adapter_model.safetensors"),
+                                  root_.Path("file/adapter_model.safetensors"));
+  EXPECT_THAT(Load("file"), StatusIs(absl::StatusCode::kPermissionDenied));
+}
+
+TEST_F(AdapterRegistryTest, APipeInTheFolderIsRefusedWithoutWaitingForItsWriter) {
+  WriteAdapter("tone", 0.5f);
+  std::filesystem::remove(root_.Path("tone/adapter_model.safetensors"));
+  ASSERT_EQ(mkfifo(root_.Path("tone/adapter_model.safetensors").c_str(), 0600), 0);
+  EXPECT_THAT(Load("tone"), StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+TEST_F(AdapterRegistryTest, AFailedAdapterKeepsItsReasonUntilItIsLoadedAgain) {
+  WriteAdapter("tone", 0.5f);
+  root_.Write("tone/adapter_model.safetensors", "garbage");
+  EXPECT_THAT(Load("tone"), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_EQ(Info("tone").state, AdapterState::kFailed);
+  EXPECT_EQ(Info("tone").residency, AdapterResidency::kOnDisk);
+  EXPECT_EQ(Info("tone").version, 0);
+  EXPECT_THAT(Info("tone").error, HasSubstr("adapter_model.safetensors"));
+  EXPECT_THAT(registry_->Acquire({{"tone", 1.0}}),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       AllOf(HasSubstr("FAILED"), HasSubstr("adapter_model.safetensors"))));
+
+  MustLoad("tone", 0.5f);
+  EXPECT_EQ(Info("tone").error, "");
+  EXPECT_EQ(Info("tone").version, 1);
+}
+
+TEST_F(AdapterRegistryTest, AFailedAdapterCanFailAgainAndBeUnloaded) {
+  WriteAdapter("tone", 0.5f);
+  root_.Write("tone/adapter_model.safetensors", "garbage");
+  EXPECT_FALSE(Load("tone").ok());
+  EXPECT_FALSE(Load("tone").ok());
+  EXPECT_EQ(Info("tone").state, AdapterState::kFailed);
+  EXPECT_THAT(Unload("tone"), IsOk());
+  EXPECT_THAT(registry_->List(), IsEmpty());
+}
+
+TEST_F(AdapterRegistryTest, LimitsTheNumberOfAdapters) {
+  Restart(int64_t{1} << 30, /*max_adapters=*/1);
+  MustLoad("a", 0.5f);
+  WriteAdapter("b", 0.25f);
+  EXPECT_THAT(Load("b"), StatusIs(absl::StatusCode::kResourceExhausted));
+  EXPECT_EQ(registry_->List().size(), 1u);
+  EXPECT_THAT(Load("a"), IsOk());
+  EXPECT_THAT(Unload("a"), IsOk());
+  EXPECT_THAT(Load("b"), IsOk());
+}
+
+TEST_F(AdapterRegistryTest, ListsInTheOrderOfNames) {
+  MustLoad("b", 0.5f);
+  MustLoad("a", 0.25f);
+  MustLoad("c", 0.125f);
+  EXPECT_THAT(registry_->List(),
+              ElementsAre(Field(&AdapterInfo::name, "a"), Field(&AdapterInfo::name, "b"),
+                          Field(&AdapterInfo::name, "c")));
+  EXPECT_EQ(registry_->Get("d"), std::nullopt);
+}
+
+TEST_F(AdapterRegistryTest, AVersionIsNeverUsedTwice) {
+  MustLoad("tone", 0.5f);
+  ASSERT_THAT(Unload("tone"), IsOk());
+  MustLoad("tone", 0.25f);
+  EXPECT_EQ(Info("tone").version, 2);
+}
+
+TEST_F(AdapterRegistryTest, RefusesRootsThatAreNoFolders) {
+  EXPECT_THAT(AdapterRegistry::Create({.roots = {root_.Path("absent")}}, reader_, engine_).status(),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+// ---- Concurrent loading -------------------------------------------------------------------------
+
+TEST_F(AdapterRegistryTest, WhileANameLoadsOthersOnItAreAborted) {
+  WriteAdapter("tone", 0.5f);
+  absl::Notification compiling;
+  absl::Notification go_on;
+  SetCompileHook([&] {
+    if (!compiling.HasBeenNotified()) compiling.Notify();
+    go_on.WaitForNotification();
+  });
+  std::thread loader([&] { EXPECT_THAT(Load("tone"), IsOk()); });
+  compiling.WaitForNotification();
+  EXPECT_EQ(Info("tone").state, AdapterState::kLoading);
+  EXPECT_EQ(Info("tone").version, 0);
+  EXPECT_THAT(Load("tone"), StatusIs(absl::StatusCode::kAborted, HasSubstr("being loaded")));
+  EXPECT_THAT(Unload("tone"), StatusIs(absl::StatusCode::kAborted));
+  EXPECT_THAT(registry_->Acquire({{"tone", 1.0}}),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("LOADING")));
+  go_on.Notify();
+  loader.join();
+  EXPECT_EQ(Info("tone").state, AdapterState::kReady);
+}
+
+TEST_F(AdapterRegistryTest, DifferentNamesLoadInParallel) {
+  WriteAdapter("a", 0.5f);
+  WriteAdapter("b", 0.25f);
+  absl::Mutex mutex;
+  int inside = 0;
+  bool met = false;
+  SetCompileHook([&] {
+    absl::MutexLock lock(&mutex);
+    met |= ++inside == 2;
+    mutex.AwaitWithTimeout(absl::Condition(&met), absl::Seconds(30));
+    --inside;
+  });
+  std::thread other([&] { EXPECT_THAT(Load("a"), IsOk()); });
+  EXPECT_THAT(Load("b"), IsOk());
+  other.join();
+  EXPECT_TRUE(met);
+}
+
+TEST_F(AdapterRegistryTest, OneOfThoseWhoWantABlendCompilesIt) {
+  MustLoad("a", 0.5f);
+  MustLoad("b", 0.25f);
+  std::atomic<int> at_once = 0;
+  std::atomic<int> most_at_once = 0;
+  SetCompileHook([&] {
+    most_at_once = std::max<int>(most_at_once, ++at_once);
+    absl::SleepFor(absl::Milliseconds(20));
+    --at_once;
+  });
+  std::vector<std::thread> threads;
+  absl::Mutex mutex;
+  std::vector<std::shared_ptr<const CompiledState>> states;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      auto handle = registry_->Acquire({{"a", 1.0}, {"b", 0.5}});
+      ASSERT_THAT(handle, IsOk());
+      absl::MutexLock lock(&mutex);
+      states.push_back(handle->state());
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(most_at_once, 1);
+  for (const auto& state : states) EXPECT_EQ(state, states.front());
+}
+
+// ---- Pins ---------------------------------------------------------------------------------------
+
+TEST_F(AdapterRegistryTest, ABlendIsOneStateHoweverItIsNamed) {
+  MustLoad("a", 0.5f);
+  MustLoad("b", 0.25f);
+  ASSERT_OK_AND_ASSIGN(const StateHandle first, registry_->Acquire({{"a", 1.0}, {"b", -0.5}}));
+  ASSERT_OK_AND_ASSIGN(const StateHandle second, registry_->Acquire({{"b", -0.5}, {"a", 1.0}}));
+  EXPECT_EQ(first.state(), second.state());
+  ASSERT_EQ(first.adapters().size(), 2u);
+  for (size_t i = 0; i < 2; ++i) {
+    const AdapterRef& ref = first.adapters()[i];
+    const StateTerm& term = first.state()->key.terms()[i];
+    EXPECT_EQ(ref.digest, term.adapter);
+    EXPECT_EQ(ref.weight, term.weight);
+    EXPECT_EQ(ref.weight, ref.name == "a" ? 1.0 : -0.5);
+    EXPECT_EQ(ref.digest, Info(ref.name).adapter->digest);
+    EXPECT_EQ(ref.version, 1);
+  }
+}
+
+TEST_F(AdapterRegistryTest, NoTermsAreTheBase) {
+  ASSERT_OK_AND_ASSIGN(const StateHandle handle, registry_->Acquire({}));
+  EXPECT_EQ(handle.state(), engine_.base());
+  EXPECT_THAT(handle.adapters(), IsEmpty());
+}
+
+TEST_F(AdapterRegistryTest, RefusesSelectionsThatMakeNoSense) {
+  MustLoad("a", 0.5f);
+  MustLoad("b", 0.25f);
+  WriteAdapter("twin", 0.5f);
+  ASSERT_THAT(Load("twin"), IsOk());
+  EXPECT_THAT(registry_->Acquire({{"nobody", 1.0}}),
+              StatusIs(absl::StatusCode::kNotFound, HasSubstr("nobody")));
+  EXPECT_THAT(registry_->Acquire({{"a", 1.0}, {"b", 1.0}, {"a", 1.0}}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("'a' is named twice")));
+  EXPECT_THAT(registry_->Acquire({{"a", kNan}}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("finite")));
+  EXPECT_THAT(registry_->Acquire({{"a", 1.0}, {"twin", 1.0}}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("same content")));
+  EXPECT_EQ(Info("a").running_requests, 0);
+}
+
+TEST_F(AdapterRegistryTest, AStateThatCannotBeCompiledLeavesNoPin) {
+  MustLoad("a", 0.5f);
+  EXPECT_THAT(registry_->Acquire({{"a", 1e300}}), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_EQ(Info("a").running_requests, 0);
+  EXPECT_THAT(Unload("a"), IsOk());
+}
+
+TEST_F(AdapterRegistryTest, CountsRunningRequestsAndRemembersTheLastUse) {
+  MustLoad("a", 0.5f);
+  MustLoad("b", 0.25f);
+  const absl::Time start = absl::Now();
+  {
+    ASSERT_OK_AND_ASSIGN(const StateHandle first, registry_->Acquire({{"a", 1.0}}));
+    ASSERT_OK_AND_ASSIGN(StateHandle second, registry_->Acquire({{"a", 1.0}, {"b", 1.0}}));
+    EXPECT_EQ(Info("a").running_requests, 2);
+    EXPECT_EQ(Info("b").running_requests, 1);
+    EXPECT_GE(Info("a").last_use, start);
+    second = StateHandle();
+    EXPECT_EQ(Info("a").running_requests, 1);
+    EXPECT_EQ(Info("b").running_requests, 0);
+  }
+  EXPECT_EQ(Info("a").running_requests, 0);
+  EXPECT_GE(Info("b").last_use, start);
+}
+
+TEST_F(AdapterRegistryTest, ReportsWhatIsFused) {
+  MustLoad("a", 0.5f);
+  MustLoad("b", 0.25f);
+  ASSERT_OK_AND_ASSIGN(const StateHandle handle, registry_->Acquire({{"a", 2.0}}));
+  engine_.Apply(handle.state());
+  EXPECT_EQ(Info("a").residency, AdapterResidency::kFused);
+  EXPECT_EQ(Info("b").residency, AdapterResidency::kInMemory);
+  const std::vector<AdapterRef> refs = registry_->Describe(engine_.resident()->key);
+  ASSERT_EQ(refs.size(), 1u);
+  EXPECT_EQ(refs[0].name, "a");
+  EXPECT_EQ(refs[0].version, 1);
+  EXPECT_EQ(refs[0].weight, 2.0);
+  EXPECT_THAT(registry_->Describe(engine_.base()->key), IsEmpty());
+}
+
+TEST_F(AdapterRegistryTest, HandlesOutliveTheRegistry) {
+  MustLoad("a", 0.5f);
+  ASSERT_OK_AND_ASSIGN(StateHandle handle, registry_->Acquire({{"a", 1.0}}));
+  registry_.reset();
+  EXPECT_EQ(handle.state()->entries(), 4);
+  handle = StateHandle();
+}
+
+// ---- The default state --------------------------------------------------------------------------
+
+TEST_F(AdapterRegistryTest, TheDefaultIsTheBaseUntilItIsSet) {
+  MustLoad("a", 0.5f);
+  ASSERT_OK_AND_ASSIGN(const StateHandle base, registry_->AcquireDefault());
+  EXPECT_EQ(base.state(), engine_.base());
+  ASSERT_THAT(registry_->SetDefault({{"a", 0.5}}), IsOk());
+  EXPECT_EQ(Info("a").running_requests, 0);
+  ASSERT_OK_AND_ASSIGN(const StateHandle handle, registry_->AcquireDefault());
+  EXPECT_EQ(Info("a").running_requests, 1);
+  ASSERT_EQ(handle.adapters().size(), 1u);
+  EXPECT_EQ(handle.adapters()[0].name, "a");
+  EXPECT_EQ(handle.adapters()[0].weight, 0.5);
+  EXPECT_EQ(registry_->DefaultState().size(), 1u);
+  ASSERT_THAT(registry_->SetDefault({}), IsOk());
+  EXPECT_THAT(registry_->DefaultState(), IsEmpty());
+}
+
+TEST_F(AdapterRegistryTest, AnAdapterOfTheDefaultCannotBeUnloaded) {
+  MustLoad("a", 0.5f);
+  MustLoad("b", 0.25f);
+  ASSERT_THAT(registry_->SetDefault({{"a", 1.0}, {"b", 1.0}}), IsOk());
+  EXPECT_THAT(Unload("b"), StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("revert")));
+  EXPECT_EQ(Info("b").state, AdapterState::kReady);
+  ASSERT_THAT(registry_->SetDefault({{"a", 1.0}}), IsOk());
+  EXPECT_THAT(Unload("b"), IsOk());
+}
+
+TEST_F(AdapterRegistryTest, AFailedSetDefaultKeepsTheOldOne) {
+  MustLoad("a", 0.5f);
+  ASSERT_THAT(registry_->SetDefault({{"a", 1.0}}), IsOk());
+  EXPECT_THAT(registry_->SetDefault({{"nobody", 1.0}}), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_EQ(registry_->DefaultState().size(), 1u);
+}
+
+TEST_F(AdapterRegistryTest, AnAdapterThatIsBeingUnloadedCannotBecomeTheDefault) {
+  MustLoad("a", 0.5f);
+  absl::Notification compiling;
+  absl::Notification go_on;
+  SetCompileHook([&] {
+    if (!compiling.HasBeenNotified()) compiling.Notify();
+    go_on.WaitForNotification();
+  });
+  // Pinned and compiling when the unloading begins.
+  std::thread setter([&] {
+    EXPECT_THAT(registry_->SetDefault({{"a", 3.0}}),
+                StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("UNLOADING")));
+  });
+  compiling.WaitForNotification();
+  EXPECT_THAT(
+      registry_->Unload("a", absl::InfiniteFuture(), [&](const AdapterInfo&) { go_on.Notify(); }),
+      IsOk());
+  setter.join();
+  EXPECT_THAT(registry_->DefaultState(), IsEmpty());
+}
+
+// ---- Unloading ----------------------------------------------------------------------------------
+
+TEST_F(AdapterRegistryTest, UnloadingForgetsTheAdapter) {
+  MustLoad("a", 0.5f);
+  std::weak_ptr<const SparseAdapter> tables = Info("a").adapter;
+  EXPECT_THAT(Unload("a"), IsOk());
+  EXPECT_TRUE(tables.expired());
+  EXPECT_THAT(Unload("a"), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(registry_->Acquire({{"a", 1.0}}), StatusIs(absl::StatusCode::kNotFound));
+}
+
+TEST_F(AdapterRegistryTest, UnloadingWaitsForTheLastUser) {
+  MustLoad("a", 0.5f);
+  ASSERT_OK_AND_ASSIGN(StateHandle handle, registry_->Acquire({{"a", 1.0}}));
+  absl::Notification unloading;
+  std::atomic<bool> unloaded = false;
+  std::thread unloader([&] {
+    EXPECT_THAT(registry_->Unload("a", absl::InfiniteFuture(),
+                                  [&](const AdapterInfo& info) {
+                                    EXPECT_EQ(info.state, AdapterState::kUnloading);
+                                    EXPECT_EQ(info.running_requests, 1);
+                                    unloading.Notify();
+                                  }),
+                IsOk());
+    unloaded = true;
+  });
+  unloading.WaitForNotification();
+  EXPECT_EQ(Info("a").state, AdapterState::kUnloading);
+  EXPECT_THAT(registry_->Acquire({{"a", 1.0}}),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("UNLOADING")));
+  EXPECT_THAT(Load("a"), StatusIs(absl::StatusCode::kAborted, HasSubstr("being unloaded")));
+  EXPECT_THAT(Unload("a"), StatusIs(absl::StatusCode::kAborted));
+  EXPECT_FALSE(unloaded);
+  EXPECT_EQ(handle.state()->entries(), 4);
+  handle = StateHandle();
+  unloader.join();
+  EXPECT_THAT(registry_->List(), IsEmpty());
+}
+
+TEST_F(AdapterRegistryTest, AnUnloadingThatTimesOutLeavesTheAdapterReady) {
+  MustLoad("a", 0.5f);
+  ASSERT_OK_AND_ASSIGN(const StateHandle handle, registry_->Acquire({{"a", 1.0}}));
+  EXPECT_THAT(Unload("a", absl::Now() + absl::Milliseconds(20)),
+              StatusIs(absl::StatusCode::kDeadlineExceeded, HasSubstr("1 requests")));
+  EXPECT_EQ(Info("a").state, AdapterState::kReady);
+  EXPECT_THAT(registry_->Acquire({{"a", 1.0}}), IsOk());
+}
+
+TEST_F(AdapterRegistryTest, TheCallbackMayEndTheUsersInsteadOfWaiting) {
+  MustLoad("a", 0.5f);
+  ASSERT_OK_AND_ASSIGN(StateHandle handle, registry_->Acquire({{"a", 1.0}}));
+  EXPECT_THAT(registry_->Unload("a", absl::Now() + absl::Minutes(1),
+                                [&](const AdapterInfo&) { handle = StateHandle(); }),
+              IsOk());
+}
+
+TEST_F(AdapterRegistryTest, AResidentStateOfAnUnloadedAdapterHasNoNames) {
+  MustLoad("a", 0.5f);
+  {
+    ASSERT_OK_AND_ASSIGN(const StateHandle handle, registry_->Acquire({{"a", 1.0}}));
+    engine_.Apply(handle.state());
+  }
+  EXPECT_THAT(Unload("a"), IsOk());
+  const std::vector<AdapterRef> refs = registry_->Describe(engine_.resident()->key);
+  ASSERT_EQ(refs.size(), 1u);
+  EXPECT_EQ(refs[0].name, "");
+  // What the weights still hold can be put back.
+  engine_.Apply(engine_.base());
+  EXPECT_TRUE(engine_.Verify().matches_base);
+}
+
+// ---- The budget ---------------------------------------------------------------------------------
+
+// What one test adapter takes: tables, values and its own state.
+int64_t BytesOfOne(const AdapterInfo& info) { return info.memory_bytes; }
+
+TEST_F(AdapterRegistryTest, AnAdapterOverTheBudgetFails) {
+  Restart(10);
+  WriteAdapter("a", 0.5f);
+  EXPECT_THAT(Load("a"), StatusIs(absl::StatusCode::kResourceExhausted,
+                                  AllOf(HasSubstr("10 bytes"), HasSubstr("need"))));
+  EXPECT_EQ(Info("a").state, AdapterState::kFailed);
+}
+
+TEST_F(AdapterRegistryTest, UnusedStatesMakeRoomAndComeBackWhenNeeded) {
+  MustLoad("a", 0.5f);
+  const int64_t one = BytesOfOne(Info("a"));
+  const int64_t tables = Info("a").adapter->memory_bytes();
+  // Two adapters' tables, but the state of only one of them.
+  Restart(one + tables);
+  MustLoad("a", 0.5f);
+  MustLoad("b", 0.25f);
+  EXPECT_EQ(Info("a").memory_bytes, tables);
+  EXPECT_EQ(Info("b").memory_bytes, one);
+  {
+    ASSERT_OK_AND_ASSIGN(const StateHandle handle, registry_->Acquire({{"a", 1.0}}));
+    EXPECT_EQ(Info("a").memory_bytes, one);
+    EXPECT_EQ(Info("b").memory_bytes, tables);
+    // a's state is pinned, so there is no room for b's.
+    EXPECT_THAT(registry_->Acquire({{"b", 1.0}}), StatusIs(absl::StatusCode::kResourceExhausted));
+    EXPECT_EQ(Info("b").running_requests, 0);
+  }
+  EXPECT_THAT(registry_->Acquire({{"b", 1.0}}), IsOk());
+}
+
+TEST_F(AdapterRegistryTest, UnloadingGivesTheBudgetBack) {
+  MustLoad("a", 0.5f);
+  const int64_t one = BytesOfOne(Info("a"));
+  Restart(one);
+  MustLoad("a", 0.5f);
+  WriteAdapter("b", 0.25f);
+  EXPECT_THAT(Load("b"), StatusIs(absl::StatusCode::kResourceExhausted));
+  EXPECT_THAT(Unload("a"), IsOk());
+  EXPECT_THAT(Load("b"), IsOk());
+}
+
+TEST_F(AdapterRegistryTest, AResidentStateCountsUntilTheWeightsLeaveIt) {
+  MustLoad("a", 0.5f);
+  const int64_t one = BytesOfOne(Info("a"));
+  Restart(one);
+  MustLoad("a", 0.5f);
+  {
+    ASSERT_OK_AND_ASSIGN(const StateHandle handle, registry_->Acquire({{"a", 1.0}}));
+    engine_.Apply(handle.state());
+  }
+  ASSERT_THAT(Unload("a"), IsOk());
+  WriteAdapter("b", 0.25f);
+  EXPECT_THAT(Load("b"), StatusIs(absl::StatusCode::kResourceExhausted));
+  engine_.Apply(engine_.base());
+  EXPECT_THAT(Load("b"), IsOk());
+}
+
+TEST_F(AdapterRegistryTest, UnloadingOneOfTwoNamesOfTheSameContentKeepsItsState) {
+  MustLoad("a", 0.5f);
+  MustLoad("twin", 0.5f);
+  const int64_t with_state = Info("a").memory_bytes;
+  ASSERT_THAT(Unload("twin"), IsOk());
+  EXPECT_EQ(Info("a").memory_bytes, with_state);
+  EXPECT_THAT(registry_->Acquire({{"a", 1.0}}), IsOk());
+}
+
+}  // namespace
+}  // namespace shira

@@ -1,0 +1,99 @@
+// File: tests/server/registry/registry_fixture.h
+//
+// A registry over a folder of adapters and a switch engine over plain memory.
+
+#ifndef SHIRA_TESTS_SERVER_REGISTRY_REGISTRY_FIXTURE_H_
+#define SHIRA_TESTS_SERVER_REGISTRY_REGISTRY_FIXTURE_H_
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "server/registry/adapter_registry.h"
+#include "tests/testutil/adapter_builder.h"
+#include "tests/testutil/plain_weights.h"
+#include "tests/testutil/temp_folder.h"
+
+namespace shira::testing {
+
+class RegistryFixture : public ::testing::Test {
+ protected:
+  RegistryFixture() { Restart(int64_t{1} << 30); }
+
+  // A new registry.
+  void Restart(int64_t memory_budget_bytes, int64_t max_adapters = 100) {
+    AdapterRegistry::Options options;
+    options.roots = {root_.path()};
+    options.max_adapters = max_adapters;
+    options.memory_budget_bytes = memory_budget_bytes;
+    auto registry = AdapterRegistry::Create(std::move(options), reader_, engine_);
+    ASSERT_TRUE(registry.ok()) << registry.status();
+    registry_ = *std::move(registry);
+  }
+
+  // Writes an adapter whose every value is `value`; equal values make equal content.
+  void WriteAdapter(const std::string& folder, float value) const {
+    AdapterFolder files;
+    files.AddLayer("model.layers.0.self_attn.q_proj", {{0, 0}, {3, 7}, {7, 15}},
+                   {value, value, value});
+    files.AddLayer("model.layers.0.self_attn.k_proj", {{1, 2}}, {value});
+    files.Write(root_.Path(folder));
+  }
+
+  absl::Status Load(const std::string& name) { return registry_->Load(name, name, "").status(); }
+  // Writes and loads.
+  void MustLoad(const std::string& name, float value) {
+    WriteAdapter(name, value);
+    const absl::Status status = Load(name);
+    ASSERT_TRUE(status.ok()) << status;
+  }
+  absl::Status Unload(const std::string& name, absl::Time deadline = absl::InfiniteFuture()) {
+    return registry_->Unload(name, deadline, [](const AdapterInfo&) {});
+  }
+  AdapterInfo Info(const std::string& name) const {
+    const std::optional<AdapterInfo> info = registry_->Get(name);
+    EXPECT_TRUE(info.has_value()) << name;
+    return info.value_or(AdapterInfo());
+  }
+
+  // Called inside of every compilation, on the thread that compiles.
+  void SetCompileHook(std::function<void()> hook) {
+    absl::MutexLock lock(&hook_mutex_);
+    hook_ = std::move(hook);
+  }
+
+  SwitchEngine::Options SwitchOptions() {
+    SwitchEngine::Options options;
+    options.reserve = [this](int64_t) {
+      std::function<void()> hook;
+      {
+        absl::MutexLock lock(&hook_mutex_);
+        hook = hook_;
+      }
+      if (hook) hook();
+      return absl::OkStatus();
+    };
+    return options;
+  }
+
+  const TempFolder root_;
+  PlainWeights weights_{DType::kBF16,
+                        {{"model.layers.0.self_attn.q_proj.weight", 8, 16},
+                         {"model.layers.0.self_attn.k_proj.weight", 4, 16}},
+                        1};
+  const AdapterReader reader_{weights_.identity(), {}};
+  absl::Mutex hook_mutex_;
+  std::function<void()> hook_ ABSL_GUARDED_BY(hook_mutex_);
+  SwitchEngine engine_{weights_.parameter_map(), SwitchOptions()};
+  std::unique_ptr<AdapterRegistry> registry_;
+};
+
+}  // namespace shira::testing
+
+#endif  // SHIRA_TESTS_SERVER_REGISTRY_REGISTRY_FIXTURE_H_

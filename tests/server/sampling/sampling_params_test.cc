@@ -1,0 +1,61 @@
+#include "server/sampling/sampling_params.h"
+
+#include <limits>
+
+#include "tests/testutil/status_matchers.h"
+
+namespace shira {
+namespace {
+
+using ::shira::testing::IsOk;
+using ::shira::testing::StatusIs;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+TEST(SamplingParamsTest, DefaultsAreGreedyAndValid) {
+  EXPECT_THAT(SamplingParams().Validate(), IsOk());
+  EXPECT_TRUE(SamplingParams().greedy());
+}
+
+TEST(SamplingParamsTest, AcceptsTheEndsOfEveryRange) {
+  EXPECT_THAT((SamplingParams{.temperature = 5.0f,
+                              .top_k = std::numeric_limits<int32_t>::max(),
+                              .top_p = 1e-9f,
+                              .min_p = 1.0f,
+                              .repetition_penalty = 1e-3f})
+                  .Validate(),
+              IsOk());
+}
+
+TEST(SamplingParamsTest, ListsEveryProblemAtOnce) {
+  EXPECT_THAT((SamplingParams{.temperature = -1.0f,
+                              .top_k = -2,
+                              .top_p = 0.0f,
+                              .min_p = 1.5f,
+                              .repetition_penalty = 0.0f})
+                  .Validate(),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr("temperature: expected 0 or more, found -1"),
+                             HasSubstr("top_k: expected 0 (all) or more, found -2"),
+                             HasSubstr("top_p: expected more than 0 and at most 1, found 0"),
+                             HasSubstr("min_p: expected 0 to 1, found 1.5"),
+                             HasSubstr("repetition_penalty: expected more than 0, found 0"))));
+}
+
+TEST(SamplingParamsTest, RefusesNanAndInfinityInEveryField) {
+  const auto refused = [](const SamplingParams& params, const char* field) {
+    EXPECT_THAT(params.Validate(), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(field)));
+  };
+  for (const float value : {kNan, kInfinity, -kInfinity}) {
+    refused({.temperature = value}, "temperature");
+    refused({.top_p = value}, "top_p");
+    refused({.min_p = value}, "min_p");
+    refused({.repetition_penalty = value}, "repetition_penalty");
+  }
+}
+
+}  // namespace
+}  // namespace shira

@@ -1,0 +1,107 @@
+#include "server/server_options.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "tests/testutil/status_matchers.h"
+#include "tests/testutil/temp_folder.h"
+
+namespace shira {
+namespace {
+
+using ::shira::testing::IsOk;
+using ::shira::testing::IsOkAndHolds;
+using ::shira::testing::StatusIs;
+using ::shira::testing::TempFolder;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+
+TEST(ServerOptionsTest, LoopbackAndUnixSocketsAreLocal) {
+  for (const char* local : {"127.0.0.1:50051", "127.8.9.10:0", "localhost:1", "[::1]:65535",
+                            "unix:/run/shira.sock", "unix:relative"}) {
+    EXPECT_THAT(IsLocalAddress(local), IsOkAndHolds(true)) << local;
+  }
+  for (const char* remote : {"0.0.0.0:50051", "[::]:50051", "10.0.0.1:1", "example.org:80",
+                             "128.0.0.1:1", "127.0.0.1.example.org:1"}) {
+    EXPECT_THAT(IsLocalAddress(remote), IsOkAndHolds(false)) << remote;
+  }
+}
+
+TEST(ServerOptionsTest, WhatIsNoAddressIsRefused) {
+  for (const std::string& wrong :
+       {std::string(), std::string("50051"), std::string(":50051"), std::string("localhost:"),
+        std::string("localhost:x"), std::string("localhost:65536"), std::string("localhost:-1"),
+        std::string("::1:50051"), std::string("unix:"), "unix:" + std::string(200, 'p')}) {
+    EXPECT_THAT(IsLocalAddress(wrong), StatusIs(kInvalid)) << wrong;
+  }
+}
+
+TEST(ServerOptionsTest, RemoteAddressesNeedConsent) {
+  ServerOptions options;
+  options.listen = "0.0.0.0:50051";
+  EXPECT_THAT(ValidateValues(options), StatusIs(kInvalid, HasSubstr("--allow-remote")));
+  options.allow_remote = true;
+  EXPECT_THAT(ValidateValues(options), IsOk());
+}
+
+TEST(ServerOptionsTest, EveryWrongValueIsListed) {
+  ServerOptions options;
+  options.listen = "nowhere";
+  options.adapters = {{"base", "/a"}, {"tone", "/a"}, {"tone", "/b"}};
+  options.threads = -1;
+  options.max_queued = 0;
+  options.max_running = 0;
+  options.max_tokens = 0;
+  options.drain_timeout = -absl::Seconds(1);
+  EXPECT_THAT(ValidateValues(options),
+              StatusIs(kInvalid, AllOf(HasSubstr("--listen"), HasSubstr("base"),
+                                       HasSubstr("'tone' occurs twice"), HasSubstr("--threads"),
+                                       HasSubstr("--max-queued"), HasSubstr("--max-running"),
+                                       HasSubstr("--max-tokens"), HasSubstr("--drain-timeout"))));
+}
+
+TEST(ServerOptionsTest, AnAdapterIsANameAndAPath) {
+  ASSERT_OK_AND_ASSIGN(const NamedAdapter adapter, ParseNamedAdapter("a/b=/srv/x=y"));
+  EXPECT_EQ(adapter.name, "a/b");
+  EXPECT_EQ(adapter.path, "/srv/x=y");
+  for (const char* wrong : {"", "a", "=", "a=", "=/srv"}) {
+    EXPECT_THAT(ParseNamedAdapter(wrong), StatusIs(kInvalid)) << wrong;
+  }
+}
+
+TEST(ServerOptionsTest, ResidentTypesHaveNames) {
+  for (const char* name : {"float32", "bfloat16", "float16"}) {
+    ASSERT_OK_AND_ASSIGN(const DType dtype, ParseResidentDType(name));
+    EXPECT_EQ(ResidentDTypeName(dtype), name);
+  }
+  EXPECT_THAT(ParseResidentDType("int8"), StatusIs(kInvalid, HasSubstr("int8")));
+}
+
+TEST(ServerOptionsTest, PathsAreCheckedBeforeAnythingIsRead) {
+  const TempFolder folder;
+  const std::string file = folder.Write("model.gguf", "");
+  ServerOptions options;
+  options.model = file;
+  options.port_file = folder.Path("port");
+  EXPECT_THAT(CheckPaths(options), IsOk());
+
+  options.model = folder.Path("nothing");
+  EXPECT_THAT(CheckPaths(options), StatusIs(absl::StatusCode::kNotFound, HasSubstr("model")));
+  options.model = file;
+  options.adapter_roots = {file};
+  EXPECT_THAT(CheckPaths(options),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("not a folder")));
+  options.adapter_roots = {folder.path()};
+  options.adapters = {{"tone", folder.Path("nothing")}};
+  EXPECT_THAT(CheckPaths(options), StatusIs(absl::StatusCode::kNotFound, HasSubstr("tone")));
+  options.adapters.clear();
+  options.port_file = folder.Path("nothing/port");
+  EXPECT_THAT(CheckPaths(options), StatusIs(absl::StatusCode::kNotFound, HasSubstr("port file")));
+}
+
+}  // namespace
+}  // namespace shira

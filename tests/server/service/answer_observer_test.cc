@@ -1,0 +1,167 @@
+#include "server/service/answer_observer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/server/service/byte_tokenizer.h"
+#include "tests/testutil/status_matchers.h"
+
+namespace shira {
+namespace {
+
+using ::shira::testing::ByteTokenizer;
+using ::shira::testing::StatusIs;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+using Verdict = GenerationObserver::Verdict;
+
+struct RecordingSink : AnswerSink {
+  void OnChunk(AnswerChunk chunk) override { chunks.push_back(std::move(chunk)); }
+  void OnSummary(v1::GenerateSummary s) override { summaries.push_back(std::move(s)); }
+  void OnError(absl::Status status) override { errors.push_back(std::move(status)); }
+
+  std::string Text() const {
+    std::string text;
+    for (const AnswerChunk& chunk : chunks) text += chunk.text();
+    return text;
+  }
+
+  std::vector<AnswerChunk> chunks;
+  std::vector<v1::GenerateSummary> summaries;
+  std::vector<absl::Status> errors;
+};
+
+class AnswerObserverTest : public ::testing::Test {
+ protected:
+  void Start(AnswerObserver::Request request, StreamDecoder::Options text = {}) {
+    observer_ =
+        std::make_unique<AnswerObserver>(std::move(request), tokenizer_, std::move(text), sink_);
+  }
+  Verdict Send(std::string_view bytes) {
+    Verdict verdict = Verdict::kContinue;
+    for (const char c : bytes) {
+      EXPECT_EQ(verdict, Verdict::kContinue);
+      verdict = observer_->OnToken({.token = static_cast<unsigned char>(c), .logprobs = {}});
+    }
+    return verdict;
+  }
+
+  ByteTokenizer tokenizer_;
+  RecordingSink sink_;
+  std::unique_ptr<AnswerObserver> observer_;
+};
+
+TEST_F(AnswerObserverTest, ATokenThatEndsNoCharacterHasItsIdButNoTextYet) {
+  Start(AnswerObserver::Request{});
+  EXPECT_EQ(Send("\xc3"), Verdict::kContinue);
+  ASSERT_THAT(sink_.chunks, SizeIs(1));
+  EXPECT_THAT(sink_.chunks[0].text(), IsEmpty());
+  EXPECT_THAT(sink_.chunks[0].token_ids(), ElementsAre(0xc3));
+  Send("\xa4");
+  EXPECT_EQ(sink_.Text(), "\u00e4");
+}
+
+TEST_F(AnswerObserverTest, AnUnfinishedCharacterBecomesAReplacementAtTheEnd) {
+  Start(AnswerObserver::Request{});
+  Send("a\xc3");
+  observer_->OnFinished({});
+  EXPECT_EQ(sink_.Text(), "a\ufffd");
+  EXPECT_THAT(sink_.summaries, SizeIs(1));
+}
+
+TEST_F(AnswerObserverTest, AStopStringStopsTheGenerationAndIsCutOff) {
+  Start(AnswerObserver::Request{}, {.stop_strings = {"END"}});
+  EXPECT_EQ(Send("abEN"), Verdict::kContinue);
+  EXPECT_EQ(Send("D"), Verdict::kStop);
+  GenerationResult result;
+  result.reason = FinishReason::kStop;
+  observer_->OnFinished(result);
+  EXPECT_EQ(sink_.Text(), "ab");
+  ASSERT_THAT(sink_.summaries, SizeIs(1));
+  EXPECT_EQ(sink_.summaries[0].stop_string(), "END");
+  EXPECT_EQ(sink_.summaries[0].finish_reason(), v1::FINISH_REASON_STOP);
+}
+
+TEST_F(AnswerObserverTest, ABeginningOfAStopStringIsSentAtTheEnd) {
+  Start(AnswerObserver::Request{}, {.stop_strings = {"END"}});
+  Send("abEN");
+  EXPECT_EQ(sink_.Text(), "ab");
+  observer_->OnFinished(GenerationResult());
+  EXPECT_EQ(sink_.Text(), "abEN");
+  EXPECT_THAT(sink_.summaries[0].stop_string(), IsEmpty());
+}
+
+// Embeddings are often padded to a multiple of 64.
+TEST_F(AnswerObserverTest, ATokenBeyondTheTokenizersVocabularyHasNoText) {
+  Start(AnswerObserver::Request{});
+  GeneratedToken token{.token = 300, .logprobs = Logprobs{.chosen = {300, -1.0f}, .top = {}}};
+  EXPECT_EQ(observer_->OnToken(token), Verdict::kContinue);
+  Send("a");
+  EXPECT_EQ(sink_.Text(), "a");
+  EXPECT_THAT(sink_.chunks[0].token_ids(), ElementsAre(300));
+  EXPECT_THAT(sink_.chunks[0].logprobs(0).chosen().token(), IsEmpty());
+}
+
+TEST_F(AnswerObserverTest, LogprobsCarryBytesOfTheirTokens) {
+  Start(AnswerObserver::Request{});
+  observer_->OnToken({.token = 'a',
+                      .logprobs = Logprobs{.chosen = {'a', -0.5f},
+                                           .top = {{'a', -0.5f}, {ByteTokenizer::kEos, -2.0f}}}});
+  const v1::TokenLogprobs& logprobs = sink_.chunks[0].logprobs(0);
+  EXPECT_EQ(logprobs.chosen().token(), "a");
+  EXPECT_EQ(logprobs.chosen().logprob(), -0.5f);
+  ASSERT_EQ(logprobs.top_size(), 2);
+  EXPECT_EQ(logprobs.top(1).token(), "<eos>");
+}
+
+TEST_F(AnswerObserverTest, TheSummaryRepeatsTheRequestAndReportsTheResult) {
+  Start({.id = "r1",
+         .adapters = {{.name = "tone", .version = 2, .digest = {}, .weight = 0.5}},
+         .seed = 42,
+         .prompt = {1, 2, 3},
+         .deadline = absl::InfiniteFuture()});
+  Send("a");
+  observer_->OnFinished({.reason = FinishReason::kStop,
+                         .stop_token = ByteTokenizer::kEos,
+                         .completion_tokens = 1,
+                         .timings = {.queue = absl::Milliseconds(1),
+                                     .switching = absl::Milliseconds(2),
+                                     .prefill = absl::Milliseconds(3),
+                                     .decode = absl::Seconds(4) + absl::Nanoseconds(5)}});
+  ASSERT_THAT(sink_.summaries, SizeIs(1));
+  const v1::GenerateSummary& summary = sink_.summaries[0];
+  EXPECT_EQ(summary.request_id(), "r1");
+  ASSERT_EQ(summary.adapter_size(), 1);
+  EXPECT_EQ(summary.adapter(0).name(), "tone");
+  EXPECT_EQ(summary.adapter(0).version(), 2);
+  EXPECT_EQ(summary.adapter(0).weight(), 0.5);
+  EXPECT_EQ(summary.stop_token_id(), ByteTokenizer::kEos);
+  EXPECT_EQ(summary.usage().prompt_tokens(), 3);
+  EXPECT_EQ(summary.usage().completion_tokens(), 1);
+  EXPECT_EQ(summary.seed(), 42);
+  EXPECT_THAT(summary.prompt_token_ids(), ElementsAre(1, 2, 3));
+  EXPECT_EQ(summary.timings().queue().nanos(), 1'000'000);
+  EXPECT_EQ(summary.timings().switch_().nanos(), 2'000'000);
+  EXPECT_EQ(summary.timings().decode().seconds(), 4);
+  EXPECT_EQ(summary.timings().decode().nanos(), 5);
+}
+
+TEST_F(AnswerObserverTest, AFailureIsPassedOn) {
+  Start(AnswerObserver::Request{});
+  observer_->OnFailed(absl::CancelledError("cancelled"));
+  EXPECT_THAT(sink_.errors, ElementsAre(StatusIs(absl::StatusCode::kCancelled)));
+}
+
+TEST_F(AnswerObserverTest, ACancellationAfterTheDeadlineIsTheDeadlines) {
+  Start({.id = "", .adapters = {}, .seed = {}, .prompt = {}, .deadline = absl::InfinitePast()});
+  observer_->OnFailed(absl::CancelledError("cancelled"));
+  EXPECT_THAT(sink_.errors, ElementsAre(StatusIs(absl::StatusCode::kDeadlineExceeded)));
+}
+
+}  // namespace
+}  // namespace shira

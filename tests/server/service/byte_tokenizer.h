@@ -1,0 +1,80 @@
+// File: tests/server/service/byte_tokenizer.h
+//
+// A tokenizer for tests: a token is a byte, and there are two special tokens. Text becomes visible
+// in token ids, and characters can be cut in two.
+
+#ifndef SHIRA_TESTS_SERVER_SERVICE_BYTE_TOKENIZER_H_
+#define SHIRA_TESTS_SERVER_SERVICE_BYTE_TOKENIZER_H_
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "base/strings.h"
+#include "server/tokenizer/tokenizer.h"
+
+namespace shira::testing {
+
+class ByteTokenizer final : public Tokenizer {
+ public:
+  static constexpr int32_t kBos = 256;
+  static constexpr int32_t kEos = 257;
+
+  // Adds kBos when asked to add special tokens; knows "<eos>" when asked to parse them.
+  absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text,
+                                              const EncodeOptions& options) const override {
+    std::vector<int32_t> ids;
+    if (options.add_special_tokens) ids.push_back(kBos);
+    while (!text.empty()) {
+      if (text.front() == '!') return absl::InvalidArgumentError("'!' cannot be tokenised");
+      if (options.parse_special_tokens && text.starts_with(eos_)) {
+        ids.push_back(kEos);
+        text.remove_prefix(eos_.size());
+      } else {
+        ids.push_back(static_cast<unsigned char>(text.front()));
+        text.remove_prefix(1);
+      }
+    }
+    return ids;
+  }
+
+  absl::StatusOr<std::string> TokenBytes(int32_t id, bool skip_special_tokens) const override {
+    if (id < 0 || id >= vocab_size()) return absl::OutOfRangeError(StrCat("no token ", id));
+    if (IsSpecial(id)) {
+      return skip_special_tokens ? std::string() : id == kBos ? bos_ : eos_;
+    }
+    return std::string(1, static_cast<char>(id));
+  }
+
+  absl::StatusOr<std::string> Decode(absl::Span<const int32_t> ids,
+                                     bool skip_special_tokens) const override {
+    std::string text;
+    for (const int32_t id : ids) {
+      absl::StatusOr<std::string> bytes = TokenBytes(id, skip_special_tokens);
+      if (!bytes.ok()) return bytes.status();
+      text += *bytes;
+    }
+    return text;
+  }
+
+  int32_t vocab_size() const override { return 258; }
+  std::optional<int32_t> TokenId(std::string_view token) const override {
+    if (token == bos_) return kBos;
+    if (token == eos_) return kEos;
+    if (token.size() == 1) return static_cast<unsigned char>(token.front());
+    return std::nullopt;
+  }
+  bool IsSpecial(int32_t id) const override { return id == kBos || id == kEos; }
+  const std::string& bos_token() const override { return bos_; }
+  const std::string& eos_token() const override { return eos_; }
+  absl::Span<const int32_t> end_of_generation_ids() const override { return end_ids_; }
+
+ private:
+  const std::string bos_ = "<bos>";
+  const std::string eos_ = "<eos>";
+  const std::array<int32_t, 1> end_ids_ = {kEos};
+};
+
+}  // namespace shira::testing
+
+#endif  // SHIRA_TESTS_SERVER_SERVICE_BYTE_TOKENIZER_H_

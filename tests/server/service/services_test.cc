@@ -1,0 +1,246 @@
+// Both services behind a real gRPC server and a real client, over a model without a model.
+
+#include <gmock/gmock.h>
+#include <grpcpp/client_context.h>
+#include <grpcpp/create_channel.h>
+#include <grpcpp/server_builder.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/synchronization/notification.h"
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+#include "server/service/adapter_admin_service.h"
+#include "server/service/backend.h"
+#include "server/service/inference_service.h"
+#include "tests/server/registry/registry_fixture.h"
+#include "tests/server/service/byte_tokenizer.h"
+#include "tests/testutil/fake_model_executor.h"
+
+namespace shira {
+namespace {
+
+using ::shira::testing::ByteTokenizer;
+using ::shira::testing::FakeModelExecutor;
+using ::shira::testing::FingerprintOf;
+using ::shira::testing::RegistryFixture;
+using ::testing::ElementsAreArray;
+
+constexpr int kEndless = 100'000;
+
+std::string ReasonOf(const grpc::Status& status) {
+  google::rpc::Status details;
+  details.ParseFromString(status.error_details());
+  google::rpc::ErrorInfo info;
+  for (const auto& detail : details.details()) {
+    if (detail.UnpackTo(&info)) return info.reason();
+  }
+  return "";
+}
+
+class ServicesTest : public RegistryFixture {
+ protected:
+  ServicesTest() {
+    MustLoad("tone", 1.0f);
+    MustLoad("terse", 2.0f);
+    grpc::ServerBuilder builder;
+    int port = 0;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+    builder.RegisterService(&inference_service_);
+    builder.RegisterService(&admin_service_);
+    server_ = builder.BuildAndStart();
+    const auto channel =
+        grpc::CreateChannel(StrCat("127.0.0.1:", port), grpc::InsecureChannelCredentials());
+    inference_ = v1::Inference::NewStub(channel);
+    admin_ = v1::AdapterAdmin::NewStub(channel);
+  }
+
+  ~ServicesTest() override {
+    gate_.Close();
+    llm_.Drain(absl::ZeroDuration());
+    server_->Shutdown();
+  }
+
+  static v1::GenerateRequest Request(int max_tokens, const std::string& adapter = "") {
+    v1::GenerateRequest request;
+    for (const int id : {1, 2, 3}) request.mutable_token_ids()->add_ids(id);
+    request.mutable_stop()->set_max_tokens(max_tokens);
+    if (!adapter.empty()) request.mutable_adapter()->add_adapters()->set_name(adapter);
+    return request;
+  }
+
+  grpc::Status Generate(const v1::GenerateRequest& request, v1::GenerateResponse& response) {
+    grpc::ClientContext context;
+    return inference_->Generate(&context, request, &response);
+  }
+
+  grpc::Status Apply(const std::string& adapter, absl::Duration timeout) {
+    grpc::ClientContext context;
+    context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+    v1::ApplyAdapterRequest request;
+    request.add_adapters()->set_name(adapter);
+    v1::ApplyAdapterResponse response;
+    return admin_->ApplyAdapter(&context, request, &response);
+  }
+
+  std::vector<int32_t> Expected(int count) {
+    return FakeModelExecutor::Expected(FingerprintOf(weights_.data()), {1, 2, 3}, count);
+  }
+
+  // Until the condition holds; the test's own timeout ends a wait in vain.
+  template <typename Condition>
+  static void Await(Condition condition) {
+    while (!condition()) absl::SleepFor(absl::Milliseconds(1));
+  }
+
+  ByteTokenizer tokenizer_;
+  FakeModelExecutor executor_{weights_,
+                              {.context_length = kEndless + 10, .kv_budget_tokens = 2 * kEndless}};
+  Engine llm_{{}, executor_, engine_};
+  Backend backend_{.model = ModelInfo(),
+                   .limits = {.vocab_size = FakeModelExecutor::kVocabSize, .max_tokens = kEndless},
+                   .tokenizer = tokenizer_,
+                   .chat_template = nullptr,
+                   .registry = *registry_,
+                   .switch_engine = engine_,
+                   .engine = llm_};
+  BackendGate gate_;
+  InferenceService inference_service_{gate_};
+  AdapterAdminService admin_service_{gate_};
+  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<v1::Inference::Stub> inference_;
+  std::unique_ptr<v1::AdapterAdmin::Stub> admin_;
+};
+
+TEST_F(ServicesTest, NothingIsServedBeforeTheGateOpensAndAfterItCloses) {
+  v1::GenerateResponse response;
+  grpc::Status status = Generate(Request(1), response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(ReasonOf(status), "MODEL_LOADING");
+  EXPECT_EQ(ReasonOf(Apply("tone", absl::Seconds(60))), "MODEL_LOADING");
+
+  gate_.Open(backend_);
+  EXPECT_TRUE(Generate(Request(1), response).ok());
+
+  gate_.Close();
+  EXPECT_EQ(ReasonOf(Generate(Request(1), response)), "SERVER_DRAINING");
+  EXPECT_EQ(ReasonOf(Apply("tone", absl::Seconds(60))), "SERVER_DRAINING");
+}
+
+TEST_F(ServicesTest, AGateThatClosedWhileLoadingStaysClosed) {
+  gate_.Close();
+  gate_.Open(backend_);
+  v1::GenerateResponse response;
+  EXPECT_EQ(ReasonOf(Generate(Request(1), response)), "SERVER_DRAINING");
+}
+
+TEST_F(ServicesTest, EveryTokenArrivesOnceAndInOrderHoweverSlowlyTheClientReads) {
+  gate_.Open(backend_);
+  constexpr int kTokens = 5000;
+  grpc::ClientContext context;
+  v1::StreamGenerateRequest request;
+  *request.mutable_request() = Request(kTokens);
+  const auto reader = inference_->StreamGenerate(&context, request);
+  // The engine does not wait for the reader.
+  Await([&] { return llm_.stats().finished == 1; });
+
+  std::vector<int32_t> ids;
+  int messages = 0;
+  bool has_summary = false;
+  v1::StreamGenerateResponse response;
+  while (reader->Read(&response)) {
+    EXPECT_FALSE(has_summary);
+    has_summary = response.has_summary();
+    ids.insert(ids.end(), response.chunk().token_ids().begin(), response.chunk().token_ids().end());
+    ++messages;
+  }
+  EXPECT_TRUE(reader->Finish().ok());
+  EXPECT_TRUE(has_summary);
+  EXPECT_THAT(ids, ElementsAreArray(Expected(kTokens)));
+  EXPECT_LE(messages, kTokens + 1);
+}
+
+TEST_F(ServicesTest, ACancelledCallFreesItsMemory) {
+  gate_.Open(backend_);
+  grpc::ClientContext context;
+  v1::StreamGenerateRequest request;
+  *request.mutable_request() = Request(kEndless);
+  const auto reader = inference_->StreamGenerate(&context, request);
+  v1::StreamGenerateResponse response;
+  ASSERT_TRUE(reader->Read(&response));
+  EXPECT_GT(executor_.kv_used_bytes(), 0);
+  context.TryCancel();
+  while (reader->Read(&response)) {
+  }
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  Await([&] { return executor_.kv_used_bytes() == 0; });
+}
+
+TEST_F(ServicesTest, AnEndedEngineEndsTheCallWithItsReason) {
+  gate_.Open(backend_);
+  grpc::ClientContext context;
+  v1::StreamGenerateRequest request;
+  *request.mutable_request() = Request(kEndless);
+  const auto reader = inference_->StreamGenerate(&context, request);
+  v1::StreamGenerateResponse response;
+  ASSERT_TRUE(reader->Read(&response));
+  llm_.Drain(absl::ZeroDuration());
+  while (reader->Read(&response)) {
+  }
+  const grpc::Status status = reader->Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(ReasonOf(status), "SERVER_DRAINING");
+}
+
+TEST_F(ServicesTest, AnApplyWhoseTurnDoesNotComeLeavesTheDefaultAlone) {
+  gate_.Open(backend_);
+  ASSERT_TRUE(Apply("tone", absl::Seconds(60)).ok());
+
+  absl::Notification in_step;
+  absl::Notification go_on;
+  executor_.SetForwardHook([&](absl::Span<const BatchRow>) {
+    if (!in_step.HasBeenNotified()) in_step.Notify();
+    go_on.WaitForNotification();
+    return absl::OkStatus();
+  });
+  grpc::ClientContext context;
+  v1::StreamGenerateRequest request;
+  *request.mutable_request() = Request(1);
+  const auto reader = inference_->StreamGenerate(&context, request);
+  in_step.WaitForNotification();
+
+  EXPECT_EQ(Apply("terse", absl::Milliseconds(100)).error_code(),
+            grpc::StatusCode::DEADLINE_EXCEEDED);
+  go_on.Notify();
+  // The server gives up a little later than its client may: a change after the deadline is none.
+  Await([&] { return llm_.stats().finished == 1; });
+  ASSERT_EQ(registry_->DefaultState().size(), 1);
+  EXPECT_EQ(registry_->DefaultState()[0].name, "tone");
+  // The next one is not held up by it.
+  EXPECT_TRUE(Apply("terse", absl::Seconds(60)).ok());
+  EXPECT_EQ(registry_->DefaultState()[0].name, "terse");
+}
+
+TEST_F(ServicesTest, UnloadingTakesTheAdapterOutOfTheWeights) {
+  gate_.Open(backend_);
+  const Sha256Digest base = weights_.Hash();
+  v1::GenerateResponse response;
+  ASSERT_TRUE(Generate(Request(3, "tone"), response).ok());
+  EXPECT_NE(weights_.Hash(), base);
+
+  const std::weak_ptr<const SparseAdapter> memory = Info("tone").adapter;
+  grpc::ClientContext context;
+  v1::UnloadAdapterRequest request;
+  request.set_name("tone");
+  v1::UnloadAdapterResponse unloaded;
+  ASSERT_TRUE(admin_->UnloadAdapter(&context, request, &unloaded).ok());
+  EXPECT_EQ(weights_.Hash(), base);
+  EXPECT_TRUE(memory.expired());
+}
+
+}  // namespace
+}  // namespace shira

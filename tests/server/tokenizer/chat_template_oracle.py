@@ -1,0 +1,96 @@
+"""Compares the chat templates of the server with jinja2, set up as transformers sets it up, byte for byte.
+
+usage: chat_template_oracle.py BINARY TEMPLATE_FOLDER GGUF
+"""
+
+import json
+import pathlib
+import random
+import sys
+
+import gguf
+
+import chat_template_oracle_snippets as snippets
+from chat_template_oracle_conversations import conversations
+from chat_template_oracle_expressions import random_templates
+from chat_template_oracle_support import Interpreter, Report, render_with_jinja2
+
+CONVERSATIONS = 150
+RANDOM_TEMPLATES = 2500
+
+
+def check_snippets(interpreter):
+    report = Report()
+    templates = ["{{ " + expression + " }}" for expression in snippets.expressions()] + snippets.STATEMENTS
+    for template in templates:
+        report.compare(repr(template), render_with_jinja2(template, snippets.VARIABLES),
+                       interpreter.render(template, snippets.VARIABLES))
+    return report.print(f"{len(templates)} snippets")
+
+
+def check_refusals(interpreter):
+    good = True
+    for code, templates in snippets.REFUSED.items():
+        for template in templates:
+            reply = interpreter.render(template, snippets.VARIABLES)
+            if reply.get("code") != code or not reply["error"].startswith("line 1, column "):
+                print(f"DIFFERENT {template!r}: expected a refusal with {code}, found {reply!r}")
+                good = False
+    return good
+
+
+def check_random(interpreter):
+    report = Report()
+    for template in random_templates(random.Random(20241124), RANDOM_TEMPLATES):
+        reply = interpreter.render(template, snippets.VARIABLES)
+        if "64 bits" in reply.get("error", "") or reply.get("code") == "RESOURCE_EXHAUSTED":
+            continue  # Python has no such bound
+        if "slice" in reply.get("error", ""):
+            continue  # jinja2 folds a slice of constants in another way than it runs a slice
+        report.compare(repr(template), render_with_jinja2(template, snippets.VARIABLES), reply)
+    good = report.print("random templates")
+    if report.same_text < RANDOM_TEMPLATES // 4:
+        print("too few of the random templates render: the comparison proves little")
+        return False
+    return good
+
+
+def check_conversations(interpreter, name, template):
+    report = Report()
+    for messages, options in conversations(random.Random(f"conversations of {name}"), CONVERSATIONS):
+        variables = {"messages": messages, "tools": None, "documents": None,
+                     "add_generation_prompt": options["add_generation_prompt"], **options["extra"]}
+        for token in ("bos_token", "eos_token"):
+            if options[token]:
+                variables[token] = options[token]
+        label = json.dumps([name, messages, options], ensure_ascii=False)
+        report.compare(label, render_with_jinja2(template, variables),
+                       interpreter.render_chat(template, messages, options))
+    good = report.print(name)
+    if report.same_text < CONVERSATIONS // 5:
+        print(f"{name}: too few conversations render")
+        return False
+    return good
+
+
+def template_of(gguf_path):
+    field = gguf.GGUFReader(gguf_path).fields["tokenizer.chat_template"]
+    return bytes(field.parts[field.data[0]]).decode()
+
+
+def main(binary, folder, gguf_path):
+    interpreter = Interpreter(binary)
+    paths = sorted(pathlib.Path(folder).glob("*.jinja"))
+    templates = {path.name: path.read_bytes().decode() for path in paths}
+    assert len(templates) >= 12, f"only {len(templates)} templates in {folder}"
+    templates[pathlib.Path(gguf_path).name] = template_of(gguf_path)
+    results = [check_snippets(interpreter), check_refusals(interpreter), check_random(interpreter)]
+    results += [check_conversations(interpreter, name, template) for name, template in templates.items()]
+    if interpreter.close() != 0:
+        print("the interpreter did not end well")
+        results.append(False)
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,93 @@
+// File: tests/testutil/fake_server.h
+//
+// A gRPC server with both services of the API and canned behaviour, for tests of clients. It serves
+// on a free port of 127.0.0.1.
+//
+// Behaviour: the answer to a prompt, or to the last message of a conversation, is "You said:
+// <text>", one character a token. Special prompts: "forever" does not end, "busy" is
+// RESOURCE_EXHAUSTED with RetryInfo, "damaged" ends the stream without a summary, "drain" is
+// UNAVAILABLE with ErrorInfo. A token id is a code point. Adapters are whatever was loaded; paths
+// that hold "missing" are refused.
+
+#ifndef SHIRA_TESTS_TESTUTIL_FAKE_SERVER_H_
+#define SHIRA_TESTS_TESTUTIL_FAKE_SERVER_H_
+
+#include <grpcpp/server.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "shira/v1/adapter_admin.grpc.pb.h"
+#include "shira/v1/inference.grpc.pb.h"
+
+namespace shira::testing {
+
+struct FakeServerOptions {
+  // 0: a free one.
+  int port = 0;
+  bool has_health_service = true;
+  // Adapters per page of ListAdapters.
+  int page_size = 2;
+};
+
+// Thread-safe.
+class FakeServer {
+ public:
+  explicit FakeServer(const FakeServerOptions& options = {});
+  ~FakeServer();
+
+  int port() const { return port_; }
+  std::string address() const;
+
+  void SetServing(bool serving);
+
+  // Makes VerifyWeights report one parameter that is not what the state makes of the base.
+  void Damage() ABSL_LOCKS_EXCLUDED(state_.mutex);
+
+  // The last request of each kind.
+  v1::GenerateRequest last_generate() const ABSL_LOCKS_EXCLUDED(state_.mutex);
+  v1::TokenizeRequest last_tokenize() const ABSL_LOCKS_EXCLUDED(state_.mutex);
+  v1::DetokenizeRequest last_detokenize() const ABSL_LOCKS_EXCLUDED(state_.mutex);
+  v1::LoadAdapterRequest last_load() const ABSL_LOCKS_EXCLUDED(state_.mutex);
+  v1::UnloadAdapterRequest last_unload() const ABSL_LOCKS_EXCLUDED(state_.mutex);
+
+  // Until so many endless generations were cancelled; false if it takes too long.
+  bool WaitForCancelled(int count) const ABSL_LOCKS_EXCLUDED(state_.mutex);
+
+ private:
+  // What both services share.
+  struct State {
+    mutable absl::Mutex mutex;
+    std::map<std::string, v1::Adapter> adapters ABSL_GUARDED_BY(mutex);
+    std::vector<v1::AdapterIdentity> resident ABSL_GUARDED_BY(mutex);
+    int64_t switches ABSL_GUARDED_BY(mutex) = 0;
+    bool damaged ABSL_GUARDED_BY(mutex) = false;
+    int cancelled ABSL_GUARDED_BY(mutex) = 0;
+    v1::GenerateRequest last_generate ABSL_GUARDED_BY(mutex);
+    v1::TokenizeRequest last_tokenize ABSL_GUARDED_BY(mutex);
+    v1::DetokenizeRequest last_detokenize ABSL_GUARDED_BY(mutex);
+    v1::LoadAdapterRequest last_load ABSL_GUARDED_BY(mutex);
+    v1::UnloadAdapterRequest last_unload ABSL_GUARDED_BY(mutex);
+  };
+  class InferenceService;
+  class AdminService;
+
+  State state_;
+  std::unique_ptr<InferenceService> inference_;
+  std::unique_ptr<AdminService> admin_;
+  int port_ = 0;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+// A status with a google.rpc.ErrorInfo, and RetryInfo if `retry_seconds` is above 0.
+grpc::Status ErrorStatus(grpc::StatusCode code, const std::string& message,
+                         const std::string& reason,
+                         const std::map<std::string, std::string>& metadata, int retry_seconds = 0);
+
+}  // namespace shira::testing
+
+#endif  // SHIRA_TESTS_TESTUTIL_FAKE_SERVER_H_
