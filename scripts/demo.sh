@@ -38,7 +38,7 @@ shira=("$bin/shira" --server "127.0.0.1:$(cat "$work/port")")
 ask() {
   for question in "${questions[@]}"; do
     printf '  \033[2m%s\033[0m\n  ' "$question"
-    "${shira[@]}" generate --chat --prompt "$question" --max-tokens 32 --no-stream | tr '\n' ' '
+    "${shira[@]}" generate --chat --prompt "$question" --max-tokens 40 --no-stream | tr '\n' ' '
     printf '\n'
   done
 }
@@ -60,7 +60,7 @@ bold "The base again"
 ask
 
 bold "The proof: SHA-256 of every resident parameter, before and after"
-"${shira[@]}" verify
+"${shira[@]}" verify | tail -n 2
 "${shira[@]}" verify --json >"$work/after.json"
 cmp "$work/before.json" "$work/after.json"
 echo "The hashes of all parameters are those from before the first switch."

@@ -67,6 +67,7 @@ class Server::Impl {
   const ServerOptions options_;
   std::optional<ModelOnDisk> on_disk_;  // until Load()
   std::string address_;                 // the port that was bound, or unix:PATH
+  bool wrote_port_file_ = false;
 
   BackendGate gate_;
   InferenceService inference_{gate_};
@@ -128,6 +129,7 @@ absl::Status Server::Impl::Load(const absl::Notification& stop) {
   SetServing(true);
   if (!options_.port_file.empty()) {
     SHIRA_RETURN_IF_ERROR(WriteAtomically(options_.port_file, StrCat(address_, "\n")));
+    wrote_port_file_ = true;
   }
   spdlog::info("serving {} ({})", model_->backend().model.name, address_);
   return absl::OkStatus();
@@ -160,7 +162,7 @@ void Server::Impl::ServeUntil(const absl::Notification& stop) {
 
 Server::Impl::~Impl() {
   if (grpc_ != nullptr) grpc_->Shutdown(std::chrono::system_clock::now());
-  if (!options_.port_file.empty()) std::remove(options_.port_file.c_str());
+  if (wrote_port_file_) std::remove(options_.port_file.c_str());
 }
 
 }  // namespace shira

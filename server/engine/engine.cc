@@ -253,7 +253,11 @@ void Engine::Impl::Step() {
     rows.push_back(sequences.back()->NextRow(row.tokens));
   }
   if (plan.switch_to.has_value()) {
-    times.switching = SwitchTo(sequences.front()->state().state()).duration;
+    const auto wants_it =
+        std::find_if(sequences.begin(), sequences.end(), [&](const Sequence* sequence) {
+          return sequence->state().state()->key.digest() == *plan.switch_to;
+        });
+    times.switching = SwitchTo((*wants_it)->state().state()).duration;
   }
   const absl::StatusOr<absl::Span<const float>> logits = Forward(rows);
   times.end = absl::Now();

@@ -52,7 +52,7 @@ struct StepRow {
 };
 
 struct StepPlan {
-  std::optional<Sha256Digest> switch_to;  // before the step
+  std::optional<Sha256Digest> switch_to;  // before the step; what at least one of the rows wants
   std::vector<StepRow> rows;              // empty iff nothing runs
 };
 

@@ -14,12 +14,15 @@
 #include "server/service/adapter_page.h"
 #include "server/service/call_deadline.h"
 #include "server/service/error_details.h"
+#include "server/service/log_text.h"
 #include "server/service/proto_conversion.h"
 #include "server/service/start_generation.h"
 #include "server/service/status_conversion.h"
 
 namespace shira {
 namespace {
+
+constexpr size_t kMaxMessageBytes = 1000;  // in the log
 
 double Milliseconds(absl::Duration duration) { return absl::ToDoubleMilliseconds(duration); }
 
@@ -56,8 +59,9 @@ absl::Status AdapterAdminService::Load(const v1::LoadAdapterRequest& request,
   absl::StatusOr<AdapterRegistry::LoadResult> loaded =
       backend->registry.Load(request.name(), request.path(), request.expected_sha256());
   if (!loaded.ok()) {
-    spdlog::warn("adapter {}: not loaded: {}", ShortenForTrailers(request.name(), 128),
-                 loaded.status().ToString());
+    spdlog::warn("adapter {}: not loaded: {}", ForLog(request.name()),
+                 ForLog(loaded.status().ToString(absl::StatusToStringMode::kWithNoExtraData),
+                        kMaxMessageBytes));
     return WithReason(loaded.status(), Operation::kLoadAdapter,
                       {{"name", request.name()}, {"path", request.path()}});
   }

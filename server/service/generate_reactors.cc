@@ -9,7 +9,9 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
+#include "base/strings.h"
 #include "server/service/call_deadline.h"
+#include "server/service/log_text.h"
 #include "server/service/start_generation.h"
 #include "server/service/status_conversion.h"
 
@@ -17,6 +19,8 @@ namespace shira {
 namespace {
 
 using google::protobuf::util::TimeUtil;
+
+constexpr size_t kMaxMessageBytes = 1000;  // in the log
 
 std::string NewRequestId() {
   std::random_device device;
@@ -62,8 +66,8 @@ void GenerateCall::LogSummary(const v1::GenerateSummary& summary) const {
 }
 
 void GenerateCall::LogError(const absl::Status& status) const {
-  spdlog::info("generate {}: {}", id_, absl::StatusCodeToString(status.code()));
-  spdlog::debug("generate {}: {}", id_, std::string(status.message()));
+  spdlog::info("generate {}: {}", ForLog(id_), absl::StatusCodeToString(status.code()));
+  spdlog::debug("generate {}: {}", ForLog(id_), ForLog(ToStd(status.message()), kMaxMessageBytes));
 }
 
 void UnaryGenerateReactor::Start(const BackendGate& gate,

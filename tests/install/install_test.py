@@ -56,7 +56,8 @@ class InstallTest(unittest.TestCase):
 
     def test_builds_and_runs_a_project_outside(self):
         build = self.folder / "build"
-        run("cmake", "-S", OUTSIDE, "-B", build, f"-DCMAKE_PREFIX_PATH={self.prefix}")
+        run("cmake", "-S", OUTSIDE, "-B", build, "-G", "Ninja",
+            f"-DCMAKE_PREFIX_PATH={self.prefix}")
         run("cmake", "--build", build)
         with subprocess.Popen([FAKE_SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                               text=True) as server:

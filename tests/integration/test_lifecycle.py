@@ -56,6 +56,18 @@ class CancellationTest(unittest.TestCase):
         self.assertEqual(len(ids), summary.usage.completion_tokens)
 
 
+def wait_until_open(address):
+    host, port = address.split(":")
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return socket.create_connection((host, int(port))).close()
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+
+
 class HealthTest(unittest.TestCase):
     def test_every_service_is_serving_after_loading(self):
         with world().server(adapters=()) as (_, client):
@@ -68,9 +80,10 @@ class HealthTest(unittest.TestCase):
             listen = f"127.0.0.1:{probe.getsockname()[1]}"
         adapters = {f"a{i}": world().adapters / "alpha" for i in range(1500)}
         flags = world().flags() + [f"--adapter={name}={path}" for name, path in adapters.items()]
-        with ServerProcess(*flags, listen=listen, wait=False) as server, grpc.insecure_channel(listen) as channel:
-            check = health_pb2_grpc.HealthStub(channel).Check
-            first = check(health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=60)
+        with ServerProcess(*flags, listen=listen, wait=False) as server:
+            wait_until_open(listen)  # a channel that came too early would wait a second before it tries again
+            with grpc.insecure_channel(listen) as channel:
+                first = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=60)
             self.assertEqual(first.status, health_pb2.HealthCheckResponse.NOT_SERVING)
             self.assertFalse(server.port_file.exists())
             server.wait_until_serving()
@@ -83,11 +96,11 @@ class DrainTest(unittest.TestCase):
     def test_sigterm_lets_running_streams_end_and_refuses_new_calls(self):
         with world().server(adapters=()) as (server, client):
             watch = client.health.Watch(health_pb2.HealthCheckRequest())
-            self.assertEqual(next(watch).status, 1)  # SERVING
+            self.assertEqual(next(watch).status, health_pb2.HealthCheckResponse.SERVING)
             stream = client.stream(prompt=PROMPT, stop={"max_tokens": 1500, "ignore_eos": True})
             next(stream)
             server.terminate()
-            self.assertEqual(next(watch).status, 2)  # NOT_SERVING
+            self.assertEqual(next(watch).status, health_pb2.HealthCheckResponse.NOT_SERVING)
             self.assertEqual([client.serving(s) for s in SERVICES], ["NOT_SERVING"] * 3)
             code, info, _, _ = error_of(lambda: client.inference.Generate(prompt=PROMPT))
             self.assertEqual((code, info.reason), (Code.UNAVAILABLE, "SERVER_DRAINING"))
@@ -114,8 +127,10 @@ class DrainTest(unittest.TestCase):
             with world().server(adapters=()) as (server, client):
                 stream = client.stream(prompt=PROMPT, stop=ENDLESS)
                 next(stream)
+                watch = client.health.Watch(health_pb2.HealthCheckRequest())
+                self.assertEqual(next(watch).status, health_pb2.HealthCheckResponse.SERVING)
                 server.terminate()
-                self.assertEqual(client.serving(), "NOT_SERVING")
+                self.assertEqual(next(watch).status, health_pb2.HealthCheckResponse.NOT_SERVING)
                 server.process.send_signal(second)
                 self.assertEqual(server.wait(5), 128 + second)
 
@@ -142,9 +157,12 @@ class AddressTest(unittest.TestCase):
             reply = client.inference.Generate(prompt="SECRETPROMPT", stop={"max_tokens": 30, "ignore_eos": True},
                                               request_id="the-request")
             error_of(lambda: client.inference.Generate(prompt="SECRETPROMPT", logprobs=99))
+            error_of(lambda: client.inference.Generate(prompt="x", request_id="a\nFORGED"))
+            error_of(lambda: client.admin.LoadAdapter(name="a\nFORGED", path="a\nFORGED"))
             server.terminate()
             server.wait()
             log = server.log()
             self.assertIn("the-request", log)
             self.assertNotIn("SECRETPROMPT", log)
             self.assertNotIn(reply.text, log)
+            self.assertNotRegex(log, "(?m)^FORGED")

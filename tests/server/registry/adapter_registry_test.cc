@@ -478,9 +478,6 @@ TEST_F(AdapterRegistryTest, AResidentStateOfAnUnloadedAdapterHasNoNames) {
 
 // ---- The budget ---------------------------------------------------------------------------------
 
-// What one test adapter takes: tables, values and its own state.
-int64_t BytesOfOne(const AdapterInfo& info) { return info.memory_bytes; }
-
 TEST_F(AdapterRegistryTest, AnAdapterOverTheBudgetFails) {
   Restart(10);
   WriteAdapter("a", 0.5f);
@@ -491,7 +488,7 @@ TEST_F(AdapterRegistryTest, AnAdapterOverTheBudgetFails) {
 
 TEST_F(AdapterRegistryTest, UnusedStatesMakeRoomAndComeBackWhenNeeded) {
   MustLoad("a", 0.5f);
-  const int64_t one = BytesOfOne(Info("a"));
+  const int64_t one = Info("a").memory_bytes;
   const int64_t tables = Info("a").adapter->memory_bytes();
   // Two adapters' tables, but the state of only one of them.
   Restart(one + tables);
@@ -512,7 +509,7 @@ TEST_F(AdapterRegistryTest, UnusedStatesMakeRoomAndComeBackWhenNeeded) {
 
 TEST_F(AdapterRegistryTest, UnloadingGivesTheBudgetBack) {
   MustLoad("a", 0.5f);
-  const int64_t one = BytesOfOne(Info("a"));
+  const int64_t one = Info("a").memory_bytes;
   Restart(one);
   MustLoad("a", 0.5f);
   WriteAdapter("b", 0.25f);
@@ -523,7 +520,7 @@ TEST_F(AdapterRegistryTest, UnloadingGivesTheBudgetBack) {
 
 TEST_F(AdapterRegistryTest, AResidentStateCountsUntilTheWeightsLeaveIt) {
   MustLoad("a", 0.5f);
-  const int64_t one = BytesOfOne(Info("a"));
+  const int64_t one = Info("a").memory_bytes;
   Restart(one);
   MustLoad("a", 0.5f);
   {

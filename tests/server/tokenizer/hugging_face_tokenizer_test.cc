@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -108,6 +109,9 @@ struct Refusal {
   absl::StatusCode code;
   const char* message;
 };
+
+// Names the test; the object's bytes would differ from run to run.
+void PrintTo(const Refusal& refusal, std::ostream* out) { *out << refusal.name; }
 
 class RefusalTest : public ::testing::TestWithParam<Refusal> {};
 

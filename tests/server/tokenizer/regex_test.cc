@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,10 @@
 #include "tests/testutil/status_matchers.h"
 
 namespace shira {
+
+// Names the test; the object's bytes would differ from run to run.
+void PrintTo(const GgufPreTokenizer& rule, std::ostream* out) { *out << rule.name; }
+
 namespace {
 
 using ::shira::testing::IsOk;

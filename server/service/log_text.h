@@ -1,0 +1,23 @@
+// File: server/service/log_text.h
+
+#ifndef SHIRA_SERVER_SERVICE_LOG_TEXT_H_
+#define SHIRA_SERVER_SERVICE_LOG_TEXT_H_
+
+#include <string>
+#include <string_view>
+
+#include "absl/strings/escaping.h"
+#include "base/strings.h"
+#include "server/service/error_details.h"
+
+namespace shira {
+
+// Text that a client had a hand in, for a line of the log: control characters are escaped, so that
+// nobody can forge a line, and the length is bounded.
+inline std::string ForLog(std::string_view text, size_t max_bytes = 128) {
+  return absl::Utf8SafeCHexEscape(ShortenForTrailers(text, max_bytes));
+}
+
+}  // namespace shira
+
+#endif  // SHIRA_SERVER_SERVICE_LOG_TEXT_H_
