@@ -1,7 +1,7 @@
 // How long a switch takes, against LibTorch's own scatter kernels and the limit that memory sets,
 // in one run.
 //
-//   switch_bench [--model demo|llama7b] [--layers N] [--out FILE]
+//   switch_bench [--model demo|llama7b] [--r R,R...] [--layers N] [--out FILE]
 //
 // Workloads, each for bf16 and fp32, and 1 and 2 threads, with cold caches:
 //   demo      the linear layers of SmolLM2-135M at r = 1, 2, 8, 20 (PEFT's count of entries: r *
@@ -326,7 +326,11 @@ int main(int argc, char** argv) {
   CLI::App app("How long a switch takes, against LibTorch and the memory's limit");
   std::string model = "demo";
   int layers = 4;
+  std::vector<int> ranks = {1, 2, 8, 20};
   std::string out_path;
+  app.add_option("--r", ranks, "Of the demo: r * (in + out) entries a layer")
+      ->delimiter(',')
+      ->capture_default_str();
   app.add_option("--model", model, "demo or llama7b")
       ->check(CLI::IsMember({"demo", "llama7b"}))
       ->capture_default_str();
@@ -337,7 +341,7 @@ int main(int argc, char** argv) {
 
   std::vector<Workload> workloads;
   if (model == "demo") {
-    for (const int r : {1, 2, 8, 20}) {
+    for (const int r : ranks) {
       workloads.push_back({absl::StrFormat("demo r=%d", r), DemoShapes(),
                            [r](const LayerShape& shape) { return r * (shape.rows + shape.cols); }});
     }

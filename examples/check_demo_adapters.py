@@ -24,6 +24,7 @@ from train_demo_adapters import ADAPTER_FILES, TARGET_MODULES
 
 MAX_BYTES = 8_000_000
 MIN_SHARE_IN_STYLE = 0.75
+MIN_SHARE_IN_BLEND = 0.5
 MAX_TOKENS = 48
 
 HELD_OUT_QUESTIONS = [
@@ -61,7 +62,7 @@ def is_json_answer(answer):
 STYLE_RULES = {"pirate": speaks_like_a_pirate, "party": celebrates, "json": is_json_answer}
 SHARING_TABLES = ("pirate", "party")
 OWN_TABLES = "json"
-BLENDS = [{"pirate": 0.5, "party": 0.5}, {"json": 0.5, "party": 0.5}]
+BLENDS = [("pirate", "party"), ("pirate", "json")]  # at half weight each; an answer should show both styles
 
 
 class Report:
