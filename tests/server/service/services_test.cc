@@ -166,6 +166,11 @@ TEST_F(ServicesTest, EveryTokenArrivesOnceAndInOrderHoweverSlowlyTheClientReads)
 
 TEST_F(ServicesTest, ACancelledCallFreesItsMemory) {
   gate_.Open(backend_);
+  // Slow enough that it cannot end by itself meanwhile.
+  executor_.SetForwardHook([](absl::Span<const BatchRow>) {
+    absl::SleepFor(absl::Milliseconds(1));
+    return absl::OkStatus();
+  });
   grpc::ClientContext context;
   v1::StreamGenerateRequest request;
   *request.mutable_request() = Request(kEndless);
@@ -178,6 +183,7 @@ TEST_F(ServicesTest, ACancelledCallFreesItsMemory) {
   }
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
   Await([&] { return executor_.kv_used_bytes() == 0; });
+  EXPECT_EQ(llm_.stats().failed, 1);
 }
 
 TEST_F(ServicesTest, AnEndedEngineEndsTheCallWithItsReason) {
