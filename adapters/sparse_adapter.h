@@ -18,10 +18,17 @@
 
 namespace shira {
 
+// What a parameter's values do to the weights that they meet.
+enum class ValueKind {
+  kDelta,        // are added to them
+  kReplacement,  // take their place
+};
+
 struct ParameterDelta {
   std::string parameter;  // Hugging Face name, "model.layers.0.self_attn.q_proj.weight"
   std::shared_ptr<const IndexTable> table;  // at least one entry
   std::vector<float> values;                // [table->entries()], in the table's order; finite
+  ValueKind kind = ValueKind::kDelta;
 };
 
 // Immutable. Readers in adapters/format make it; see AdapterReader for what they refuse.

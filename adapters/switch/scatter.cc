@@ -16,82 +16,72 @@ auto WithElementType(size_t element_bytes, Function function) {
   return function(uint32_t{});
 }
 
-// How many entries ahead the target's cache line is asked for. Entries are far apart, so nearly
-// every one misses.
-constexpr uint32_t kPrefetchDistance = 32;
+// The entries of one block of a table, and the values that belong to them.
+template <typename T, typename Offset>
+struct BlockEntries {
+  const Offset* offsets;  // [size], ascending, from the block's first element
+  const T* values;        // [size]
+  uint32_t size;
+};
 
-// Walks the entries of rows [row_begin, row_end) of a table.
-class EntryCursor {
+// Iterates the blocks of a table as BlockEntries.
+template <typename T, typename Offset>
+class BlockReader {
  public:
-  EntryCursor(const IndexTable& table, int64_t row_begin, int64_t row_end)
-      : table_(table),
-        row_(row_begin),
-        entry_(table.row_offsets()[row_begin]),
-        end_(table.row_offsets()[row_end]) {
-    SkipEmptyRows();
-  }
+  BlockReader(const IndexTable& table, absl::Span<const Offset> offsets, const std::byte* values)
+      : blocks_(table.block_offsets().data()),
+        offsets_(offsets.data()),
+        values_(reinterpret_cast<const T*>(values)) {}
 
-  bool done() const { return entry_ == end_; }
-  uint32_t entry() const { return entry_; }
-  int64_t position() const {
-    return row_ * table_.cols() +
-           (table_.narrow() ? table_.columns16()[entry_] : table_.columns32()[entry_]);
-  }
-  void Next() {
-    ++entry_;
-    SkipEmptyRows();
+  BlockEntries<T, Offset> operator[](int64_t block) const {
+    const uint32_t begin = blocks_[block];
+    return {offsets_ + begin, values_ + begin, blocks_[block + 1] - begin};
   }
 
  private:
-  void SkipEmptyRows() {
-    while (entry_ != end_ && entry_ == table_.row_offsets()[row_ + 1]) ++row_;
-  }
-
-  const IndexTable& table_;
-  int64_t row_;
-  uint32_t entry_;
-  const uint32_t end_;
+  const uint32_t* blocks_;
+  const Offset* offsets_;
+  const T* values_;
 };
 
-template <typename T>
-void PrefetchForWrite(const T* address) {
-  __builtin_prefetch(address, /*rw=*/1, /*locality=*/3);
-}
-
-template <typename T>
-void ScatterRows(T* weights, const IndexTable& table, const T* values, int64_t row_begin,
-                 int64_t row_end) {
-  EntryCursor ahead(table, row_begin, row_end);
-  for (uint32_t i = 0; i < kPrefetchDistance && !ahead.done(); ++i, ahead.Next()) {
-    PrefetchForWrite(weights + ahead.position());
-  }
-  for (EntryCursor cursor(table, row_begin, row_end); !cursor.done(); cursor.Next()) {
-    if (!ahead.done()) {
-      PrefetchForWrite(weights + ahead.position());
-      ahead.Next();
-    }
-    weights[cursor.position()] = values[cursor.entry()];
+// Asks for the cache lines of a block's elements. Entries are so far apart that nearly every one is
+// a miss, and that the hardware's own prefetchers help little: a block ahead is early enough, and
+// its lines stay in the first or second cache.
+template <typename T, typename Offset>
+void PrefetchBlock(const T* elements, const BlockEntries<T, Offset>& entries) {
+  for (uint32_t i = 0; i < entries.size; ++i) {
+    __builtin_prefetch(elements + entries.offsets[i], /*rw=*/1, /*locality=*/3);
   }
 }
 
-// Visits the entries of both tables in ascending order of position; an entry of both once, with
-// both set.
-template <typename OnlyFrom, typename InTo>
-void MergeRows(const IndexTable& from, const IndexTable& to, int64_t row_begin, int64_t row_end,
-               OnlyFrom only_from, InTo in_to) {
-  EntryCursor f(from, row_begin, row_end);
-  EntryCursor t(to, row_begin, row_end);
-  while (!f.done() || !t.done()) {
-    if (t.done() || (!f.done() && f.position() < t.position())) {
-      only_from(f.position(), f.entry());
-      f.Next();
-      continue;
-    }
-    const bool in_both = !f.done() && f.position() == t.position();
-    in_to(t.position(), t.entry(), in_both, f.entry());
-    if (in_both) f.Next();
-    t.Next();
+template <typename T, typename Offset>
+void WriteBlock(T* elements, const BlockEntries<T, Offset>& entries) {
+  for (uint32_t i = 0; i < entries.size; ++i) elements[entries.offsets[i]] = entries.values[i];
+}
+
+// Writes every entry of `write`, and the entries of `restore` that are not in it; each element
+// once. Returns how many. The choice between the two is arithmetic, not a branch: which is next is
+// a coin toss that no predictor learns.
+template <typename T, typename Offset>
+int64_t WriteMergedBlock(T* elements, const BlockEntries<T, Offset>& restore,
+                         const BlockEntries<T, Offset>& write) {
+  uint32_t r = 0;
+  uint32_t w = 0;
+  int64_t written = 0;
+  while (r < restore.size && w < write.size) {
+    const Offset restored = restore.offsets[r];
+    const Offset wanted = write.offsets[w];
+    const T original = restore.values[r];
+    const T value = write.values[w];
+    elements[std::min(restored, wanted)] = restored < wanted ? original : value;
+    r += restored <= wanted;
+    w += wanted <= restored;
+    ++written;
   }
+  written += (restore.size - r) + (write.size - w);
+  for (; r < restore.size; ++r) elements[restore.offsets[r]] = restore.values[r];
+  for (; w < write.size; ++w) elements[write.offsets[w]] = write.values[w];
+  return written;
 }
 
 // One parameter's part of a transition. At least one side is set.
@@ -101,17 +91,18 @@ struct TransitionStep {
       restore;                     // state that loses its entries here; nullptr: nothing to restore
   const CompiledParameter* write;  // state that gains its entries here; nullptr: the base
 
-  int64_t rows() const { return parameter->rows; }
-  // Entries in rows before `row`: ascending, so that a range of entries is a range of rows.
-  int64_t EntriesBefore(int64_t row) const {
-    return (restore != nullptr ? restore->table->row_offsets()[row] : 0) +
-           (write != nullptr ? write->table->row_offsets()[row] : 0);
+  // Tables of equal shape have the same blocks.
+  int64_t blocks() const { return (write != nullptr ? write : restore)->table->blocks(); }
+  // Entries in blocks before `block`: ascending, so that a range of entries is a range of blocks.
+  int64_t EntriesBefore(int64_t block) const {
+    return (restore != nullptr ? restore->table->block_offsets()[block] : 0) +
+           (write != nullptr ? write->table->block_offsets()[block] : 0);
   }
-  int64_t entries() const { return EntriesBefore(rows()); }
-  // The first row that has at least `entries` entries before it.
-  int64_t RowAt(int64_t entries) const {
+  int64_t entries() const { return EntriesBefore(blocks()); }
+  // The first block that has at least `entries` entries before it.
+  int64_t BlockAt(int64_t entries) const {
     int64_t low = 0;
-    int64_t high = rows();
+    int64_t high = blocks();
     while (low < high) {
       const int64_t middle = low + (high - low) / 2;
       if (EntriesBefore(middle) < entries) {
@@ -143,31 +134,57 @@ void ForEachStep(const ParameterMap& parameters, const CompiledState& from, cons
   }
 }
 
+// One side of a step: all entries of a range of blocks.
 template <typename T>
-int64_t WriteRows(const TransitionStep& step, int64_t row_begin, int64_t row_end) {
+int64_t WriteBlocks(T* weights, const IndexTable& table, const std::byte* values, int64_t begin,
+                    int64_t end) {
+  return table.WithOffsets([&](auto offsets) -> int64_t {
+    using Offset = typename decltype(offsets)::value_type;
+    const BlockReader<T, Offset> blocks(table, offsets, values);
+    const int64_t stride = table.block_elements();
+    if (begin < end) PrefetchBlock(weights + begin * stride, blocks[begin]);
+    for (int64_t block = begin; block < end; ++block) {
+      if (block + 1 < end) PrefetchBlock(weights + (block + 1) * stride, blocks[block + 1]);
+      WriteBlock(weights + block * stride, blocks[block]);
+    }
+    return table.block_offsets()[end] - table.block_offsets()[begin];
+  });
+}
+
+// Both sides, in one pass over the weights.
+template <typename T>
+int64_t WriteMergedBlocks(T* weights, const CompiledParameter& restore,
+                          const CompiledParameter& write, int64_t begin, int64_t end) {
+  return write.table->WithOffsets([&](auto offsets) {
+    using Offset = typename decltype(offsets)::value_type;
+    const BlockReader<T, Offset> written(*write.table, offsets, write.fused.data());
+    const BlockReader<T, Offset> restored(*restore.table, restore.table->template offsets<Offset>(),
+                                          restore.originals->data());
+    const int64_t stride = write.table->block_elements();
+    const auto prefetch = [&](int64_t block) {
+      PrefetchBlock(weights + block * stride, restored[block]);
+      PrefetchBlock(weights + block * stride, written[block]);
+    };
+    if (begin < end) prefetch(begin);
+    int64_t count = 0;
+    for (int64_t block = begin; block < end; ++block) {
+      if (block + 1 < end) prefetch(block + 1);
+      count += WriteMergedBlock(weights + block * stride, restored[block], written[block]);
+    }
+    return count;
+  });
+}
+
+template <typename T>
+int64_t WriteStep(const TransitionStep& step, int64_t begin, int64_t end) {
   T* weights = reinterpret_cast<T*>(step.parameter->data);
-  if (step.restore == nullptr || step.write == nullptr) {
-    const bool restoring = step.write == nullptr;
-    const CompiledParameter& side = restoring ? *step.restore : *step.write;
-    const ElementBuffer& values = restoring ? *side.originals : side.fused;
-    ScatterRows(weights, *side.table, reinterpret_cast<const T*>(values.data()), row_begin,
-                row_end);
-    return side.table->row_offsets()[row_end] - side.table->row_offsets()[row_begin];
+  if (step.restore == nullptr) {
+    return WriteBlocks(weights, *step.write->table, step.write->fused.data(), begin, end);
   }
-  const T* originals = reinterpret_cast<const T*>(step.restore->originals->data());
-  const T* fused = reinterpret_cast<const T*>(step.write->fused.data());
-  int64_t written = 0;
-  MergeRows(
-      *step.restore->table, *step.write->table, row_begin, row_end,
-      [&](int64_t position, uint32_t entry) {
-        weights[position] = originals[entry];
-        ++written;
-      },
-      [&](int64_t position, uint32_t entry, bool, uint32_t) {
-        weights[position] = fused[entry];
-        ++written;
-      });
-  return written;
+  if (step.write == nullptr) {
+    return WriteBlocks(weights, *step.restore->table, step.restore->originals->data(), begin, end);
+  }
+  return WriteMergedBlocks(weights, *step.restore, *step.write, begin, end);
 }
 
 }  // namespace
@@ -186,20 +203,25 @@ void Scatter(std::byte* weights, size_t element_bytes, const IndexTable& table,
              const std::byte* values) {
   WithElementType(element_bytes, [&](auto type) {
     using T = decltype(type);
-    ScatterRows(reinterpret_cast<T*>(weights), table, reinterpret_cast<const T*>(values), 0,
-                table.rows());
+    WriteBlocks(reinterpret_cast<T*>(weights), table, values, 0, table.blocks());
   });
 }
 
 void CopyCommon(const IndexTable& from, const std::byte* from_buffer, const IndexTable& to,
                 std::byte* to_buffer, size_t element_bytes) {
-  MergeRows(
-      from, to, 0, to.rows(), [](int64_t, uint32_t) {},
-      [&](int64_t, uint32_t to_entry, bool in_both, uint32_t from_entry) {
-        if (!in_both) return;
-        std::memcpy(to_buffer + to_entry * element_bytes, from_buffer + from_entry * element_bytes,
-                    element_bytes);
-      });
+  to.WithOffsets([&](auto to_offsets) {
+    const auto from_offsets = from.template offsets<typename decltype(to_offsets)::value_type>();
+    for (int64_t block = 0; block < to.blocks(); ++block) {
+      uint32_t f = from.block_offsets()[block];
+      const uint32_t from_end = from.block_offsets()[block + 1];
+      for (uint32_t t = to.block_offsets()[block]; t < to.block_offsets()[block + 1]; ++t) {
+        while (f < from_end && from_offsets[f] < to_offsets[t]) ++f;
+        if (f == from_end) break;
+        if (from_offsets[f] != to_offsets[t]) continue;
+        std::memcpy(to_buffer + t * element_bytes, from_buffer + f * element_bytes, element_bytes);
+      }
+    }
+  });
 }
 
 int64_t WriteTransition(const ParameterMap& parameters, const CompiledState& from,
@@ -213,12 +235,12 @@ int64_t WriteTransition(const ParameterMap& parameters, const CompiledState& fro
     ForEachStep(parameters, from, to, [&](const TransitionStep& step) {
       const int64_t last = first + step.entries();
       if (first < end && begin < last) {
-        // A row belongs to the piece that its first entry is in.
-        const int64_t row_begin = begin <= first ? 0 : step.RowAt(begin - first);
-        const int64_t row_end = end >= last ? step.rows() : step.RowAt(end - first);
-        if (row_begin < row_end) {
+        // A block belongs to the piece that its first entry is in.
+        const int64_t block_begin = begin <= first ? 0 : step.BlockAt(begin - first);
+        const int64_t block_end = end >= last ? step.blocks() : step.BlockAt(end - first);
+        if (block_begin < block_end) {
           written_here += WithElementType(parameters.element_bytes(), [&](auto type) {
-            return WriteRows<decltype(type)>(step, row_begin, row_end);
+            return WriteStep<decltype(type)>(step, block_begin, block_end);
           });
         }
       }

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <iterator>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -14,26 +12,44 @@
 namespace shira {
 namespace {
 
-std::vector<int64_t> FlatPositions(const IndexTable& table) {
-  std::vector<int64_t> flat(table.entries());
-  table.ForEach([&](uint32_t entry, int64_t position) { flat[entry] = position; });
-  return flat;
+// Calls visit(flat offset, entry) for the entries of one block, in ascending order.
+template <typename Visit>
+void ForEachInBlock(const IndexTable& table, int64_t block, Visit visit) {
+  table.WithOffsets([&](auto offsets) {
+    for (uint32_t i = table.block_offsets()[block]; i < table.block_offsets()[block + 1]; ++i) {
+      visit(offsets[i], i);
+    }
+  });
 }
 
-// Adds a term to sums[i] for each of its entries, at the entry of `table` with the same position.
-void Accumulate(const FusionTerm& term, const IndexTable& table, std::vector<double>& sums) {
-  const ParameterDelta& delta = *term.delta;
-  const auto product = [&](uint32_t entry) -> double { return delta.values[entry] * term.factor; };
-  if (delta.table->digest() == table.digest()) {
-    for (uint32_t entry = 0; entry < sums.size(); ++entry) sums[entry] += product(entry);
-    return;
+// W(S) over one block in `sums`, indexed by the element's offset: only elements of `table` are set.
+// Every loop is over entries, and none compares positions.
+template <typename T>
+void SumBlock(const IndexTable& table, const T* pristine, absl::Span<const FusionTerm> terms,
+              int64_t block, std::vector<double>& sums) {
+  const auto is_replacement = [](const FusionTerm& term) {
+    return term.delta->kind == ValueKind::kReplacement;
+  };
+  if (std::none_of(terms.begin(), terms.end(), is_replacement)) {
+    ForEachInBlock(table, block, [&](auto at, uint32_t i) { sums[at] = ToFloat(pristine[i]); });
+  } else {
+    // What is replaced with weight w keeps 1 - w of W0: nothing, and exactly nothing, for w = 1.
+    ForEachInBlock(table, block, [&](auto at, uint32_t) { sums[at] = 1; });
+    for (const FusionTerm& term : terms) {
+      if (!is_replacement(term)) continue;
+      ForEachInBlock(*term.delta->table, block,
+                     [&](auto at, uint32_t) { sums[at] -= term.factor; });
+    }
+    ForEachInBlock(table, block, [&](auto at, uint32_t i) { sums[at] *= ToFloat(pristine[i]); });
   }
-  // The term's positions are a subset of the table's, in the same order.
-  const std::vector<int64_t> positions = FlatPositions(*delta.table);
-  uint32_t next = 0;
-  table.ForEach([&](uint32_t entry, int64_t position) {
-    if (next < positions.size() && positions[next] == position) sums[entry] += product(next++);
-  });
+  for (const FusionTerm& term : terms) {
+    const float* values = term.delta->values.data();
+    ForEachInBlock(*term.delta->table, block, [&](auto at, uint32_t i) {
+      // Rounded to float before it is added, as torch rounds delta * scaling.
+      const float product = values[i] * term.factor;
+      sums[at] += product;
+    });
+  }
 }
 
 template <typename T>
@@ -41,28 +57,27 @@ absl::StatusOr<ElementBuffer> FuseValuesAs(std::string_view parameter, const Ind
                                            const ElementBuffer& originals,
                                            absl::Span<const FusionTerm> terms) {
   const T* pristine = reinterpret_cast<const T*>(originals.data());
+  ElementBuffer fused(table.entries() * sizeof(T));
+  T* out = reinterpret_cast<T*>(fused.data());
   // The sum of W0 and one term is the same in fp64 rounded to fp32 as in fp32 (53 >= 2 * 24 + 2
   // bits), so one path serves both.
-  std::vector<double> sums(table.entries());
-  for (size_t i = 0; i < sums.size(); ++i) sums[i] = ToFloat(pristine[i]);
-  for (const FusionTerm& term : terms) Accumulate(term, table, sums);
-
-  ElementBuffer fused(sums.size() * sizeof(T));
-  T* out = reinterpret_cast<T*>(fused.data());
+  std::vector<double> sums(table.block_elements());
   bool finite = true;
-  for (size_t i = 0; i < sums.size(); ++i) {
-    out[i] = FromFloat<T>(static_cast<float>(sums[i]));
-    finite = finite && std::isfinite(ToFloat(out[i]));
+  for (int64_t block = 0; block < table.blocks(); ++block) {
+    SumBlock(table, pristine, terms, block, sums);
+    ForEachInBlock(table, block, [&](auto at, uint32_t i) {
+      out[i] = FromFloat<T>(static_cast<float>(sums[at]));
+      finite &= std::isfinite(ToFloat(out[i]));
+    });
   }
   if (finite) return fused;
   absl::Status overflow;
   table.ForEach([&](uint32_t entry, int64_t position) {
     if (!overflow.ok() || std::isfinite(ToFloat(out[entry]))) return;
     overflow = absl::InvalidArgumentError(absl::StrFormat(
-        "%s, row %d, column %d: expected a finite value in the resident dtype, found %g from %g: "
-        "use a smaller weight",
-        parameter, position / table.cols(), position % table.cols(), sums[entry],
-        ToFloat(pristine[entry])));
+        "%s, row %d, column %d: expected a finite value in the resident dtype, found an overflow "
+        "from %g: use a smaller weight",
+        parameter, position / table.cols(), position % table.cols(), ToFloat(pristine[entry])));
   });
   return overflow;
 }
@@ -75,16 +90,9 @@ absl::StatusOr<std::shared_ptr<const IndexTable>> UnionTable(absl::Span<const Fu
     return term.delta->table->digest() == first->digest();
   };
   if (std::all_of(terms.begin(), terms.end(), equals_first)) return first;
-  std::vector<int64_t> all;
-  for (const FusionTerm& term : terms) {
-    const std::vector<int64_t> positions = FlatPositions(*term.delta->table);
-    std::vector<int64_t> merged;
-    merged.reserve(all.size() + positions.size());
-    std::set_union(all.begin(), all.end(), positions.begin(), positions.end(),
-                   std::back_inserter(merged));
-    all = std::move(merged);
-  }
-  return IndexTable::Create(first->rows(), first->cols(), all);
+  std::vector<const IndexTable*> tables;
+  for (const FusionTerm& term : terms) tables.push_back(term.delta->table.get());
+  return IndexTable::Union(tables);
 }
 
 absl::StatusOr<ElementBuffer> FuseValues(std::string_view parameter, DType dtype,

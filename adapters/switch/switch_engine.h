@@ -9,7 +9,8 @@
 // originals. For one adapter the sum is what PEFT's merge() computes, bit for bit: float(W0) +
 // delta * float(weight * scale) in fp32, rounded once to the dtype. Where several adapters meet,
 // their fp32 terms and W0 are added in fp64 in the state's canonical order, rounded to fp32, then
-// to the dtype.
+// to the dtype. A term of kind kReplacement adds weight * (value - W0): with weight 1 the element
+// becomes exactly the value.
 //
 //   SHIRA_ASSIGN_OR_RETURN(auto state, engine.Compile({{tone, 1.0}, {terse, 0.5}}));   // any
 //   thread; may fail engine.Apply(state); // the weights' thread; cannot fail

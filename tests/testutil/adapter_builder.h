@@ -34,6 +34,13 @@ inline std::vector<int64_t> RandomPositions(int64_t rows, int64_t cols, int64_t 
   return {positions.begin(), positions.end()};
 }
 
+// The positions of a table, ascending.
+inline std::vector<int64_t> FlatPositions(const IndexTable& table) {
+  std::vector<int64_t> positions;
+  table.ForEach([&](uint32_t, int64_t position) { positions.push_back(position); });
+  return positions;
+}
+
 // One parameter's delta with normal values.
 inline ParameterDelta MakeDelta(std::string parameter, int64_t rows, int64_t cols,
                                 const std::vector<int64_t>& positions, std::mt19937& random) {

@@ -32,7 +32,7 @@ using AdapterPtr = std::shared_ptr<const SparseAdapter>;
 class SwitchEngineTest : public ::testing::TestWithParam<DType> {
  protected:
   SwitchEngineTest()
-      : weights_(GetParam(), {{"q", 16, 24}, {"k", 8, 24}, {"wide", 3, 70000}, {"norm", 1, 24}}, 1),
+      : weights_(GetParam(), {{"q", 40, 24}, {"k", 8, 24}, {"wide", 3, 70000}, {"norm", 1, 24}}, 1),
         pristine_(weights_.data()),
         engine_(weights_.parameter_map(), {}) {}
 
@@ -55,7 +55,19 @@ class SwitchEngineTest : public ::testing::TestWithParam<DType> {
       const int64_t elements = weights_.shapes()[p].rows * weights_.shapes()[p].cols;
       std::vector<double> sums(elements);
       std::vector<bool> touched(elements);
-      for (int64_t i = 0; i < elements; ++i) sums[i] = LoadElement(GetParam(), data[p].data(), i);
+      std::vector<double> kept(elements, 1.0);  // of W0
+      for (const WeightedAdapterRef& ref : canonical) {
+        for (const ParameterDelta& delta : ref.adapter->deltas) {
+          if (delta.parameter != weights_.shapes()[p].name) continue;
+          if (delta.kind != ValueKind::kReplacement) continue;
+          delta.table->ForEach([&](uint32_t, int64_t position) {
+            kept[position] -= static_cast<float>(ref.weight * ref.adapter->scale);
+          });
+        }
+      }
+      for (int64_t i = 0; i < elements; ++i) {
+        sums[i] = kept[i] * LoadElement(GetParam(), data[p].data(), i);
+      }
       for (const WeightedAdapterRef& ref : canonical) {
         for (const ParameterDelta& delta : ref.adapter->deltas) {
           if (delta.parameter != weights_.shapes()[p].name) continue;
@@ -93,6 +105,32 @@ TEST_P(SwitchEngineTest, ApplyWritesTheFormula) {
   EXPECT_EQ(stats.written, adapter->entries());
   EXPECT_EQ(weights_.Hash(), Expected({{adapter, 0.75}}));
   EXPECT_EQ(engine_.resident(), state);
+}
+
+TEST_P(SwitchEngineTest, AReplacementTakesTheExactPlaceOfTheWeight) {
+  auto patch = std::make_shared<SparseAdapter>(*RandomAdapter("patch", {"q"}, 20));
+  ParameterDelta& delta = patch->deltas[0];
+  delta.kind = ValueKind::kReplacement;
+  // A value that W0 + (value - W0) would lose, in any precision.
+  delta.values.assign(delta.values.size(), 0x1p-20f);
+  ASSERT_OK_AND_ASSIGN(const auto state, engine_.Compile({{patch, 1.0}}));
+  engine_.Apply(state);
+  delta.table->ForEach([&](uint32_t, int64_t position) {
+    ASSERT_EQ(LoadElement(GetParam(), weights_.data()[0].data(), position), 0x1p-20f);
+  });
+  engine_.Apply(engine_.base());
+  EXPECT_EQ(weights_.data(), pristine_);
+}
+
+TEST_P(SwitchEngineTest, ReplacementsMixWithDeltas) {
+  auto patch = std::make_shared<SparseAdapter>(*RandomAdapter("patch", {"q", "k"}, 21));
+  for (ParameterDelta& delta : patch->deltas) delta.kind = ValueKind::kReplacement;
+  const AdapterPtr a = RandomAdapter("a", {"q", "k", "wide"}, 22);
+  std::vector<WeightedAdapterRef> refs = {{patch, 0.75}, {a, 2.0}};
+  if (a->digest < patch->digest) std::swap(refs[0], refs[1]);
+  ASSERT_OK_AND_ASSIGN(const auto state, engine_.Compile(refs));
+  engine_.Apply(state);
+  EXPECT_EQ(weights_.Hash(), Expected(refs));
 }
 
 TEST_P(SwitchEngineTest, RevertRestoresEveryBit) {
@@ -166,7 +204,7 @@ TEST_P(SwitchEngineTest, ASumIsTakenInTheOrderOfDigests) {
   for (const double weight : {1e20, -1e20, 1.0, 3.0}) {
     std::mt19937 random(21);  // equal positions and values
     refs.push_back(
-        {MakeAdapter(std::to_string(weight), {MakeDelta("q", 16, 24, {3, 7, 100}, random)}),
+        {MakeAdapter(std::to_string(weight), {MakeDelta("q", 40, 24, {3, 7, 100}, random)}),
          weight});
   }
   const auto by_digest = [](const WeightedAdapterRef& x, const WeightedAdapterRef& y) {
@@ -213,9 +251,9 @@ TEST_P(SwitchEngineTest, RefusesAnUnknownParameterAndAnotherShape) {
   std::mt19937 random(13);
   EXPECT_THAT(engine_.Compile({{MakeAdapter("a", {MakeDelta("nowhere", 2, 2, {1}, random)}), 1.0}}),
               StatusIs(absl::StatusCode::kNotFound, HasSubstr("nowhere")));
-  EXPECT_THAT(engine_.Compile({{MakeAdapter("a", {MakeDelta("q", 24, 16, {1}, random)}), 1.0}}),
+  EXPECT_THAT(engine_.Compile({{MakeAdapter("a", {MakeDelta("q", 24, 40, {1}, random)}), 1.0}}),
               StatusIs(absl::StatusCode::kFailedPrecondition,
-                       HasSubstr("q: expected [16, 24], found [24, 16]")));
+                       HasSubstr("q: expected [40, 24], found [24, 40]")));
 }
 
 TEST_P(SwitchEngineTest, RefusesBadWeightsAndAnAdapterTwice) {

@@ -40,6 +40,7 @@ class SwitchPropertyTest : public ::testing::TestWithParam<DType> {
       const std::vector<int64_t> where = RandomPositions(rows, cols, rows + cols, positions);
       if (number % 3 == 0 && i == 1) continue;  // some leave a parameter out
       deltas.push_back(MakeDelta(name, rows, cols, where, values));
+      if (number % 5 == 0) deltas.back().kind = ValueKind::kReplacement;
     }
     return MakeAdapter(std::to_string(number), std::move(deltas));
   }
