@@ -37,6 +37,9 @@ struct SparseAdapter {
   std::vector<ParameterDelta> deltas;
   // Factor on every value (1 unless the format has its own).
   float scale = 1.0f;
+  // The values are meant to be rounded to the resident dtype before they are used, as PEFT's
+  // Super-Tuning does. The reader has done so where it knows the dtype.
+  bool rounds_values = false;
   // SHA-256 of the file that holds the tensors, as sha256sum prints it.
   Sha256Digest digest;
   std::string format;      // the format table's name for the reader

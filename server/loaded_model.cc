@@ -44,17 +44,21 @@ absl::StatusOr<std::unique_ptr<ResidentWeights>> LoadWeights(const WeightSource&
   return weights;
 }
 
-BaseModelIdentity IdentityOf(const ParameterMap& map, std::vector<std::string> names) {
+BaseModelIdentity IdentityOf(const SwitchEngine& engine, const ModelConfig& config,
+                             std::vector<std::string> names) {
+  const ParameterMap& map = engine.parameters();
   BaseModelIdentity identity;
   identity.names = std::move(names);
   for (const ResidentParameter& parameter : map.parameters()) {
-    // A vector is no target of a sparse adapter.
-    if (parameter.rows > 1) identity.parameters[parameter.name] = {parameter.rows, parameter.cols};
+    identity.parameters[parameter.name] = {parameter.rows, parameter.cols};
   }
+  if (config.tie_word_embeddings) identity.tied.insert("model.embed_tokens.weight");
+  identity.dtype = map.dtype();
+  identity.digest = engine.base_digest();
   return identity;
 }
 
-// Adapters that the operator named may lie anywhere, so each of their folders is a root.
+// Adapters that the operator named may lie anywhere, so each of their paths is a root.
 AdapterRegistry::Options RegistryOptions(const ServerOptions& options) {
   AdapterRegistry::Options registry;
   registry.roots = options.adapter_roots;
@@ -112,10 +116,11 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(ModelOnDisk model
   SHIRA_ASSIGN_OR_RETURN(const ParameterMap map, parts->weights->parameter_map());
   int64_t elements = 0;
   for (const ResidentParameter& parameter : map.parameters()) elements += parameter.elements();
-  parts->reader =
-      std::make_unique<AdapterReader>(IdentityOf(map, std::move(model.names)), AdapterLimits{});
   parts->switch_engine =
       std::make_unique<SwitchEngine>(map, SwitchEngine::Options{.parallel_for = parallel_for});
+  parts->reader = std::make_unique<AdapterReader>(
+      IdentityOf(*parts->switch_engine, parts->weights->config(), std::move(model.names)),
+      AdapterLimits{});
   SHIRA_ASSIGN_OR_RETURN(
       parts->registry,
       AdapterRegistry::Create(RegistryOptions(options), *parts->reader, *parts->switch_engine));

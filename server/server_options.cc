@@ -136,7 +136,9 @@ absl::Status CheckPaths(const ServerOptions& options) {
     SHIRA_RETURN_IF_ERROR(ExpectFolder("adapter root", root));
   }
   for (const NamedAdapter& adapter : options.adapters) {
-    SHIRA_RETURN_IF_ERROR(ExpectFolder(StrCat("adapter ", adapter.name, ":"), adapter.path));
+    if (!fs::is_regular_file(adapter.path, error)) {
+      SHIRA_RETURN_IF_ERROR(ExpectFolder(StrCat("adapter ", adapter.name, ":"), adapter.path));
+    }
   }
   if (!options.port_file.empty()) {
     const fs::path folder = fs::absolute(options.port_file, error).parent_path();

@@ -5,6 +5,7 @@
 #ifndef SHIRA_ADAPTERS_FORMAT_ADAPTER_FILES_H_
 #define SHIRA_ADAPTERS_FORMAT_ADAPTER_FILES_H_
 
+#include <cstdint>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -13,17 +14,19 @@
 namespace shira {
 
 struct AdapterFiles {
-  std::string path;       // the folder
-  nlohmann::json config;  // adapter_config.json, an object
-  std::string tensors;    // adapter_model.safetensors, whole
-
-  std::string config_path() const { return path + "/adapter_config.json"; }
-  std::string tensors_path() const { return path + "/adapter_model.safetensors"; }
+  std::string tensors_path;
+  std::string tensors;      // the file with the tensors, whole
+  std::string config_path;  // adapter_config.json; empty: there is none
+  nlohmann::json config;    // an object; null without adapter_config.json
 };
 
-// Reads a folder in PEFT's layout. NOT_FOUND names the missing file, and tells how to convert a
-// folder that holds a pickle instead; INVALID_ARGUMENT if the config is no JSON object;
-// RESOURCE_EXHAUSTED beyond max_file_bytes.
+// Reads what is at `path`:
+//   a folder with adapter_config.json      that file and adapter_model.safetensors (PEFT's layout)
+//   a folder without it                    its one file named *.shira or *.safetensors
+//   a file named *.shira or *.safetensors  itself
+// NOT_FOUND names what is missing, and tells how to convert a folder that holds a pickle instead.
+// INVALID_ARGUMENT for a file of another name or that is not regular, several files to choose from,
+// or a config that is no JSON object; RESOURCE_EXHAUSTED beyond max_file_bytes.
 absl::StatusOr<AdapterFiles> ReadAdapterFiles(const std::string& path, uint64_t max_file_bytes);
 
 }  // namespace shira

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
+#include <string_view>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -25,45 +27,68 @@ AdapterReader::AdapterReader(BaseModelIdentity base, AdapterLimits limits)
 absl::StatusOr<std::shared_ptr<const SparseAdapter>> AdapterReader::Read(
     const std::string& path) const {
   SHIRA_ASSIGN_OR_RETURN(const AdapterFiles files, ReadAdapterFiles(path, limits_.max_file_bytes));
-  SHIRA_ASSIGN_OR_RETURN(const AdapterFormat* format, FindAdapterFormat(files));
+  return Parse(files);
+}
+
+absl::StatusOr<std::shared_ptr<const SparseAdapter>> AdapterReader::Parse(
+    const AdapterFiles& files) const {
   const absl::Span<const std::byte> bytes(reinterpret_cast<const std::byte*>(files.tensors.data()),
                                           files.tensors.size());
-  SHIRA_ASSIGN_OR_RETURN(const Safetensors tensors,
-                         Safetensors::Parse(bytes, files.tensors_path()));
+  SHIRA_ASSIGN_OR_RETURN(const Safetensors tensors, Safetensors::Parse(bytes, files.tensors_path));
+  SHIRA_ASSIGN_OR_RETURN(const AdapterFormat* format, FindAdapterFormat(files, tensors));
   SHIRA_ASSIGN_OR_RETURN(RawAdapter raw, format->read(files, tensors));
 
-  if (ContradictsBaseName(raw.base_model, base_.names)) {
-    return absl::FailedPreconditionError(absl::StrFormat(
-        "%s: base_model_name_or_path: expected this server's model (%s), found %s: if they are the "
-        "same model, start the server with --base-model %s",
-        files.config_path(), absl::StrJoin(base_.names, ", "), raw.base_model, raw.base_model));
-  }
+  SHIRA_RETURN_IF_ERROR(CheckBase(raw, files));
   int64_t entries = 0;
   for (const RawDelta& delta : raw.deltas) entries += delta.values.elements();
   if (entries > limits_.max_entries) {
     return absl::ResourceExhaustedError(absl::StrFormat("%s: expected at most %d entries, found %d",
-                                                        files.tensors_path(), limits_.max_entries,
+                                                        files.tensors_path, limits_.max_entries,
                                                         entries));
   }
 
   auto adapter = std::make_shared<SparseAdapter>();
   ProblemList problems;
   if (raw.deltas.empty()) problems.Add("no parameter of the model is touched");
+  const std::optional<DType> round_to = raw.rounds_values ? base_.dtype : std::nullopt;
+  std::set<std::string_view> seen;
   for (const RawDelta& delta : raw.deltas) {
-    std::optional<ParameterDelta> valid = ValidateDelta(delta, base_, problems);
+    if (!seen.insert(delta.parameter).second) {
+      problems.Add(delta.parameter, ": occurs twice");
+      continue;
+    }
+    std::optional<ParameterDelta> valid = ValidateDelta(delta, base_, round_to, problems);
     if (!valid.has_value()) continue;
     valid->table = tables_.Intern(std::move(valid->table));
     adapter->deltas.push_back(*std::move(valid));
   }
-  SHIRA_RETURN_IF_ERROR(
-      problems.ToStatus(absl::StatusCode::kInvalidArgument, files.tensors_path()));
+  SHIRA_RETURN_IF_ERROR(problems.ToStatus(absl::StatusCode::kInvalidArgument, files.tensors_path));
   std::sort(
       adapter->deltas.begin(), adapter->deltas.end(),
       [](const ParameterDelta& a, const ParameterDelta& b) { return a.parameter < b.parameter; });
   adapter->digest = Sha256::Of(bytes);
+  adapter->scale = raw.scale;
+  adapter->rounds_values = raw.rounds_values;
   adapter->format = std::string(format->name);
   adapter->base_model = std::move(raw.base_model);
   return std::shared_ptr<const SparseAdapter>(std::move(adapter));
+}
+
+absl::Status AdapterReader::CheckBase(const RawAdapter& raw, const AdapterFiles& files) const {
+  const std::string& where = files.config_path.empty() ? files.tensors_path : files.config_path;
+  if (ContradictsBaseName(raw.base_model, base_.names)) {
+    return absl::FailedPreconditionError(absl::StrFormat(
+        "%s: base_model_name_or_path: expected this server's model (%s), found %s: if they are the "
+        "same model, start the server with --base-model %s",
+        where, absl::StrJoin(base_.names, ", "), raw.base_model, raw.base_model));
+  }
+  if (raw.base_digest.has_value() && base_.digest.has_value() && raw.base_digest != base_.digest) {
+    return absl::FailedPreconditionError(absl::StrFormat(
+        "%s: base_digest: expected that of the resident weights, %s, found %s: the adapter belongs "
+        "to other weights, or to the same in another dtype",
+        where, base_.digest->Hex(), raw.base_digest->Hex()));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace shira

@@ -13,16 +13,22 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/types/span.h"
+#include "adapters/format/adapter_files.h"
 #include "adapters/index_table.h"
 #include "adapters/sparse_adapter.h"
+#include "base/dtype.h"
+#include "base/sha256.h"
 
 namespace shira {
+
+struct RawAdapter;
 
 // What an adapter has to fit.
 struct BaseModelIdentity {
@@ -30,11 +36,17 @@ struct BaseModelIdentity {
     int64_t rows = 0;
     int64_t cols = 0;
   };
-  // Every resident matrix by its Hugging Face name.
+  // Every resident parameter by its Hugging Face name; a vector has one row.
   std::map<std::string, Shape> parameters;
+  // Those of them that the model uses in two places (an embedding that is its output matrix too).
+  std::set<std::string> tied;
   // Names that this model is known by ("HuggingFaceTB/SmolLM2-135M-Instruct"); may be empty, and
   // then names are not compared.
   std::vector<std::string> names;
+  // The resident dtype, for formats whose values are rounded to it. Unknown: they are kept.
+  std::optional<DType> dtype;
+  // SwitchEngine::base_digest(). Unknown: not compared.
+  std::optional<Sha256Digest> digest;
 };
 
 struct AdapterLimits {
@@ -47,21 +59,30 @@ class AdapterReader {
  public:
   AdapterReader(BaseModelIdentity base, AdapterLimits limits);
 
-  // Reads the adapter at `path` (a folder). The files are copied into memory before they are looked
-  // at, so that nobody can change them under the checks.
-  //   NOT_FOUND            no such folder, or a file is missing in it
+  // Reads the adapter at `path` (a folder or a file; docs/adapter_format.md). The files are copied
+  // into memory before they are looked at, so that nobody can change them under the checks.
+  //   NOT_FOUND            nothing there, or a file is missing in the folder
   //   UNIMPLEMENTED        a format, or an option of a format, that no reader knows (says which are
-  //   known) RESOURCE_EXHAUSTED   beyond the limits FAILED_PRECONDITION  the file names another
-  //   base model INVALID_ARGUMENT     no parameter matched, a parameter or shape unknown to the
-  //   model, an index out of range or not integral,
-  //                        a duplicate index, a NaN or infinity, a tensor that is left over or
-  //                        missing, a wrong dtype, malformed files. Every problem is listed (long
-  //                        lists are cut, with their number).
+  //                        known)
+  //   RESOURCE_EXHAUSTED   beyond the limits
+  //   FAILED_PRECONDITION  the file names another base model
+  //   DATA_LOSS            the content contradicts the file's own digest
+  //   INVALID_ARGUMENT     no parameter matched, a parameter or shape unknown to the model, an
+  //   index
+  //                        out of range or not integral, a duplicate index, a NaN or infinity, a
+  //                        tensor that is left over or missing, a wrong dtype, malformed files.
+  //                        Every problem is listed (long lists are cut, with their number).
   absl::StatusOr<std::shared_ptr<const SparseAdapter>> Read(const std::string& path) const;
+
+  // The same from files in memory; their paths name them in errors.
+  absl::StatusOr<std::shared_ptr<const SparseAdapter>> Parse(const AdapterFiles& files) const;
 
   const BaseModelIdentity& base() const { return base_; }
 
  private:
+  // FAILED_PRECONDITION when the adapter says that it belongs to other weights.
+  absl::Status CheckBase(const RawAdapter& raw, const AdapterFiles& files) const;
+
   const BaseModelIdentity base_;
   const AdapterLimits limits_;
   mutable IndexTablePool tables_;

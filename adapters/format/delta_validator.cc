@@ -2,50 +2,18 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <numeric>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
+#include "adapters/format/tensor_numbers.h"
 #include "base/float_types.h"
 #include "base/strings.h"
 
 namespace shira {
 namespace {
-
-template <typename T>
-T LoadUnaligned(const TensorView& tensor, int64_t i) {
-  T value;
-  std::memcpy(&value, tensor.data.data() + i * sizeof(T), sizeof(T));
-  return value;
-}
-
-float ValueAt(const TensorView& tensor, int64_t i) {
-  switch (tensor.dtype) {
-    case DType::kBF16:
-      return ToFloat(LoadUnaligned<BFloat16>(tensor, i));
-    case DType::kF16:
-      return ToFloat(LoadUnaligned<Float16>(tensor, i));
-    default:
-      return LoadUnaligned<float>(tensor, i);
-  }
-}
-
-// nullopt for a float that is no integer. Floats beyond 2^24 can't hold every index, but what they
-// hold is exact.
-std::optional<int64_t> IndexAt(const TensorView& tensor, int64_t i) {
-  switch (tensor.dtype) {
-    case DType::kI64:
-      return LoadUnaligned<int64_t>(tensor, i);
-    case DType::kI32:
-      return LoadUnaligned<int32_t>(tensor, i);
-    default: {
-      const float value = LoadUnaligned<float>(tensor, i);
-      if (!(std::abs(value) < 0x1p62f) || std::trunc(value) != value) return std::nullopt;
-      return static_cast<int64_t>(value);
-    }
-  }
-}
 
 // Names the first case of one kind of problem and counts the others.
 class FirstOfKind {
@@ -64,70 +32,156 @@ class FirstOfKind {
   std::string first_;
 };
 
-struct Entry {
-  int64_t position;
-  float value;
+using Shape = BaseModelIdentity::Shape;
+
+// Stands for an index that was reported.
+constexpr int64_t kNowhere = -1;
+
+// The positions as one flat list in the file's order; reports those that are none.
+class FlatPositionsOf {
+ public:
+  FlatPositionsOf(const RawDelta& raw, Shape shape, ProblemList& problems)
+      : raw_(raw), shape_(shape), problems_(problems) {}
+
+  std::vector<int64_t> operator()(const RowsAndColumns& positions) const {
+    FirstOfKind fractional, outside;
+    std::vector<int64_t> flat(raw_.values.elements(), kNowhere);
+    for (size_t i = 0; i < flat.size(); ++i) {
+      const std::optional<int64_t> row = IndexAt(positions.rows, i);
+      const std::optional<int64_t> col = IndexAt(positions.cols, i);
+      if (!row.has_value() || !col.has_value()) {
+        fractional.Add("index ", i, ": expected an integer, found a fraction or no number");
+      } else if (*row < 0 || *row >= shape_.rows || *col < 0 || *col >= shape_.cols) {
+        outside.Add("index ", i, ": expected within [", shape_.rows, ", ", shape_.cols,
+                    "], found [", *row, ", ", *col, "]");
+      } else {
+        flat[i] = *row * shape_.cols + *col;
+      }
+    }
+    fractional.Report(raw_.parameter, problems_);
+    outside.Report(raw_.parameter, problems_);
+    return flat;
+  }
+
+  std::vector<int64_t> operator()(const FlatPositions& positions) const {
+    FirstOfKind outside;
+    std::vector<int64_t> flat = positions;
+    for (size_t i = 0; i < flat.size(); ++i) {
+      if (flat[i] < 0 || flat[i] >= shape_.rows * shape_.cols) {
+        outside.Add("index ", i, ": expected within [0, ", shape_.rows * shape_.cols, ") for [",
+                    shape_.rows, ", ", shape_.cols, "], found ", flat[i]);
+        flat[i] = kNowhere;
+      }
+    }
+    outside.Report(raw_.parameter, problems_);
+    return flat;
+  }
+
+  std::vector<int64_t> operator()(EveryPosition) const {
+    std::vector<int64_t> flat(raw_.values.elements());
+    std::iota(flat.begin(), flat.end(), 0);
+    return flat;
+  }
+
+  std::vector<int64_t> operator()(const std::shared_ptr<const IndexTable>&) const { return {}; }
+
+ private:
+  const RawDelta& raw_;
+  const Shape shape_;
+  ProblemList& problems_;
 };
+
+// Puts positions and values in ascending order of position.
+void SortByPosition(std::vector<int64_t>& positions, std::vector<float>& values) {
+  if (std::is_sorted(positions.begin(), positions.end())) return;
+  std::vector<std::pair<int64_t, float>> entries(positions.size());
+  for (size_t i = 0; i < entries.size(); ++i) entries[i] = {positions[i], values[i]};
+  std::sort(entries.begin(), entries.end(),
+            [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (size_t i = 0; i < entries.size(); ++i) std::tie(positions[i], values[i]) = entries[i];
+}
+
+// What the file says about the parameter as a whole, before any entry is looked at.
+void CheckShape(const RawDelta& raw, Shape shape, const BaseModelIdentity& base,
+                ProblemList& problems) {
+  if (std::holds_alternative<EveryPosition>(raw.positions)) {
+    const std::vector<int64_t>& found = raw.values.shape;
+    const bool matrix = found == std::vector<int64_t>{shape.rows, shape.cols};
+    const bool vector = shape.rows == 1 && found == std::vector<int64_t>{shape.cols};
+    if (!matrix && !vector) {
+      problems.Add(raw.parameter, ": expected [", shape.rows, ", ", shape.cols, "], found ",
+                   DescribeTensor(raw.values));
+    }
+    if (base.tied.count(raw.parameter) != 0) {
+      problems.Add(raw.parameter,
+                   ": expected no module of its own, because the model uses this "
+                   "parameter in two places, and what was trained uses the file's in one of them");
+    }
+  } else if (const auto* table = std::get_if<std::shared_ptr<const IndexTable>>(&raw.positions)) {
+    if ((*table)->rows() != shape.rows || (*table)->cols() != shape.cols) {
+      problems.Add(raw.parameter, ": expected [", shape.rows, ", ", shape.cols, "], found [",
+                   (*table)->rows(), ", ", (*table)->cols(), "]");
+    }
+  }
+}
+
+template <typename T>
+void RoundTo(std::vector<float>& values) {
+  for (float& value : values) value = ToFloat(FromFloat<T>(value));
+}
+
+void RoundValues(std::optional<DType> dtype, std::vector<float>& values) {
+  if (dtype == DType::kBF16) RoundTo<BFloat16>(values);
+  if (dtype == DType::kF16) RoundTo<Float16>(values);
+}
 
 }  // namespace
 
 std::optional<ParameterDelta> ValidateDelta(const RawDelta& raw, const BaseModelIdentity& base,
-                                            ProblemList& problems) {
+                                            std::optional<DType> round_to, ProblemList& problems) {
   const size_t problems_before = problems.count();
   const auto found = base.parameters.find(raw.parameter);
   if (found == base.parameters.end()) {
     problems.Add(raw.parameter, ": the model has no such matrix");
     return std::nullopt;
   }
-  const auto [rows, cols] = found->second;
-  const int64_t count = raw.values.elements();
-  if (count == 0) {
+  const Shape shape = found->second;
+  if (raw.values.elements() == 0) {
     problems.Add(raw.parameter, ": no entries");
     return std::nullopt;
   }
-
-  FirstOfKind fractional, outside, infinite, duplicate;
-  std::vector<Entry> entries;
-  entries.reserve(count);
-  for (int64_t i = 0; i < count; ++i) {
-    const std::optional<int64_t> row = IndexAt(raw.rows, i);
-    const std::optional<int64_t> col = IndexAt(raw.cols, i);
-    const float value = ValueAt(raw.values, i);
-    if (!std::isfinite(value)) infinite.Add("value ", i, ": expected a finite one, found ", value);
-    if (!row.has_value() || !col.has_value()) {
-      fractional.Add("index ", i, ": expected an integer, found a fraction or no number");
-    } else if (*row < 0 || *row >= rows || *col < 0 || *col >= cols) {
-      outside.Add("index ", i, ": expected within [", rows, ", ", cols, "], found [", *row, ", ",
-                  *col, "]");
-    } else {
-      entries.push_back({*row * cols + *col, value});
-    }
-  }
-  const auto before = [](const Entry& a, const Entry& b) { return a.position < b.position; };
-  if (!std::is_sorted(entries.begin(), entries.end(), before)) {
-    std::sort(entries.begin(), entries.end(), before);
-  }
-  for (size_t i = 1; i < entries.size(); ++i) {
-    if (entries[i].position == entries[i - 1].position) {
-      duplicate.Add("duplicate index [", entries[i].position / cols, ", ",
-                    entries[i].position % cols, "]");
-    }
-  }
-  for (const FirstOfKind* kind : {&fractional, &outside, &infinite, &duplicate}) {
-    kind->Report(raw.parameter, problems);
-  }
+  CheckShape(raw, shape, base, problems);
   if (problems.count() != problems_before) return std::nullopt;
 
   ParameterDelta delta;
   delta.parameter = raw.parameter;
-  std::vector<int64_t> positions;
-  positions.reserve(entries.size());
-  delta.values.reserve(entries.size());
-  for (const Entry& entry : entries) {
-    positions.push_back(entry.position);
-    delta.values.push_back(entry.value);
+  delta.kind = raw.kind;
+  delta.values = ReadValues(raw.values);
+  RoundValues(round_to, delta.values);
+  FirstOfKind infinite;
+  for (size_t i = 0; i < delta.values.size(); ++i) {
+    if (!std::isfinite(delta.values[i])) {
+      infinite.Add("value ", i, ": expected a finite one, found ", delta.values[i]);
+    }
   }
-  auto table = IndexTable::Create(rows, cols, positions);
+  infinite.Report(raw.parameter, problems);
+  if (const auto* table = std::get_if<std::shared_ptr<const IndexTable>>(&raw.positions)) {
+    delta.table = *table;
+    return problems.count() == problems_before ? std::optional(std::move(delta)) : std::nullopt;
+  }
+
+  std::vector<int64_t> positions = std::visit(FlatPositionsOf(raw, shape, problems), raw.positions);
+  SortByPosition(positions, delta.values);
+  FirstOfKind duplicate;
+  for (size_t i = 1; i < positions.size(); ++i) {
+    if (positions[i] == positions[i - 1] && positions[i] != kNowhere) {
+      duplicate.Add("duplicate index [", positions[i] / shape.cols, ", ", positions[i] % shape.cols,
+                    "]");
+    }
+  }
+  duplicate.Report(raw.parameter, problems);
+  if (problems.count() != problems_before) return std::nullopt;
+  auto table = IndexTable::Create(shape.rows, shape.cols, positions);
   if (!table.ok()) {
     problems.Add(raw.parameter, ": ", table.status().message());
     return std::nullopt;

@@ -11,15 +11,17 @@
 #include "adapters/format/adapter_format.h"
 #include "adapters/format/adapter_reader.h"
 #include "adapters/sparse_adapter.h"
+#include "base/dtype.h"
 #include "base/problem_list.h"
 
 namespace shira {
 
-// The delta with its entries sorted, or nullopt after adding to `problems`: a parameter that `base`
-// does not have, no entries, indices that are not integral, out of range or duplicate, values that
-// are not finite. Of each kind the first is named, with the number of all.
+// The delta with its entries sorted and its values rounded to `round_to` if there is one, or
+// nullopt after adding to `problems`: a parameter that `base` does not have, another shape, no
+// entries, indices that are not integral, out of range or duplicate, values that are not finite. Of
+// each kind the first is named, with the number of all.
 std::optional<ParameterDelta> ValidateDelta(const RawDelta& raw, const BaseModelIdentity& base,
-                                            ProblemList& problems);
+                                            std::optional<DType> round_to, ProblemList& problems);
 
 }  // namespace shira
 

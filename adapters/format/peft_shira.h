@@ -6,6 +6,8 @@
 //   base_model.model.<path>.shira_weight    F32 [n]      the delta's values (also BF16, F16)
 //   base_model.model.<path>.shira_indices   I32 [2, n]   row 0: output feature, row 1: input
 //   feature (also I64; F32 when saved on Windows)
+//
+// and each tensor of a module in modules_to_save whole: base_model.model.<parameter>.
 
 #ifndef SHIRA_ADAPTERS_FORMAT_PEFT_SHIRA_H_
 #define SHIRA_ADAPTERS_FORMAT_PEFT_SHIRA_H_
@@ -15,8 +17,8 @@
 
 namespace shira {
 
-// As AdapterFormat::read. PEFT's fan_in_fan_out is accepted and has no effect, as in PEFT where the
-// layer is an nn.Linear.
+// As AdapterFormat::read. fan_in_fan_out has no effect: PEFT's SHiRA takes nn.Linear only, and
+// turns the option off there.
 absl::StatusOr<RawAdapter> ReadPeftShira(const AdapterFiles& files, const Safetensors& tensors);
 
 }  // namespace shira

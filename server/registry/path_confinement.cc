@@ -22,12 +22,13 @@ absl::StatusOr<PathConfinement> PathConfinement::Create(const std::vector<std::s
   for (const std::string& root : roots) {
     std::error_code error;
     fs::path canonical = fs::canonical(root, error);
-    if (!error && !fs::is_directory(canonical, error) && !error) {
+    if (!error && !fs::is_directory(canonical, error) && !fs::is_regular_file(canonical, error) &&
+        !error) {
       error = std::make_error_code(std::errc::not_a_directory);
     }
     if (error) {
       return absl::InvalidArgumentError(
-          StrCat("adapter root '", root, "' is not a folder: ", error.message()));
+          StrCat("adapter root '", root, "' is neither a folder nor a file: ", error.message()));
     }
     canonical_roots.push_back(std::move(canonical));
   }
@@ -42,7 +43,10 @@ absl::StatusOr<std::string> PathConfinement::Resolve(const std::string& path) co
   if (fs::path(path).is_absolute()) {
     candidates.push_back(path);
   } else {
-    for (const fs::path& root : roots_) candidates.push_back(root / path);
+    std::error_code error;
+    for (const fs::path& root : roots_) {
+      if (fs::is_directory(root, error)) candidates.push_back(root / path);
+    }
   }
   absl::Status error =
       roots_.empty()
@@ -51,7 +55,7 @@ absl::StatusOr<std::string> PathConfinement::Resolve(const std::string& path) co
   for (const fs::path& candidate : candidates) {
     absl::StatusOr<fs::path> canonical = ResolveCandidate(candidate);
     if (canonical.ok()) {
-      SHIRA_RETURN_IF_ERROR(CheckEntries(*canonical));
+      SHIRA_RETURN_IF_ERROR(CheckTarget(*canonical));
       return canonical->native();
     }
     // A refusal says more than an absence in another root.
@@ -80,10 +84,14 @@ absl::StatusOr<fs::path> PathConfinement::ResolveCandidate(const fs::path& candi
   return canonical;
 }
 
-absl::Status PathConfinement::CheckEntries(const fs::path& folder) const {
+absl::Status PathConfinement::CheckTarget(const fs::path& path) const {
   std::error_code error;
-  if (!fs::is_directory(folder, error)) return absl::OkStatus();
-  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+  if (fs::is_regular_file(path, error)) return absl::OkStatus();
+  if (!fs::is_directory(path, error)) {
+    return absl::InvalidArgumentError(
+        StrCat(path.native(), " is neither a folder nor a regular file"));
+  }
+  for (fs::directory_iterator it(path, error), end; !error && it != end; it.increment(error)) {
     std::error_code link_error;
     if (!it->is_symlink(link_error)) continue;
     const fs::path target = fs::canonical(it->path(), link_error);
@@ -94,7 +102,7 @@ absl::Status PathConfinement::CheckEntries(const fs::path& folder) const {
   }
   if (error) {
     return absl::PermissionDeniedError(
-        StrCat("cannot list ", folder.native(), ": ", error.message()));
+        StrCat("cannot list ", path.native(), ": ", error.message()));
   }
   return absl::OkStatus();
 }

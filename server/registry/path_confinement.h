@@ -1,7 +1,8 @@
 // File: server/registry/path_confinement.h
 //
 // Keeps the paths that clients name inside the folders that the operator allowed. Every symbolic
-// link is resolved before the comparison, those of the files in an adapter's folder too.
+// link is resolved before the comparison, those of the files in an adapter's folder too. An adapter
+// may also be a single file, and so may be a root: then it is the only path below it.
 
 #ifndef SHIRA_SERVER_REGISTRY_PATH_CONFINEMENT_H_
 #define SHIRA_SERVER_REGISTRY_PATH_CONFINEMENT_H_
@@ -19,11 +20,11 @@ namespace shira {
 // swap a folder for a link after the check: roots belong to the operator.
 class PathConfinement {
  public:
-  // INVALID_ARGUMENT for a root that is not a folder.
+  // INVALID_ARGUMENT for a root that is neither a folder nor a regular file.
   static absl::StatusOr<PathConfinement> Create(const std::vector<std::string>& roots);
 
   // The canonical form of `path`: absolute, or relative to a root (the first that has it).
-  //   INVALID_ARGUMENT   empty, or a NUL inside
+  //   INVALID_ARGUMENT   empty, a NUL inside, or neither a folder nor a regular file
   //   PERMISSION_DENIED  outside of every root, or an entry of the folder is a link that leads out
   //                      or nowhere. Whether anything is there is not told.
   //   NOT_FOUND          inside, but there is nothing
@@ -39,7 +40,8 @@ class PathConfinement {
   // Whether `candidate` exists inside of the roots, and then its canonical form.
   absl::StatusOr<std::filesystem::path> ResolveCandidate(
       const std::filesystem::path& candidate) const;
-  absl::Status CheckEntries(const std::filesystem::path& folder) const;
+  // What lies at the canonical path: a regular file, or a folder without links that lead out.
+  absl::Status CheckTarget(const std::filesystem::path& path) const;
 
   std::vector<std::filesystem::path> roots_;
 };

@@ -93,10 +93,13 @@ class AdapterFolder {
     views_.erase(name);
   }
 
+  // The file's __metadata__.
+  std::map<std::string, std::string> metadata;
+
   std::string tensors() const {
     std::map<std::string, TensorView> views = views_;
     for (auto& [name, view] : views) view.data = storage_.at(name);
-    return *SerializeSafetensors(views, {});
+    return *SerializeSafetensors(views, metadata);
   }
 
   void Write(const std::filesystem::path& folder) const {

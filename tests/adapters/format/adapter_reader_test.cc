@@ -237,7 +237,7 @@ TEST_F(AdapterReaderTest, NamesTheFileThatIsMissing) {
   const AdapterReader reader(Base(), {});
   constexpr auto kNotFound = absl::StatusCode::kNotFound;
   EXPECT_THAT(reader.Read(folder_.string()),
-              StatusIs(kNotFound, HasSubstr("expected an adapter's folder")));
+              StatusIs(kNotFound, HasSubstr("expected an adapter's folder or file")));
   Good().Write(folder_);
   std::filesystem::remove(folder_ / "adapter_model.safetensors");
   EXPECT_THAT(reader.Read(folder_.string()),

@@ -135,8 +135,39 @@ TEST_F(PathConfinementTest, SearchesTheRootsInOrderAndLetsThemLinkToEachOther) {
 TEST_F(PathConfinementTest, DoesNotOpenAPipe) {
   ASSERT_EQ(mkfifo((root() / "pipe").c_str(), 0600), 0);
   ASSERT_EQ(mkfifo((root() / "tone" / "pipe").c_str(), 0600), 0);
-  EXPECT_THAT(Resolve("pipe"), IsOk());
+  EXPECT_THAT(Resolve("pipe"),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("neither a folder nor")));
   EXPECT_THAT(Resolve("tone"), IsOk());
+}
+
+TEST_F(PathConfinementTest, ResolvesASingleFileInside) {
+  const std::string file = root() / "tone" / "adapter_model.safetensors";
+  EXPECT_THAT(Resolve("tone/adapter_model.safetensors"), IsOkAndHolds(file));
+  EXPECT_THAT(Resolve(file), IsOkAndHolds(file));
+  // The file itself is reached, not the link, so that it can't be exchanged later.
+  fs::create_symlink("tone/adapter_model.safetensors", root() / "tone.safetensors");
+  EXPECT_THAT(Resolve("tone.safetensors"), IsOkAndHolds(file));
+}
+
+TEST_F(PathConfinementTest, RefusesASingleFileThatLinksOut) {
+  fs::create_symlink(outside() / "secret" / "adapter_model.safetensors",
+                     root() / "secret.safetensors");
+  fs::create_symlink(outside() / "nothing.shira", root() / "later.shira");
+  EXPECT_THAT(Resolve("secret.safetensors"), StatusIs(absl::StatusCode::kPermissionDenied));
+  EXPECT_FALSE(Resolve("later.shira").ok());
+  EXPECT_THAT(Resolve("../outside/secret/adapter_model.safetensors"),
+              StatusIs(absl::StatusCode::kPermissionDenied));
+}
+
+TEST_F(PathConfinementTest, ARootThatIsAFileAllowsNothingElse) {
+  const std::string file = outside() / "secret" / "adapter_model.safetensors";
+  ASSERT_OK_AND_ASSIGN(const PathConfinement paths, PathConfinement::Create({file, root()}));
+  EXPECT_THAT(paths.Resolve(file), IsOkAndHolds(file));
+  EXPECT_THAT(paths.Resolve("tone"), IsOkAndHolds(std::string(root() / "tone")));
+  for (const std::string& path : {file + "/x", file + "x", file + "/../adapter_config.json",
+                                  std::string(outside() / "secret")}) {
+    EXPECT_FALSE(paths.Resolve(path).ok()) << path;
+  }
 }
 
 TEST_F(PathConfinementTest, RefusesMalformedPaths) {
@@ -152,10 +183,11 @@ TEST_F(PathConfinementTest, WithoutRootsNothingIsAllowed) {
   EXPECT_THAT(paths.Resolve(root() / "tone"), StatusIs(absl::StatusCode::kPermissionDenied));
 }
 
-TEST_F(PathConfinementTest, RefusesRootsThatAreNoFolders) {
+TEST_F(PathConfinementTest, RefusesRootsThatAreNeitherFoldersNorFiles) {
   EXPECT_THAT(PathConfinement::Create({top() / "nothing"}).status(),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("nothing")));
-  EXPECT_THAT(PathConfinement::Create({root() / "tone" / "adapter_config.json"}).status(),
+  ASSERT_EQ(mkfifo((top() / "pipe").c_str(), 0600), 0);
+  EXPECT_THAT(PathConfinement::Create({top() / "pipe"}).status(),
               StatusIs(absl::StatusCode::kInvalidArgument));
 }
 

@@ -1,0 +1,98 @@
+#include "adapters/format/peft_layout.h"
+
+#include <algorithm>
+
+#include "absl/strings/match.h"
+#include "absl/strings/strip.h"
+#include "adapters/format/tensor_numbers.h"
+#include "base/strings.h"
+
+namespace shira {
+namespace {
+
+// PeftConfig's own fields. None of them says what the tensors mean.
+constexpr absl::string_view kCommonOptions[] = {
+    "auto_mapping",   "base_model_name_or_path",
+    "inference_mode", "modules_to_save",
+    "peft_type",      "peft_version",
+    "revision",       "task_type",
+};
+
+std::vector<std::string> ModulesToSave(const AdapterFiles& files) {
+  std::vector<std::string> modules;
+  const auto found = files.config.find("modules_to_save");
+  if (found == files.config.end() || !found->is_array()) return modules;
+  for (const nlohmann::json& module : *found) {
+    if (module.is_string()) modules.push_back(module.get<std::string>());
+  }
+  return modules;
+}
+
+// Whether a tensor lies in one of the modules, which PEFT compares with the end of a module's path
+// as text: "norm" names "model.layers.0.input_layernorm" too.
+bool LiesInOneOf(absl::string_view path, const std::vector<std::string>& modules) {
+  for (size_t dot = path.find('.'); dot != absl::string_view::npos; dot = path.find('.', dot + 1)) {
+    const absl::string_view module = path.substr(0, dot);
+    if (std::any_of(modules.begin(), modules.end(), [&](const std::string& name) {
+          return !name.empty() && absl::EndsWith(module, name);
+        })) {
+      return true;
+    }
+  }
+  return false;
+}
+
+bool IsSet(const nlohmann::json& value) {
+  if (value.is_null()) return false;
+  if (value.is_boolean()) return value.get<bool>();
+  if (value.is_string()) return !value.get_ref<const std::string&>().empty();
+  return !value.is_structured() || !value.empty();
+}
+
+}  // namespace
+
+PeftTensors CollectPeftTensors(const AdapterFiles& files, const Safetensors& tensors,
+                               absl::string_view values_suffix, absl::string_view indices_suffix,
+                               ProblemList& problems) {
+  const std::vector<std::string> modules_to_save = ModulesToSave(files);
+  PeftTensors result;
+  for (const auto& [name, tensor] : tensors.tensors()) {
+    absl::string_view path = name;
+    if (!absl::ConsumePrefix(&path, kPeftPrefix)) {
+      problems.Add(name, ": left over: its name does not begin with ", kPeftPrefix);
+    } else if (absl::ConsumeSuffix(&path, values_suffix)) {
+      result.layers[std::string(path)].values = &tensor;
+    } else if (absl::ConsumeSuffix(&path, indices_suffix)) {
+      result.layers[std::string(path)].indices = &tensor;
+    } else if (!LiesInOneOf(path, modules_to_save)) {
+      problems.Add(name, ": left over: no part of this tuner, nor of a module in modules_to_save");
+    } else if (!IsValueDType(tensor.dtype)) {
+      problems.Add(name, ": expected F32, BF16 or F16, found ", DescribeTensor(tensor));
+    } else {
+      result.whole.push_back({std::string(path), ValueKind::kReplacement, EveryPosition{}, tensor});
+    }
+  }
+  return result;
+}
+
+absl::Status CheckPeftOptions(const AdapterFiles& files,
+                              absl::Span<const absl::string_view> known) {
+  const auto contains = [](absl::Span<const absl::string_view> options, absl::string_view name) {
+    return std::find(options.begin(), options.end(), name) != options.end();
+  };
+  ProblemList unknown;
+  for (auto it = files.config.begin(); it != files.config.end(); ++it) {
+    if (IsSet(*it) && !contains(kCommonOptions, it.key()) && !contains(known, it.key())) {
+      unknown.Add(it.key(), ": expected it unset, as this reader does not know it, found ",
+                  it->dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    }
+  }
+  return unknown.ToStatus(absl::StatusCode::kUnimplemented, files.config_path);
+}
+
+std::string PeftBaseModel(const AdapterFiles& files) {
+  const auto base = files.config.find("base_model_name_or_path");
+  return base != files.config.end() && base->is_string() ? base->get<std::string>() : "";
+}
+
+}  // namespace shira
