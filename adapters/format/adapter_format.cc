@@ -3,6 +3,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_join.h"
 #include "adapters/format/overwrite_patch.h"
+#include "adapters/format/packed_shira.h"
 #include "adapters/format/peft_shira.h"
 #include "adapters/format/peft_supertuning.h"
 #include "base/strings.h"
@@ -13,6 +14,7 @@ namespace {
 constexpr AdapterFormat kFormats[] = {
     {"peft_shira", "SHIRA", nullptr, ReadPeftShira},
     {"peft_supertuning", "SUPERTUNING", nullptr, ReadPeftSupertuning},
+    {"packed_shira", "", IsPackedShira, ReadPackedShira},
     {"overwrite_patch", "", IsOverwritePatch, ReadOverwritePatch},
 };
 

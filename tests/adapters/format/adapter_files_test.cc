@@ -60,7 +60,8 @@ TEST_F(AdapterFilesTest, RefusesAFolderWithSeveralFilesToChooseFrom) {
 TEST_F(AdapterFilesTest, RefusesAFileOfNoFormatAndNamesTheKnown) {
   AdapterFolder files;
   files.AddTensor<float>("a.weight", DType::kF32, {1}, {1});
-  EXPECT_THAT(ReadFile(files), StatusIs(kUnimplemented, HasSubstr("overwrite_patch")));
+  EXPECT_THAT(ReadFile(files), StatusIs(kUnimplemented, AllOf(HasSubstr("overwrite_patch"),
+                                                              HasSubstr("packed_shira"))));
 }
 
 TEST_F(AdapterFilesTest, RefusesAFileBeyondTheLimit) {
