@@ -70,5 +70,12 @@ TEST_F(AdapterFilesTest, RefusesAFileBeyondTheLimit) {
       StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("x.shira")));
 }
 
+TEST_F(AdapterFilesTest, RefusesAConfigBeyondTheLimit) {
+  AdapterFolder files;
+  files.config = R"({"peft_type": "SHIRA")" + std::string(1 << 20, ' ') + "}";
+  EXPECT_THAT(ReadFolder(files),
+              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("adapter_config.json")));
+}
+
 }  // namespace
 }  // namespace shira

@@ -104,6 +104,15 @@ TEST_F(PackedShiraTest, ValuesThatBf16HoldsAreStoredAsBf16WithoutLoss) {
   EXPECT_EQ(PackAdapter(Sample(), {})->report.max_rounding_error, 0);
 }
 
+TEST_F(PackedShiraTest, TakesValuesInF16) {
+  auto parts = SampleParts();
+  const std::vector<uint16_t> halves = {0x3C00, 0x4000, 0xBC00};
+  parts->tensors.at("a.weight.delta.0") = {
+      DType::kF16, {3}, {reinterpret_cast<const std::byte*>(halves.data()), 6}};
+  ASSERT_OK_AND_ASSIGN(const auto adapter, ReadPacked(parts->Bytes()));
+  EXPECT_THAT(adapter->deltas[0].values, ElementsAre(1.0f, 2.0f, -1.0f));
+}
+
 TEST_F(PackedShiraTest, RoundsWhenAskedAndReportsTheLargestError) {
   ASSERT_OK_AND_ASSIGN(const PackedFile packed, PackAdapter(Sample(), {.round_to_bf16 = true}));
   ASSERT_OK_AND_ASSIGN(const auto adapter, ReadPacked(packed.bytes));

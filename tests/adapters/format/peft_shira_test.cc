@@ -129,6 +129,14 @@ TEST_F(PeftShiraTest, AcceptsAnUnknownOptionThatIsNotSet) {
   EXPECT_THAT(ReadFolder(files), IsOk());
 }
 
+TEST_F(PeftShiraTest, IndicesMayHave64Bits) {
+  AdapterFolder files = WithWholeModule();
+  files.AddTensor<int64_t>("base_model.model.a.shira_indices", DType::kI64, {2, 2}, {3, 0, 2, 1});
+  ASSERT_OK_AND_ASSIGN(const auto adapter, ReadFolder(files));
+  EXPECT_THAT(Positions(adapter->deltas[0]), ElementsAre(1, 11));
+  EXPECT_THAT(adapter->deltas[0].values, ElementsAre(1.0f, 3.0f));
+}
+
 TEST_F(PeftShiraTest, FanInFanOutHasNoEffect) {
   AdapterFolder files = WithWholeModule();
   ASSERT_OK_AND_ASSIGN(const auto without, ReadFolder(files));

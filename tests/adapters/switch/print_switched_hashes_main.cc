@@ -39,6 +39,7 @@ absl::Status Run(int argc, char** argv) {
     dtype = tensor.dtype;
   }
   SHIRA_ASSIGN_OR_RETURN(ParameterMap map, ParameterMap::Create(dtype, std::move(parameters)));
+  identity.dtype = dtype;
   SwitchEngine engine(std::move(map), {});
   const AdapterReader reader(identity, {});
   for (int i = 2; i < argc; ++i) {
