@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "absl/status/status.h"
+#include "base/safetensors_writer.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 
@@ -253,36 +254,15 @@ const TensorView* Safetensors::Find(std::string_view name) const {
 absl::StatusOr<std::string> SerializeSafetensors(
     const std::map<std::string, TensorView>& tensors,
     const std::map<std::string, std::string>& metadata) {
-  nlohmann::ordered_json header = nlohmann::ordered_json::object();
-  if (!metadata.empty()) header[std::string(kMetadataName)] = metadata;
-  uint64_t offset = 0;
+  std::vector<TensorDeclaration> declarations;
   for (const auto& [name, tensor] : tensors) {
-    if (name == kMetadataName) {
-      return absl::InvalidArgumentError(StrCat("no tensor can be named ", kMetadataName));
-    }
     if (BytesOf(tensor.dtype, tensor.shape) != tensor.data.size()) {
       return absl::InvalidArgumentError(StrCat("tensor '", name, "' has ", tensor.data.size(),
                                                " bytes, not what its dtype and shape say"));
     }
-    header[name] = {{"dtype", DTypeName(tensor.dtype)},
-                    {"shape", tensor.shape},
-                    {"data_offsets", {offset, offset + tensor.data.size()}}};
-    offset += tensor.data.size();
+    declarations.push_back({name, tensor.dtype, tensor.shape});
   }
-
-  std::string text;
-  try {
-    text = header.dump();
-  } catch (const nlohmann::json::exception& error) {  // a name that is not UTF-8
-    return absl::InvalidArgumentError(StrCat("cannot write the header: ", error.what()));
-  }
-  text.append((8 - text.size() % 8) % 8, ' ');  // aligns the data, as the reference does
-
-  const uint64_t header_bytes = text.size();
-  std::string file(kLengthBytes, '\0');
-  file.reserve(kLengthBytes + header_bytes + offset);
-  std::memcpy(file.data(), &header_bytes, kLengthBytes);
-  file += text;
+  SHIRA_ASSIGN_OR_RETURN(std::string file, MakeSafetensorsHeader(declarations, metadata));
   for (const auto& [name, tensor] : tensors) {
     file.append(reinterpret_cast<const char*>(tensor.data.data()), tensor.data.size());
   }

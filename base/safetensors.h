@@ -57,8 +57,8 @@ class Safetensors {
   std::map<std::string, std::string> metadata_;
 };
 
-// Serialises tensors in name order, metadata first. INVALID_ARGUMENT when a tensor's data does not
-// have the size that its shape says.
+// Serialises tensors that are in memory, in name order, metadata first. INVALID_ARGUMENT when a
+// tensor's data does not have the size that its shape says.
 absl::StatusOr<std::string> SerializeSafetensors(
     const std::map<std::string, TensorView>& tensors,
     const std::map<std::string, std::string>& metadata);

@@ -21,17 +21,20 @@ class SafetensorsReferenceTest(unittest.TestCase):
         tensors |= {"odd \"name\" \u00fc": torch.ones(3, dtype=torch.uint8), "scalar": torch.tensor(2.5),
                     "empty": torch.zeros(0, 4)}
         metadata = {"format": "pt", "note": "line\nbreak"}
-        with tempfile.TemporaryDirectory() as folder:
-            source, copy = pathlib.Path(folder, "in"), pathlib.Path(folder, "out")
-            safetensors.torch.save_file(tensors, source, metadata=metadata)
-            run_binary("copy_safetensors", source, copy)
-            with safetensors.safe_open(copy, framework="pt") as opened:
-                self.assertEqual(opened.metadata(), metadata)
-                self.assertEqual(set(opened.keys()), set(tensors))
-                for name, tensor in tensors.items():
-                    read = opened.get_tensor(name)
-                    self.assertEqual((read.dtype, read.shape), (tensor.dtype, tensor.shape))
-                    self.assertTrue(torch.equal(read, tensor), name)
+        for options in ([], ["--stream"]):
+            with self.subTest(options), tempfile.TemporaryDirectory() as folder:
+                source, copy = pathlib.Path(folder, "in"), pathlib.Path(folder, "out")
+                safetensors.torch.save_file(tensors, source, metadata=metadata)
+                run_binary("copy_safetensors", *options, source, copy)
+                with safetensors.safe_open(copy, framework="pt") as opened:
+                    self.assertEqual(opened.metadata(), metadata)
+                    self.assertEqual(set(opened.keys()), set(tensors))
+                    for name, tensor in tensors.items():
+                        read = opened.get_tensor(name)
+                        self.assertEqual((read.dtype, read.shape), (tensor.dtype, tensor.shape))
+                        self.assertTrue(torch.equal(read, tensor), name)
+                self.assertEqual(set(safetensors.torch.load(copy.read_bytes())), set(tensors))
+                self.assertEqual(int.from_bytes(copy.read_bytes()[:8], "little") % 8, 0, "the data is not aligned")
 
 
 if __name__ == "__main__":
