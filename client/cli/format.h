@@ -1,17 +1,16 @@
 // File: client/cli/format.h
 //
-// Numbers and tables for people. Scripts use --json.
+// What the server says, for people. Scripts use --json.
 
 #ifndef SHIRA_CLIENT_CLI_FORMAT_H_
 #define SHIRA_CLIENT_CLI_FORMAT_H_
 
 #include <cstdint>
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "client/cli/text_table.h"
 #include "google/protobuf/duration.pb.h"
 #include "shira/v1/adapter_admin.pb.h"
 #include "shira/v1/inference.pb.h"
@@ -20,14 +19,8 @@ namespace shira::cli {
 
 absl::Duration ToDuration(const google::protobuf::Duration& duration);
 
-// "512 B", "7.4 MiB".
-std::string FormatBytes(int64_t bytes);
-
 // "0 ms", "2.61 ms", "1.25 s", "3 min 5 s".
 std::string FormatTimeSpan(absl::Duration duration);
-
-// "610,560".
-std::string FormatCount(int64_t count);
 
 // The first 12 digits of a SHA-256, which tell any two apart in practice.
 std::string ShortDigest(absl::string_view sha256);
@@ -42,21 +35,6 @@ std::string FormatAdapter(const v1::AdapterIdentity& adapter);
 // know.
 std::string StateName(v1::AdapterState state);
 std::string ResidencyName(v1::AdapterResidency residency);
-
-enum class Align { kLeft, kRight };
-
-struct Column {
-  std::string heading;
-  Align align = Align::kLeft;
-};
-
-// Columns as wide as their widest cell, two spaces apart, one line per row. `rows` have one cell
-// per column.
-std::string FormatTable(const std::vector<Column>& columns,
-                        const std::vector<std::vector<std::string>>& rows);
-
-// "Name:   x" lines with the values in one column.
-std::string FormatFields(const std::vector<std::pair<std::string, std::string>>& fields);
 
 template <typename Adapters>
 std::string FormatAdapters(const Adapters& adapters) {
