@@ -14,6 +14,7 @@
 #include "base/strings.h"
 #include "server/engine/engine.h"
 #include "server/engine/torch_model_executor.h"
+#include "server/model/model_names.h"
 #include "server/model/resident_weights.h"
 #include "server/model/torch_parallel.h"
 #include "server/registry/adapter_registry.h"

@@ -5,7 +5,6 @@
 #include <string_view>
 #include <utility>
 
-#include "absl/algorithm/container.h"
 #include "base/mapped_file.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
@@ -95,27 +94,6 @@ absl::StatusOr<TextTools> LoadTextTools(const std::string& path, const WeightSou
     tools.chat_template = *std::move(parsed);
   }
   return tools;
-}
-
-std::vector<std::string> NamesOfModel(const std::string& path, const WeightSource& source) {
-  std::vector<std::string> names = {source.name()};
-  const auto add = [&](std::string name) {
-    if (!name.empty() && !absl::c_linear_search(names, name)) names.push_back(std::move(name));
-  };
-  std::error_code error;
-  const fs::path canonical = fs::weakly_canonical(path, error);
-  if (const GgufFile* gguf = source.gguf()) {
-    add(canonical.stem().native());
-    add(gguf->GetString("general.basename").value_or(""));
-    return names;
-  }
-  add(canonical.filename().native());
-  const auto config = ReadOptionalJson(fs::path(path) / "config.json");
-  if (config.ok() && config->has_value()) {
-    const nlohmann::json name = (*config)->value("_name_or_path", nlohmann::json());
-    if (name.is_string()) add(name.get<std::string>());
-  }
-  return names;
 }
 
 }  // namespace shira

@@ -8,7 +8,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "server/model/weight_loader.h"
@@ -27,10 +26,6 @@ struct TextTools {
 // tokenizer_config.json's chat_template (of several, the one named "default") and GGUF's
 // tokenizer.chat_template. Errors name the file.
 absl::StatusOr<TextTools> LoadTextTools(const std::string& path, const WeightSource& source);
-
-// What the model may be called in an adapter's note of its base: its name and the last component of
-// its path, GGUF's general.basename, and config.json's _name_or_path.
-std::vector<std::string> NamesOfModel(const std::string& path, const WeightSource& source);
 
 }  // namespace shira
 
