@@ -6,7 +6,7 @@ import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-SOURCES = ("base", "adapters", "server", "client")
+SOURCES = ("base", "adapters", "server", "client", "tools")
 MAX_FILE_LINES = 600
 MAX_HEADER_LINES = 400
 
