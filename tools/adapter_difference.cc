@@ -21,21 +21,29 @@ std::vector<Entry> EntriesOf(const ParameterDelta* delta, float scale) {
   return entries;
 }
 
-Overlap OverlapOf(const std::vector<Entry>& a, const std::vector<Entry>& b) {
+bool IsDelta(const ParameterDelta* delta) {
+  return delta == nullptr || delta->kind == ValueKind::kDelta;
+}
+
+Overlap OverlapOf(const std::vector<Entry>& a, const std::vector<Entry>& b, bool compare_values) {
   Overlap overlap;
   overlap.entries_a = static_cast<int64_t>(a.size());
   overlap.entries_b = static_cast<int64_t>(b.size());
-  for (const Entry& entry : a) overlap.squares_a += entry.value * entry.value;
-  for (const Entry& entry : b) overlap.squares_b += entry.value * entry.value;
+  if (compare_values) {
+    for (const Entry& entry : a) overlap.squares_a += entry.value * entry.value;
+    for (const Entry& entry : b) overlap.squares_b += entry.value * entry.value;
+  }
   for (size_t i = 0, j = 0; i < a.size() && j < b.size();) {
     if (a[i].position != b[j].position) {
       ++(a[i].position < b[j].position ? i : j);
       continue;
     }
     ++overlap.common;
-    overlap.equal += a[i].value == b[j].value;
-    overlap.sign_conflicts += a[i].value * b[j].value < 0;
-    overlap.product += a[i].value * b[j].value;
+    if (compare_values) {
+      overlap.equal += a[i].value == b[j].value;
+      overlap.sign_conflicts += a[i].value * b[j].value < 0;
+      overlap.product += a[i].value * b[j].value;
+    }
     ++i;
     ++j;
   }
@@ -73,7 +81,8 @@ std::vector<ParameterOverlap> Compare(const SparseAdapter& a, const SparseAdapte
   std::vector<ParameterOverlap> all;
   for (const auto& [parameter, pair] : pairs) {
     all.push_back(
-        {parameter, OverlapOf(EntriesOf(pair.first, a.scale), EntriesOf(pair.second, b.scale))});
+        {parameter, OverlapOf(EntriesOf(pair.first, a.scale), EntriesOf(pair.second, b.scale),
+                              IsDelta(pair.first) && IsDelta(pair.second))});
   }
   return all;
 }

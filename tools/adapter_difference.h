@@ -13,7 +13,8 @@
 
 namespace shira::tools {
 
-// Of one parameter, or of several added up. Values are those of the file times the adapter's scale.
+// Of one parameter, or of several added up. Values are those of the file times the adapter's scale;
+// where a parameter's values are replacements in one of the two, only its positions are compared.
 struct Overlap {
   int64_t entries_a = 0;
   int64_t entries_b = 0;

@@ -15,6 +15,7 @@ void EntryStats::Add(const EntryStats& other) {
   parameters += other.parameters;
   elements += other.elements;
   entries += other.entries;
+  replacements += other.replacements;
   zeros += other.zeros;
   sum_of_squares += other.sum_of_squares;
   largest = std::max(largest, other.largest);
@@ -31,6 +32,10 @@ std::vector<ParameterStats> StatsOf(const SparseAdapter& adapter) {
     one.stats.parameters = 1;
     one.stats.elements = one.rows * one.cols;
     one.stats.entries = delta.table->entries();
+    if (delta.kind == ValueKind::kReplacement) {
+      one.stats.replacements = one.stats.entries;
+      continue;
+    }
     for (const float value : delta.values) {
       const double scaled = static_cast<double>(value) * adapter.scale;
       one.stats.zeros += scaled == 0;

@@ -19,10 +19,13 @@ struct EntryStats {
   int64_t parameters = 0;
   int64_t elements = 0;  // of the whole matrices
   int64_t entries = 0;
-  int64_t zeros = 0;          // entries that change nothing
+  int64_t replacements = 0;  // entries whose value takes the place of a weight
+  // Of the other entries, the deltas:
+  int64_t zeros = 0;          // that change nothing
   double sum_of_squares = 0;  // of value * scale
   double largest = 0;         // magnitude of value * scale
 
+  int64_t deltas() const { return entries - replacements; }
   double density() const;
   double norm() const;  // Euclidean (Frobenius, of the sparse matrix)
   void Add(const EntryStats& other);

@@ -20,8 +20,10 @@ struct Options {
   OutputOptions output;
 };
 
-// The delta without its entries of value zero; with no entries left, a null table.
+// The delta without its entries of value zero; with no entries left, a null table. A zero that
+// takes the place of a weight stays.
 absl::StatusOr<ParameterDelta> WithoutZeros(const ParameterDelta& delta) {
+  if (delta.kind == ValueKind::kReplacement) return delta;
   ParameterDelta kept = delta;
   kept.values.clear();
   kept.table = nullptr;

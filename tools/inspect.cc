@@ -34,8 +34,11 @@ std::string Density(const EntryStats& stats, bool exact_shapes) {
 }
 
 std::vector<std::string> Row(const std::string& name, const EntryStats& stats, bool exact_shapes) {
+  // How much a replacement changes depends on the weight that it meets.
+  const bool known = stats.deltas() > 0;
   return {name, FormatCount(stats.entries), Density(stats, exact_shapes),
-          absl::StrFormat("%.4g", stats.norm()), absl::StrFormat("%.4g", stats.largest)};
+          known ? absl::StrFormat("%.4g", stats.norm()) : "-",
+          known ? absl::StrFormat("%.4g", stats.largest) : "-"};
 }
 
 std::string Table(const std::string& heading, const std::vector<std::vector<std::string>>& rows) {
@@ -79,7 +82,8 @@ std::string Tables(const std::vector<ParameterStats>& all, bool exact_shapes, bo
 HeatMap NormMap(const std::vector<ParameterStats>& all) {
   HeatMap map{"Norm of the change by layer and part", {}};
   for (const ParameterStats& one : all) {
-    if (one.place.layer) map.cells[{one.place.part, *one.place.layer}] = one.stats.norm();
+    if (!one.place.layer || one.stats.deltas() == 0) continue;
+    map.cells[{one.place.part, *one.place.layer}] = one.stats.norm();
   }
   return map;
 }
@@ -90,6 +94,9 @@ std::string Summary(const AdapterInput& input, const std::vector<ParameterStats>
   std::string entries = StrCat(FormatCount(total.entries), " in ", total.parameters, " parameters");
   if (input.exact_shapes) StrAppend(&entries, " (", Density(total, true), " of them)");
   if (total.zeros > 0) StrAppend(&entries, ", ", FormatCount(total.zeros), " of them zero");
+  if (total.replacements > 0) {
+    StrAppend(&entries, "; ", FormatCount(total.replacements), " take the place of weights");
+  }
   std::vector<std::pair<std::string, std::string>> fields = {
       {"Format", adapter.format},
       {"Base model", adapter.base_model.empty() ? "not given" : adapter.base_model},
@@ -110,10 +117,15 @@ std::string Summary(const AdapterInput& input, const std::vector<ParameterStats>
 Json ToJson(const AdapterInput& input, const std::vector<ParameterStats>& all) {
   const SparseAdapter& adapter = *input.adapter;
   const EntryStats total = Total(all);
-  Json json = {{"format", adapter.format},       {"base_model", adapter.base_model},
-               {"sha256", adapter.digest.Hex()}, {"scale", adapter.scale},
-               {"entries", total.entries},       {"zeros", total.zeros},
-               {"norm", total.norm()},           {"memory_bytes", adapter.memory_bytes()}};
+  Json json = {{"format", adapter.format},
+               {"base_model", adapter.base_model},
+               {"sha256", adapter.digest.Hex()},
+               {"scale", adapter.scale},
+               {"entries", total.entries},
+               {"replacements", total.replacements},
+               {"zeros", total.zeros},
+               {"norm", total.norm()},
+               {"memory_bytes", adapter.memory_bytes()}};
   if (input.exact_shapes) json["density"] = total.density();
   json["parameters"] = Json::array();
   for (const ParameterStats& one : all) {
@@ -123,6 +135,7 @@ Json ToJson(const AdapterInput& input, const std::vector<ParameterStats>& all) {
       parameter["density"] = one.stats.density();
     }
     parameter["entries"] = one.stats.entries;
+    parameter["replacements"] = one.stats.replacements;
     parameter["zeros"] = one.stats.zeros;
     parameter["norm"] = one.stats.norm();
     parameter["largest"] = one.stats.largest;

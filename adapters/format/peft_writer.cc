@@ -58,6 +58,8 @@ absl::Status CheckPeftCanHold(const SparseAdapter& adapter, const Rank& rank, DT
     if (!absl::EndsWith(delta.parameter, kWeightSuffix) ||
         absl::EndsWith(delta.parameter, kEmbeddings)) {
       problems.Add(delta.parameter, ": no weight of an nn.Linear");
+    } else if (delta.kind == ValueKind::kReplacement) {
+      problems.Add(delta.parameter, ": its values take the place of weights, and PEFT's are added");
     } else if (EntriesAt(rank.r, table) > table.rows() * table.cols()) {
       problems.Add(delta.parameter, " [", table.rows(), ", ", table.cols(), "]: r = ", rank.r,
                    " would give it ", EntriesAt(rank.r, table), " entries but it has ",

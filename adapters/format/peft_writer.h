@@ -23,7 +23,8 @@ namespace shira {
 // As AdapterWriter::write; `path` is the folder. Values are multiplied by the adapter's scale,
 // rounded to float, since PEFT's files have none. FAILED_PRECONDITION lists every parameter that
 // PEFT cannot hold: one that would need more entries than it has elements (the message says which
-// parameter asks for that r), one that is no weight of an nn.Linear.
+// parameter asks for that r), one that is no weight of an nn.Linear, one whose values are
+// replacements.
 absl::Status WritePeftShira(const SparseAdapter& adapter, const std::string& path,
                             const AdapterWriteOptions& options);
 
