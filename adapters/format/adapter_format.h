@@ -17,7 +17,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "adapters/format/adapter_files.h"
-#include "adapters/index_table.h"
+#include "adapters/format/packed_positions.h"
 #include "adapters/sparse_adapter.h"
 #include "base/safetensors.h"
 #include "base/sha256.h"
@@ -32,7 +32,7 @@ struct RowsAndColumns {
 using FlatPositions = std::vector<int64_t>;  // row * columns of the matrix + column
 struct EveryPosition {};                     // values is the whole parameter, row-major
 using RawPositions =
-    std::variant<RowsAndColumns, FlatPositions, EveryPosition, std::shared_ptr<const IndexTable>>;
+    std::variant<RowsAndColumns, FlatPositions, EveryPosition, std::shared_ptr<PackedTable>>;
 
 // What the file says about one parameter, still unsorted and not compared with any model.
 struct RawDelta {

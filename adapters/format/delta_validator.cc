@@ -83,7 +83,7 @@ class FlatPositionsOf {
     return flat;
   }
 
-  std::vector<int64_t> operator()(const std::shared_ptr<const IndexTable>&) const { return {}; }
+  std::vector<int64_t> operator()(const std::shared_ptr<PackedTable>&) const { return {}; }
 
  private:
   const RawDelta& raw_;
@@ -117,10 +117,11 @@ void CheckShape(const RawDelta& raw, Shape shape, const BaseModelIdentity& base,
                    ": expected no module of its own, because the model uses this "
                    "parameter in two places, and what was trained uses the file's in one of them");
     }
-  } else if (const auto* table = std::get_if<std::shared_ptr<const IndexTable>>(&raw.positions)) {
-    if ((*table)->rows() != shape.rows || (*table)->cols() != shape.cols) {
+  } else if (const auto* table = std::get_if<std::shared_ptr<PackedTable>>(&raw.positions)) {
+    const PackedTableShape& found = (*table)->shape();
+    if (found.rows != shape.rows || found.cols != shape.cols) {
       problems.Add(raw.parameter, ": expected [", shape.rows, ", ", shape.cols, "], found [",
-                   (*table)->rows(), ", ", (*table)->cols(), "]");
+                   found.rows, ", ", found.cols, "]");
     }
   }
 }
@@ -165,9 +166,12 @@ std::optional<ParameterDelta> ValidateDelta(const RawDelta& raw, const BaseModel
     }
   }
   infinite.Report(raw.parameter, problems);
-  if (const auto* table = std::get_if<std::shared_ptr<const IndexTable>>(&raw.positions)) {
+  if (const auto* packed = std::get_if<std::shared_ptr<PackedTable>>(&raw.positions)) {
+    const auto& table = (*packed)->Unpack();
+    if (!table.ok()) problems.Add(raw.parameter, ": positions: ", table.status().message());
+    if (problems.count() != problems_before) return std::nullopt;
     delta.table = *table;
-    return problems.count() == problems_before ? std::optional(std::move(delta)) : std::nullopt;
+    return delta;
   }
 
   std::vector<int64_t> positions = std::visit(FlatPositionsOf(raw, shape, problems), raw.positions);

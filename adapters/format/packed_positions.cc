@@ -219,4 +219,14 @@ absl::StatusOr<std::shared_ptr<const IndexTable>> UnpackPositions(
   return IndexTable::Create(header.rows, header.cols, positions);
 }
 
+absl::StatusOr<PackedTable> PackedTable::Create(absl::Span<const std::byte> packed) {
+  SHIRA_ASSIGN_OR_RETURN(const PackedTableShape shape, ReadPackedTableShape(packed));
+  return PackedTable(packed, shape);
+}
+
+const absl::StatusOr<std::shared_ptr<const IndexTable>>& PackedTable::Unpack() {
+  if (!unpacked_.has_value()) unpacked_ = UnpackPositions(packed_);
+  return *unpacked_;
+}
+
 }  // namespace shira

@@ -20,6 +20,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -48,6 +49,26 @@ absl::StatusOr<PackedTableShape> ReadPackedTableShape(absl::Span<const std::byte
 // is taken for ReadPackedTableShape().entries.
 absl::StatusOr<std::shared_ptr<const IndexTable>> UnpackPositions(
     absl::Span<const std::byte> packed);
+
+// A packed table of a file, to be decoded when the model's shape has been compared with its own: a
+// shape of the file's choice would cost memory of the file's choice. Thread-compatible.
+class PackedTable {
+ public:
+  // Errors of ReadPackedTableShape(). `packed` must outlive the object.
+  static absl::StatusOr<PackedTable> Create(absl::Span<const std::byte> packed);
+
+  const PackedTableShape& shape() const { return shape_; }
+  // UnpackPositions(), once: several parameters may have the same table.
+  const absl::StatusOr<std::shared_ptr<const IndexTable>>& Unpack();
+
+ private:
+  PackedTable(absl::Span<const std::byte> packed, PackedTableShape shape)
+      : packed_(packed), shape_(shape) {}
+
+  absl::Span<const std::byte> packed_;
+  PackedTableShape shape_;
+  std::optional<absl::StatusOr<std::shared_ptr<const IndexTable>>> unpacked_;
+};
 
 }  // namespace shira
 

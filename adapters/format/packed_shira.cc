@@ -3,7 +3,6 @@
 #include <cmath>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 
@@ -71,17 +70,30 @@ void ReadMetadata(const Metadata& metadata, RawAdapter& adapter, ProblemList& pr
   }
 }
 
-// The tables by number, decoded when a parameter with as many values asks for them: no more memory
-// is taken than the values make plausible.
+// The tables by number, and which of them somebody uses.
 class Tables {
  public:
   explicit Tables(const Safetensors& tensors) : tensors_(tensors) {}
 
-  // nullptr after adding to `problems`.
-  std::shared_ptr<const IndexTable> Get(int64_t number, const std::string& values_name,
-                                        int64_t count, ProblemList& problems) {
+  // The table for `count` values; nullptr after adding to `problems`.
+  std::shared_ptr<PackedTable> Get(int64_t number, const std::string& values_name, int64_t count,
+                                   ProblemList& problems) {
+    const auto [found, added] = tables_.try_emplace(number);
+    if (added) found->second = Find(number, values_name, problems);
+    if (found->second == nullptr) return nullptr;
+    const int64_t entries = found->second->shape().entries;
+    if (entries == count) return found->second;
+    problems.Add(values_name, ": expected ", entries, " values, as ", PackedTableName(number),
+                 " has positions, found ", count);
+    return nullptr;
+  }
+
+  bool IsUsed(int64_t number) const { return tables_.count(number) != 0; }
+
+ private:
+  std::shared_ptr<PackedTable> Find(int64_t number, const std::string& values_name,
+                                    ProblemList& problems) const {
     const std::string name = PackedTableName(number);
-    used_.insert(name);
     const TensorView* packed = tensors_.Find(name);
     if (packed == nullptr) {
       problems.Add(values_name, ": expected the tensor ", name, ", found nothing");
@@ -91,31 +103,14 @@ class Tables {
       problems.Add(name, ": expected U8 [n], found ", DescribeTensor(*packed));
       return nullptr;
     }
-    const absl::StatusOr<PackedTableShape> shape = ReadPackedTableShape(packed->data);
-    if (!shape.ok()) {
-      problems.Add(name, ": ", shape.status().message());
-      return nullptr;
-    }
-    if (shape->entries != count) {
-      problems.Add(values_name, ": expected ", shape->entries, " values, as ", name,
-                   " has positions, found ", count);
-      return nullptr;
-    }
-    const auto [decoded, added] = decoded_.try_emplace(number);
-    if (added) {
-      auto table = UnpackPositions(packed->data);
-      if (!table.ok()) problems.Add(name, ": ", table.status().message());
-      if (table.ok()) decoded->second = *std::move(table);
-    }
-    return decoded->second;
+    absl::StatusOr<PackedTable> table = PackedTable::Create(packed->data);
+    if (table.ok()) return std::make_shared<PackedTable>(*std::move(table));
+    problems.Add(name, ": ", table.status().message());
+    return nullptr;
   }
 
-  bool IsUsed(const std::string& name) const { return used_.count(name) != 0; }
-
- private:
   const Safetensors& tensors_;
-  std::map<int64_t, std::shared_ptr<const IndexTable>> decoded_;
-  std::set<std::string> used_;
+  std::map<int64_t, std::shared_ptr<PackedTable>> tables_;  // nullptr: reported
 };
 
 }  // namespace
@@ -149,7 +144,7 @@ absl::StatusOr<RawAdapter> ReadPackedShira(const AdapterFiles& files, const Safe
   }
   for (const auto& [name, tensor] : tensors.tensors()) {
     const std::optional<PackedName> parsed = ParsePackedName(name);
-    if (parsed.has_value() && parsed->parameter.empty() && !tables.IsUsed(name)) {
+    if (parsed.has_value() && parsed->parameter.empty() && !tables.IsUsed(parsed->table)) {
       problems.Add(name, ": left over: no parameter uses it");
     }
   }
