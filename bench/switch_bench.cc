@@ -1,20 +1,22 @@
 // How long a switch takes, against LibTorch's own scatter kernels and the limit that memory sets,
 // in one run.
 //
-//   switch_bench [--model demo|llama7b] [--r R,R...] [--layers N] [--out FILE]
+//   switch_bench [--model demo|llama7b] [--r R,R...] [--layers N] [--adapters DIR] [--out FILE]
 //
-// Workloads, each for bf16 and fp32, and 1 and 2 threads, with cold caches:
-//   demo      the linear layers of SmolLM2-135M at r = 1, 2, 8, 20 (PEFT's count of entries: r *
-//   (in + out) per layer) llama7b   as many layers of Llama-7B's shapes as --layers says, at 1 %
-//   and 2 % of their elements
+// Scenarios, each for bf16 and fp32, and 1 and 2 threads, with cold caches:
+//   demo      the linear layers of SmolLM2-135M at r = 1, 2, 8, 20, with PEFT's count of entries: r
+//   *
+//             (in + out) per layer
+//   llama7b   as many layers of Llama-7B's shapes as --layers says, at 1 % and 2 % of their
+//   elements
 //
 // Operations: apply, revert, A -> B with equal and with distinct index tables, a blend of three
-// applied, its compilation; peers: index_put_ and scatter_ of LibTorch writing the same elements.
-// One JSON object a line goes to --out; a table to standard output.
+// applied, compilation, loading from disk; peers: index_put_ and scatter_ of LibTorch writing the
+// same elements. One JSON object a line goes to --out; a table to standard output.
 //
 // The limit beside each row is what any program has to move: every touched cache line read and
-// written once, and the tables read once, over the read+write bandwidth that this run measured with
-// the same number of threads.
+// written once, and the tables read once, over the read+write bandwidth. It is
+// measured in turn with the switch: ratios are medians of ratios within one turn.
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -28,6 +30,7 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_format.h"
+#include "adapters/format/adapter_reader.h"
 #include "adapters/switch/switch_engine.h"
 #include "bench/timing.h"
 #include "nlohmann/json.hpp"
@@ -45,24 +48,25 @@ struct LayerShape {
   int64_t cols;
 };
 
-struct Workload {
+struct Scenario {
   std::string name;
   std::vector<LayerShape> shapes;
   // Entries of a layer.
   std::function<int64_t(const LayerShape&)> entries;
+  std::string adapter;  // folder of one that PEFT saved; may be empty
 };
 
 std::vector<LayerShape> DemoShapes() {
   std::vector<LayerShape> shapes;
   for (int i = 0; i < 30; ++i) {
     const std::string prefix = absl::StrFormat("model.layers.%d.", i);
-    shapes.push_back({prefix + "q", 576, 576});
-    shapes.push_back({prefix + "k", 192, 576});
-    shapes.push_back({prefix + "v", 192, 576});
-    shapes.push_back({prefix + "o", 576, 576});
-    shapes.push_back({prefix + "gate", 1536, 576});
-    shapes.push_back({prefix + "up", 1536, 576});
-    shapes.push_back({prefix + "down", 576, 1536});
+    shapes.push_back({prefix + "self_attn.q_proj.weight", 576, 576});
+    shapes.push_back({prefix + "self_attn.k_proj.weight", 192, 576});
+    shapes.push_back({prefix + "self_attn.v_proj.weight", 192, 576});
+    shapes.push_back({prefix + "self_attn.o_proj.weight", 576, 576});
+    shapes.push_back({prefix + "mlp.gate_proj.weight", 1536, 576});
+    shapes.push_back({prefix + "mlp.up_proj.weight", 1536, 576});
+    shapes.push_back({prefix + "mlp.down_proj.weight", 576, 1536});
   }
   return shapes;
 }
@@ -71,9 +75,13 @@ std::vector<LayerShape> Llama7bShapes(int layers) {
   std::vector<LayerShape> shapes;
   for (int i = 0; i < layers; ++i) {
     const std::string prefix = absl::StrFormat("model.layers.%d.", i);
-    for (const char* name : {"q", "k", "v", "o"}) shapes.push_back({prefix + name, 4096, 4096});
-    for (const char* name : {"gate", "up"}) shapes.push_back({prefix + name, 11008, 4096});
-    shapes.push_back({prefix + "down", 4096, 11008});
+    for (const char* name : {"q", "k", "v", "o"}) {
+      shapes.push_back({prefix + "self_attn." + name + "_proj.weight", 4096, 4096});
+    }
+    for (const char* name : {"gate", "up"}) {
+      shapes.push_back({prefix + "mlp." + name + "_proj.weight", 11008, 4096});
+    }
+    shapes.push_back({prefix + "mlp.down_proj.weight", 4096, 11008});
   }
   return shapes;
 }
@@ -98,15 +106,15 @@ std::shared_ptr<const IndexTable> RandomTable(const LayerShape& shape, int64_t c
   return *IndexTable::Create(shape.rows, shape.cols, flat);
 }
 
-std::shared_ptr<const SparseAdapter> RandomAdapter(const Workload& workload, uint64_t table_seed,
+std::shared_ptr<const SparseAdapter> RandomAdapter(const Scenario& scenario, uint64_t table_seed,
                                                    uint64_t value_seed) {
   std::mt19937_64 random(value_seed);
   std::normal_distribution<float> normal(0.0f, 0.01f);
   std::map<std::pair<int64_t, int64_t>, std::shared_ptr<const IndexTable>> tables;
   auto adapter = std::make_shared<SparseAdapter>();
-  for (const LayerShape& shape : workload.shapes) {
+  for (const LayerShape& shape : scenario.shapes) {
     std::shared_ptr<const IndexTable>& table = tables[{shape.rows, shape.cols}];
-    if (table == nullptr) table = RandomTable(shape, workload.entries(shape), table_seed);
+    if (table == nullptr) table = RandomTable(shape, scenario.entries(shape), table_seed);
     ParameterDelta& delta = adapter->deltas.emplace_back();
     delta.parameter = shape.name;
     delta.table = table;
@@ -135,12 +143,20 @@ int64_t TouchedLines(const ParameterMap& parameters, const CompiledState& state)
 
 class Runner {
  public:
-  Runner(const Workload& workload, DType dtype, std::ostream* out)
-      : workload_(workload), dtype_(dtype), out_(out) {
+  Runner(const Scenario& scenario, DType dtype, std::ostream* out)
+      : scenario_(scenario), dtype_(dtype), out_(out) {
     const at::ScalarType type = dtype == DType::kBF16 ? at::kBFloat16 : at::kFloat;
+    size_t bytes = 0;
+    for (const LayerShape& shape : scenario.shapes) {
+      bytes += shape.rows * shape.cols * DTypeSize(dtype);
+    }
+    memory_ = std::make_unique<LargeBuffer>(bytes);
+    std::byte* next = memory_->data();
     std::vector<ResidentParameter> parameters;
-    for (const LayerShape& shape : workload.shapes) {
-      weights_.push_back(at::randn({shape.rows, shape.cols}, at::kFloat).to(type));
+    for (const LayerShape& shape : scenario.shapes) {
+      weights_.push_back(at::from_blob(next, {shape.rows, shape.cols}, type));
+      weights_.back().normal_();
+      next += weights_.back().nbytes();
       parameters.push_back({shape.name, shape.rows, shape.cols,
                             static_cast<std::byte*>(weights_.back().data_ptr())});
     }
@@ -149,67 +165,91 @@ class Runner {
                                        SwitchEngine::Options{.parallel_for = TorchParallelFor()});
   }
 
-  void Run(int threads) {
+  // `adapter_folder` is empty, or has an adapter of this scenario as PEFT saved it.
+  void Run(int threads, const std::string& adapter_folder) {
     threads_ = threads;
     at::set_num_threads(threads);
-    bandwidth_ = MeasureReadWriteBandwidth(TorchParallelFor());
-    const auto a = RandomAdapter(workload_, 1, 1);
-    const auto shared = RandomAdapter(workload_, 1, 2);
-    const auto distinct = RandomAdapter(workload_, 2, 3);
-    const auto third = RandomAdapter(workload_, 3, 4);
+    const auto a = RandomAdapter(scenario_, 1, 1);
+    const auto shared = RandomAdapter(scenario_, 1, 2);
+    const auto distinct = RandomAdapter(scenario_, 2, 3);
+    const auto third = RandomAdapter(scenario_, 3, 4);
     const auto state_a = *engine_->Compile({{a, 1.0}});
     const auto state_shared = *engine_->Compile({{shared, 1.0}});
     const auto state_distinct = *engine_->Compile({{distinct, 1.0}});
     const std::vector<WeightedAdapterRef> blend = {{a, 0.5}, {distinct, 0.3}, {third, 0.2}};
     const auto state_blend = *engine_->Compile(blend);
+    const auto state_union = *engine_->Compile({{a, 1.0}, {distinct, 1.0}});
     const auto base = engine_->base();
 
-    const double apply =
-        Switch("apply", base, state_a, TouchedLines(engine_->parameters(), *state_a));
-    Switch("revert", state_a, base, TouchedLines(engine_->parameters(), *state_a));
-    Switch("a_to_b_shared", state_a, state_shared, TouchedLines(engine_->parameters(), *state_a));
-    const auto state_union = *engine_->Compile({{a, 1.0}, {distinct, 1.0}});
-    Switch("a_to_b_distinct", state_a, state_distinct,
-           TouchedLines(engine_->parameters(), *state_union));
-    Switch("apply_blend_of_three", base, state_blend,
-           TouchedLines(engine_->parameters(), *state_blend));
+    Switch("apply", base, state_a, *state_a);
+    Switch("revert", state_a, base, *state_a);
+    Switch("a_to_b_shared", state_a, state_shared, *state_a);
+    Switch("a_to_b_distinct", state_a, state_distinct, *state_union);
+    Switch("apply_blend_of_three", base, state_blend, *state_blend);
+    Peers(state_a);
     engine_->Apply(base);
-    Report("compile",
-           MeasureCold(
-               3, [] {},
-               [&] {
-                 (void)*engine_->Compile({{third, 0.7}});
-               }),
-           state_a->entries(), 0, 0);
-    Report("compile_blend_of_three",
-           MeasureCold(
-               3, [] {}, [&] { (void)*engine_->Compile(blend); }),
-           state_blend->entries(), 0, 0);
-    Peers(*state_a, apply);
+    Time("compile", state_a->entries(), [&] { (void)*engine_->Compile({{third, 0.7}}); });
+    Time("compile_blend_of_three", state_blend->entries(), [&] { (void)*engine_->Compile(blend); });
+    if (!adapter_folder.empty()) {
+      const AdapterReader reader(Identity(), {});
+      const int64_t entries = (*reader.Read(adapter_folder))->entries();
+      Time("load_from_disk", entries, [&] { (void)*reader.Read(adapter_folder); });
+    }
     ReportMemory(*state_a, *state_shared);
   }
 
  private:
-  // Seconds of the median.
-  double Switch(const std::string& operation, const std::shared_ptr<const CompiledState>& from,
-                const std::shared_ptr<const CompiledState>& to, int64_t lines) {
-    const Timing timing = MeasureCold(
-        kRepetitions, [&] { engine_->Apply(from); }, [&] { engine_->Apply(to); });
-    int64_t table_bytes = 0;
-    for (const CompiledParameter& p : (to->parameters.empty() ? from : to)->parameters) {
-      table_bytes += p.table->memory_bytes() + static_cast<int64_t>(p.fused.size());
+  BaseModelIdentity Identity() const {
+    BaseModelIdentity identity;
+    for (const LayerShape& shape : scenario_.shapes) {
+      identity.parameters[shape.name] = {shape.rows, shape.cols};
     }
-    if (operation == "a_to_b_distinct") table_bytes *= 2;
-    const int64_t entries = (to->parameters.empty() ? from : to)->entries();
-    Report(operation, timing, entries, lines, 2 * lines * kCacheLineBytes + table_bytes);
-    return timing.median();
+    return identity;
   }
 
-  // The same elements written by LibTorch. Its indices are prepared outside of the timing, as ours
-  // are.
-  void Peers(const CompiledState& state, double apply) {
-    std::vector<at::Tensor> rows, cols, flat, values;
-    for (const CompiledParameter& p : state.parameters) {
+  // `touched` has the positions that the switch has to visit.
+  void Switch(const std::string& operation, const std::shared_ptr<const CompiledState>& from,
+              const std::shared_ptr<const CompiledState>& to, const CompiledState& touched) {
+    BandwidthProbe probe(TorchParallelFor());
+    const std::vector<Timing> timings = MeasureInTurn(
+        kRepetitions,
+        {{.prepare = [&] { engine_->Apply(from); }, .work = [&] { engine_->Apply(to); }},
+         probe.workload()});
+    int64_t table_bytes = 0;
+    const bool equal_tables =
+        !from->parameters.empty() && !to->parameters.empty() &&
+        from->parameters[0].table->digest() == to->parameters[0].table->digest();
+    for (const auto& state : {from, to}) {
+      if (state == from && equal_tables) continue;  // nothing of it is read
+      for (const CompiledParameter& p : state->parameters) {
+        table_bytes += p.table->memory_bytes() + static_cast<int64_t>(p.fused.size());
+      }
+    }
+    const int64_t lines = TouchedLines(engine_->parameters(), touched);
+    const double bytes = static_cast<double>(2 * lines * kCacheLineBytes + table_bytes);
+    const double share = bytes / probe.bytes();  // of a run of the probe
+    nlohmann::json row = TimingRow(operation, timings[0], touched.entries());
+    row["touched_lines"] = lines;
+    row["limit_ms"] = timings[1].median() * share * 1e3;
+    row["over_limit"] = timings[0].MedianRatio(timings[1]) / share;
+    row["bandwidth_gb_s"] = probe.bytes() / timings[1].median() / 1e9;
+    Row(std::move(row));
+  }
+
+  void Time(const std::string& operation, int64_t entries, std::function<void()> work) {
+    Row(TimingRow(operation, MeasureInTurn(3, {{.prepare = nullptr, .work = work}})[0], entries));
+  }
+
+  // The same elements written by LibTorch, in turn with our own. Its indices are prepared outside
+  // of the timing, as ours are.
+  void Peers(const std::shared_ptr<const CompiledState>& state) {
+    std::vector<at::Tensor> rows, cols, flat, values, originals;
+    const auto elements = [&](const std::vector<std::byte>& bytes) {
+      return at::from_blob(const_cast<std::byte*>(bytes.data()),
+                           {static_cast<int64_t>(bytes.size() / DTypeSize(dtype_))},
+                           weights_[0].scalar_type());
+    };
+    for (const CompiledParameter& p : state->parameters) {
       at::Tensor row = at::empty({p.table->entries()}, at::kLong);
       at::Tensor col = at::empty({p.table->entries()}, at::kLong);
       p.table->ForEach([&](uint32_t entry, int64_t position) {
@@ -219,31 +259,34 @@ class Runner {
       flat.push_back(row * p.table->cols() + col);
       rows.push_back(row);
       cols.push_back(col);
-      values.push_back(at::from_blob(const_cast<std::byte*>(p.fused.data()), {p.table->entries()},
-                                     weights_[0].scalar_type())
-                           .clone());
+      values.push_back(elements(p.fused));
+      originals.push_back(elements(*p.originals));
     }
-    const Timing index_put = MeasureCold(
-        kRepetitions, [] {},
-        [&] {
-          for (size_t i = 0; i < rows.size(); ++i)
-            weights_[i].index_put_({rows[i], cols[i]}, values[i]);
-        });
-    const Timing scatter = MeasureCold(
-        kRepetitions, [] {},
-        [&] {
-          for (size_t i = 0; i < rows.size(); ++i)
-            weights_[i].view({-1}).scatter_(0, flat[i], values[i]);
-        });
-    engine_->Apply(engine_->base());
-    for (size_t i = 0; i < rows.size(); ++i) {  // undo what the peers wrote
-      const CompiledParameter& p = state.parameters[i];
-      weights_[i].index_put_({rows[i], cols[i]},
-                             at::from_blob(const_cast<std::byte*>(p.originals->data()),
-                                           {p.table->entries()}, weights_[0].scalar_type()));
+    const auto put_back = [&] {
+      for (size_t i = 0; i < rows.size(); ++i)
+        weights_[i].index_put_({rows[i], cols[i]}, originals[i]);
+    };
+    const auto index_put = [&] {
+      for (size_t i = 0; i < rows.size(); ++i)
+        weights_[i].index_put_({rows[i], cols[i]}, values[i]);
+    };
+    const auto scatter = [&] {
+      for (size_t i = 0; i < rows.size(); ++i) {
+        weights_[i].view({-1}).scatter_(0, flat[i], values[i]);
+      }
+    };
+    const std::vector<Timing> timings = MeasureInTurn(
+        kRepetitions, {{.prepare = [&] { engine_->Apply(engine_->base()); },
+                        .work = [&] { engine_->Apply(state); }},
+                       {.prepare = [&] { engine_->Apply(engine_->base()); }, .work = index_put},
+                       {.prepare = put_back, .work = scatter}});
+    put_back();
+    for (const auto& [name, timing] : {std::pair("peer_torch_index_put", &timings[1]),
+                                       std::pair("peer_torch_scatter", &timings[2])}) {
+      nlohmann::json row = TimingRow(name, *timing, state->entries());
+      row["slower_than_apply"] = timing->MedianRatio(timings[0]);
+      Row(std::move(row));
     }
-    Report("peer_torch_index_put", index_put, state.entries(), 0, 0, index_put.median() / apply);
-    Report("peer_torch_scatter", scatter, state.entries(), 0, 0, scatter.median() / apply);
   }
 
   void ReportMemory(const CompiledState& first, const CompiledState& further) {
@@ -262,59 +305,45 @@ class Runner {
          {"bytes_per_entry_further", further_bytes / entries}});
   }
 
-  void Report(const std::string& operation, const Timing& timing, int64_t entries, int64_t lines,
-              int64_t bytes, double slower_than_apply = 0) {
-    const double limit = bytes / bandwidth_;
+  static nlohmann::json TimingRow(const std::string& operation, const Timing& timing,
+                                  int64_t entries) {
     nlohmann::json row = {{"operation", operation},
                           {"entries", entries},
                           {"median_ms", timing.median() * 1e3},
                           {"best_ms", timing.best() * 1e3}};
-    if (lines > 0) {
-      row["touched_lines"] = lines;
-      row["limit_ms"] = limit * 1e3;
-      row["over_limit"] = timing.median() / limit;
-    }
-    if (slower_than_apply > 0) row["slower_than_apply"] = slower_than_apply;
-    row["ms"] = nlohmann::json::array();
     for (const double seconds : timing.seconds) row["ms"].push_back(seconds * 1e3);
-    Row(std::move(row));
+    return row;
   }
 
   void Row(nlohmann::json row) {
-    row["workload"] = workload_.name;
+    row["workload"] = scenario_.name;
     row["dtype"] = std::string(DTypeName(dtype_));
     row["threads"] = threads_;
-    row["bandwidth_gb_s"] = bandwidth_ / 1e9;
     row["machine"] = MachineDescription();
     if (out_ != nullptr) *out_ << row.dump() << std::endl;
-    const auto number = [&](const char* key) {
-      return row.contains(key) ? row[key].get<double>() : 0.0;
-    };
-    if (row["operation"] == "memory") {
-      std::cout << absl::StrFormat(
-          "%-14s %-4s %d  bytes per entry: first adapter %.2f, a further one with equal indices "
-          "%.2f\n",
-          workload_.name, DTypeName(dtype_), threads_, number("bytes_per_entry_first"),
-          number("bytes_per_entry_further"));
-      return;
+    std::cout << absl::StrFormat("%-10s %-4s %d  %-24s", scenario_.name, DTypeName(dtype_),
+                                 threads_, row["operation"].get<std::string>());
+    const std::pair<const char*, const char*> columns[] = {
+        {"median_ms", "%9.3f ms"},
+        {"limit_ms", "   limit %7.3f ms"},
+        {"over_limit", " x%.2f"},
+        {"slower_than_apply", "   %.1f x apply"},
+        {"bytes_per_entry_first", " first adapter %.2f B per entry,"},
+        {"bytes_per_entry_further", " a further one with equal indices %.2f"}};
+    for (const auto& [key, format] : columns) {
+      if (!row.contains(key)) continue;
+      std::cout << absl::StrFormat(*absl::ParsedFormat<'f'>::New(format), row[key].get<double>());
     }
-    std::cout << absl::StrFormat("%-14s %-4s %d  %-24s %9.3f ms   limit %7.3f ms  x%.2f   %s\n",
-                                 workload_.name, DTypeName(dtype_), threads_,
-                                 row["operation"].get<std::string>(), number("median_ms"),
-                                 number("limit_ms"), number("over_limit"),
-                                 row.contains("slower_than_apply")
-                                     ? absl::StrFormat("%.1f x apply", number("slower_than_apply"))
-                                     : "")
-              << std::flush;
+    std::cout << std::endl;
   }
 
-  const Workload& workload_;
+  const Scenario& scenario_;
   const DType dtype_;
   std::ostream* out_;
-  std::vector<at::Tensor> weights_;
+  std::unique_ptr<LargeBuffer> memory_;
+  std::vector<at::Tensor> weights_;  // views of memory_, one after the other
   std::unique_ptr<SwitchEngine> engine_;
   int threads_ = 1;
-  double bandwidth_ = 1;
 };
 
 }  // namespace
@@ -327,6 +356,7 @@ int main(int argc, char** argv) {
   std::string model = "demo";
   int layers = 4;
   std::vector<int> ranks = {1, 2, 8, 20};
+  std::string adapters;
   std::string out_path;
   app.add_option("--r", ranks, "Of the demo: r * (in + out) entries a layer")
       ->delimiter(',')
@@ -336,28 +366,32 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--layers", layers, "Layers of llama7b: each takes 0.4 GB in bf16")
       ->capture_default_str();
+  app.add_option("--adapters", adapters,
+                 "Of the demo: a folder with adapters r1, r2, ... as peft_switch.py saves them");
   app.add_option("--out", out_path, "File that JSON rows are appended to");
   CLI11_PARSE(app, argc, argv);
 
-  std::vector<Workload> workloads;
+  std::vector<Scenario> scenarios;
   if (model == "demo") {
     for (const int r : ranks) {
-      workloads.push_back({absl::StrFormat("demo r=%d", r), DemoShapes(),
-                           [r](const LayerShape& shape) { return r * (shape.rows + shape.cols); }});
+      scenarios.push_back({absl::StrFormat("demo r=%d", r), DemoShapes(),
+                           [r](const LayerShape& shape) { return r * (shape.rows + shape.cols); },
+                           adapters.empty() ? "" : absl::StrFormat("%s/r%d", adapters, r)});
     }
   } else {
     for (const int percent : {1, 2}) {
-      workloads.push_back(
+      scenarios.push_back(
           {absl::StrFormat("llama7b %d%%", percent), Llama7bShapes(layers),
-           [percent](const LayerShape& shape) { return shape.rows * shape.cols * percent / 100; }});
+           [percent](const LayerShape& shape) { return shape.rows * shape.cols * percent / 100; },
+           ""});
     }
   }
   std::ofstream out;
   if (!out_path.empty()) out.open(out_path, std::ios::app);
-  for (const Workload& workload : workloads) {
+  for (const Scenario& scenario : scenarios) {
     for (const DType dtype : {DType::kBF16, DType::kF32}) {
-      Runner runner(workload, dtype, out_path.empty() ? nullptr : &out);
-      for (const int threads : {1, 2}) runner.Run(threads);
+      Runner runner(scenario, dtype, out_path.empty() ? nullptr : &out);
+      for (const int threads : {1, 2}) runner.Run(threads, scenario.adapter);
     }
   }
   return 0;

@@ -1,7 +1,12 @@
 #include "bench/timing.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <thread>
 
@@ -14,46 +19,74 @@ namespace {
 // say so in the results then).
 constexpr size_t kEvictBytes = size_t{192} << 20;
 
-double Seconds(absl::FunctionRef<void()> work) {
+double Seconds(const std::function<void()>& work) {
   const auto start = std::chrono::steady_clock::now();
   work();
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+double Median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+// Reads, and does not write: lines left dirty would be written back during the measured work.
 void EvictCaches() {
-  static std::vector<uint64_t>& buffer = *new std::vector<uint64_t>(kEvictBytes / sizeof(uint64_t));
-  for (size_t i = 0; i < buffer.size(); i += 8) ++buffer[i];
+  static const LargeBuffer& buffer = *new LargeBuffer(kEvictBytes);
+  uint64_t sum = 0;
+  for (size_t i = 0; i < kEvictBytes; i += 64) sum += static_cast<uint64_t>(buffer.data()[i]);
+  static std::atomic<uint64_t> sink;  // or the compiler would drop the loop
+  sink = sum;
 }
 
 }  // namespace
 
-Timing MeasureCold(int repetitions, absl::FunctionRef<void()> prepare,
-                   absl::FunctionRef<void()> work) {
-  Timing timing;
-  for (int i = -1; i < repetitions; ++i) {
-    prepare();
-    EvictCaches();
-    const double seconds = Seconds(work);
-    if (i >= 0) timing.seconds.push_back(seconds);
-  }
-  std::sort(timing.seconds.begin(), timing.seconds.end());
-  return timing;
+LargeBuffer::LargeBuffer(size_t bytes) {
+  constexpr size_t kLargePage = size_t{2} << 20;
+  const size_t size = (bytes + kLargePage - 1) / kLargePage * kLargePage;
+  data_ = static_cast<std::byte*>(std::aligned_alloc(kLargePage, size));
+  madvise(data_, size, MADV_HUGEPAGE);  // advice: may fail
+  std::memset(data_, 1, size);
 }
 
-double MeasureReadWriteBandwidth(const ParallelFor& parallel_for) {
-  std::vector<uint64_t> buffer(kEvictBytes / sizeof(uint64_t));
-  const int64_t lines = static_cast<int64_t>(buffer.size() / 8);
-  const Timing timing = MeasureCold(
-      7, [] {},
-      [&] {
-        parallel_for(lines, [&](int64_t begin, int64_t end) {
-          for (int64_t line = begin; line < end; ++line) {
-            for (int i = 0; i < 8; ++i) buffer[line * 8 + i] += 1;
-          }
-        });
-      });
-  return 2.0 * kEvictBytes / timing.median();
+LargeBuffer::~LargeBuffer() { std::free(data_); }
+
+double Timing::median() const { return Median(seconds); }
+
+double Timing::best() const { return *std::min_element(seconds.begin(), seconds.end()); }
+
+double Timing::MedianRatio(const Timing& other) const {
+  std::vector<double> ratios;
+  for (size_t i = 0; i < seconds.size(); ++i) ratios.push_back(seconds[i] / other.seconds[i]);
+  return Median(std::move(ratios));
 }
+
+std::vector<Timing> MeasureInTurn(int repetitions, absl::Span<const Workload> workloads) {
+  std::vector<Timing> timings(workloads.size());
+  for (int repetition = -1; repetition < repetitions; ++repetition) {
+    for (size_t i = 0; i < workloads.size(); ++i) {
+      if (workloads[i].prepare) workloads[i].prepare();
+      EvictCaches();
+      const double seconds = Seconds(workloads[i].work);
+      if (repetition >= 0) timings[i].seconds.push_back(seconds);
+    }
+  }
+  return timings;
+}
+
+BandwidthProbe::BandwidthProbe(ParallelFor parallel_for)
+    : parallel_for_(std::move(parallel_for)), buffer_(kEvictBytes) {}
+
+Workload BandwidthProbe::workload() {
+  return {.prepare = nullptr, .work = [this] {
+            uint64_t* words = reinterpret_cast<uint64_t*>(buffer_.data());
+            parallel_for_(kEvictBytes / 64, [&](int64_t begin, int64_t end) {
+              for (int64_t i = begin * 8; i < end * 8; ++i) words[i] += 1;
+            });
+          }};
+}
+
+double BandwidthProbe::bytes() const { return 2.0 * kEvictBytes; }
 
 std::string MachineDescription() {
   std::ifstream cpuinfo("/proc/cpuinfo");

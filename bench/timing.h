@@ -1,7 +1,7 @@
 // File: bench/timing.h
 //
-// How the benchmarks measure: repeated runs with the caches emptied before each, medians, and the
-// machine's bandwidth in the same run.
+// How the benchmarks measure: workloads in turn with the caches emptied before each, and the
+// machine's bandwidth among them.
 
 #ifndef SHIRA_BENCH_TIMING_H_
 #define SHIRA_BENCH_TIMING_H_
@@ -12,28 +12,60 @@
 #include <string>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
+#include "absl/types/span.h"
 #include "base/parallel.h"
 
 namespace shira::bench {
 
-// Seconds of one workload over its repetitions.
+// Seconds of one workload over its repetitions, in the order in which they ran.
 struct Timing {
-  std::vector<double> seconds;  // ascending
+  std::vector<double> seconds;
 
-  double median() const { return seconds[seconds.size() / 2]; }
-  double best() const { return seconds.front(); }
+  double median() const;
+  double best() const;
+  // The median of this workload's seconds over the other's in the same repetition: what it is worth
+  // on a machine whose speed changes from minute to minute. REQUIRES: measured together.
+  double MedianRatio(const Timing& other) const;
 };
 
-// Runs `prepare` and then `work` `repetitions` times (after one warm-up) and times `work`. Before
-// each, a buffer larger than the last-level cache is read and written, so that `work` finds nothing
-// in the caches.
-Timing MeasureCold(int repetitions, absl::FunctionRef<void()> prepare,
-                   absl::FunctionRef<void()> work);
+struct Workload {
+  std::function<void()> prepare;  // not timed
+  std::function<void()> work;
+};
 
-// Bytes per second, read and write added up, of reading and writing back every cache line of a
-// large buffer.
-double MeasureReadWriteBandwidth(const ParallelFor& parallel_for);
+// Memory in large pages where the machine grants them, as the resident weights are, every byte
+// touched.
+class LargeBuffer {
+ public:
+  explicit LargeBuffer(size_t bytes);
+  ~LargeBuffer();
+  LargeBuffer(const LargeBuffer&) = delete;
+  LargeBuffer& operator=(const LargeBuffer&) = delete;
+
+  std::byte* data() const { return data_; }
+
+ private:
+  std::byte* data_;
+};
+
+// Runs the workloads in turn, `repetitions` times after one warm-up. Before each one a buffer
+// larger than the last-level cache is read, so that it finds nothing in the caches.
+std::vector<Timing> MeasureInTurn(int repetitions, absl::Span<const Workload> workloads);
+
+// Reads and writes back every cache line of a buffer beyond the caches: the machine's read+write
+// bandwidth, as a workload to measure in turn with others.
+class BandwidthProbe {
+ public:
+  explicit BandwidthProbe(ParallelFor parallel_for);
+
+  Workload workload();
+  // Moved by one run, reads and writes added up.
+  double bytes() const;
+
+ private:
+  const ParallelFor parallel_for_;
+  const LargeBuffer buffer_;
+};
 
 // "AMD EPYC ..., 2 threads" of this machine, from /proc/cpuinfo.
 std::string MachineDescription();
