@@ -218,6 +218,12 @@ absl::StatusOr<std::map<std::string, std::vector<Part>>> PartsByParameter(
   std::map<std::string, std::vector<Part>> parameters;
   for (const FusionOperand& operand : operands) {
     for (const ParameterDelta& delta : operand.adapter->deltas) {
+      if (delta.kind == ValueKind::kReplacement) {
+        return absl::InvalidArgumentError(absl::StrFormat(
+            "adapter '%s' replaces values of %s: only deltas, which are added to the weights, can "
+            "be blended",
+            operand.name, delta.parameter));
+      }
       std::vector<Part>& parts = parameters[delta.parameter];
       if (!parts.empty()) {
         const FusionOperand& other = *parts[0].operand;

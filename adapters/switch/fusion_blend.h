@@ -86,9 +86,10 @@ struct FusionResult {
 };
 
 // The result's tables are interned in `tables`.
-//   INVALID_ARGUMENT     no operand, a weight that is not finite, the same digest twice, a density
-//                        outside of (0, 1], a value beyond fp32's range (names parameter, row and
-//                        column), or thinning that leaves no entry at all
+//   INVALID_ARGUMENT     no operand, an operand that replaces weights instead of adding to them
+//                        (names adapter and parameter), a weight that is not finite, the same
+//                        digest twice, a density outside of (0, 1], a value beyond fp32's range
+//                        (names parameter, row and column), or thinning that leaves no entry at all
 //   FAILED_PRECONDITION  two operands have different shapes for a parameter
 absl::StatusOr<FusionResult> Blend(const FusionOptions& options,
                                    std::vector<FusionOperand> operands, IndexTablePool& tables);

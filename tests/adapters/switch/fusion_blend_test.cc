@@ -237,6 +237,15 @@ TEST_F(FusionBlendTest, RefusesWhatMakesNoSense) {
   EXPECT_THAT(BlendOf(FusionRule::kSum, {a}, 0.0), IsOk());  // has no density
 }
 
+TEST_F(FusionBlendTest, RefusesOperandsThatReplaceWeights) {
+  ParameterDelta replacement = Delta("k.weight", {0}, {1});
+  replacement.kind = ValueKind::kReplacement;
+  EXPECT_THAT(BlendOf(FusionRule::kSum,
+                      {Operand("a", {Delta(kQuery, {0}, {1})}), Operand("patch", {replacement})}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr("'patch'"), HasSubstr("k.weight"))));
+}
+
 TEST_F(FusionBlendTest, RefusesOperandsOfDifferentShapes) {
   EXPECT_THAT(BlendOf(FusionRule::kSum, {Operand("a", {Delta(kQuery, {0}, {1})}),
                                          Operand("b", {Delta(kQuery, {0}, {1}, 8, 8)})}),
