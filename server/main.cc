@@ -75,7 +75,8 @@ void DefineFlags(CLI::App& app, Flags& flags) {
       ->allow_extra_args(false)
       ->group("Adapters");
   app.add_option("--adapter-memory-mb", flags.adapter_memory_mb,
-                 "Memory for adapters and their compiled states, in MiB")
+                 "Memory for adapters and their compiled states, in MiB; unused ones are "
+                 "read again from their files when it is short")
       ->check(megabytes)
       ->capture_default_str()
       ->group("Adapters");

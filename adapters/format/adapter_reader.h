@@ -78,6 +78,8 @@ class AdapterReader {
   absl::StatusOr<std::shared_ptr<const SparseAdapter>> Parse(const AdapterFiles& files) const;
 
   const BaseModelIdentity& base() const { return base_; }
+  // Where the tables of its adapters are shared, for adapters that are made otherwise.
+  IndexTablePool& tables() const { return tables_; }
 
  private:
   // FAILED_PRECONDITION when the adapter says that it belongs to other weights.

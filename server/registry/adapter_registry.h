@@ -8,7 +8,8 @@
 //                                         +--Unload--> (absent)
 //
 // Reading, checking and compiling happen on the caller's thread, never on the engine's. Requests
-// pin what they use.
+// pin what they use. A kReady adapter need not be in memory: its file has to stay where it is,
+// since it is read again when that is needed.
 
 #ifndef SHIRA_SERVER_REGISTRY_ADAPTER_REGISTRY_H_
 #define SHIRA_SERVER_REGISTRY_ADAPTER_REGISTRY_H_
@@ -26,11 +27,22 @@
 #include "absl/types/span.h"
 #include "adapters/format/adapter_reader.h"
 #include "adapters/sparse_adapter.h"
+#include "adapters/switch/fusion_blend.h"
+#include "adapters/switch/fusion_rule.h"
 #include "adapters/switch/switch_engine.h"
 #include "server/registry/adapter_state.h"
 #include "server/registry/state_handle.h"
 
 namespace shira {
+
+// What stays known of an adapter whose deltas are not in memory.
+struct AdapterSummary {
+  Sha256Digest digest;
+  std::string format;
+  std::string base_model;  // what the file says it was trained on; may be empty
+  int64_t entries = 0;
+  int64_t parameter_count = 0;
+};
 
 // A moment's view of one adapter.
 struct AdapterInfo {
@@ -40,9 +52,10 @@ struct AdapterInfo {
   AdapterResidency residency = AdapterResidency::kOnDisk;
   std::string path;   // canonical
   std::string error;  // why it is kFailed
-  // nullptr unless its tables are in memory.
-  std::shared_ptr<const SparseAdapter> adapter;
-  int64_t memory_bytes = 0;  // tables, values and compiled state; shared parts in full
+  // nullptr unless kReady or kUnloading.
+  std::shared_ptr<const AdapterSummary> adapter;
+  int64_t memory_bytes =
+      0;  // what is in memory of tables, deltas and own state; shared parts in full
   int64_t running_requests = 0;
   absl::Time load_time = absl::InfinitePast();
   absl::Duration load_duration;
@@ -62,8 +75,9 @@ class AdapterRegistry {
     // are refused. None: nothing can be loaded.
     std::vector<std::string> roots;
     int64_t max_adapters = 10'000;
-    // For adapters and compiled states in memory, counted as AdapterInfo::memory_bytes says and
-    // for as long as anybody holds them. What is being read is not counted yet.
+    // For deltas and compiled states in memory, for as long as anybody holds them; what several
+    // share counts once. Unused ones are evicted when room is needed (adapter_memory.h), and read
+    // or compiled again when they are needed. What is being read is not counted.
     int64_t memory_budget_bytes = int64_t{8} << 30;
   };
 
@@ -92,6 +106,27 @@ class AdapterRegistry {
   absl::StatusOr<LoadResult> Load(const std::string& name, const std::string& path,
                                   std::string_view expected_sha256);
 
+  struct BlendResult {
+    AdapterInfo info;
+    FusionReport report;
+    bool already_created = false;
+  };
+
+  // Makes an adapter `name` out of others (fusion_blend.h), whose digest is BlendDigest() and whose
+  // format is kBlendFormat. It lives like a loaded one, and does not need its parts any more. Its
+  // deltas stay in memory, since there is no file to read them from again, and its path is empty.
+  // The same blend again under the same name is OK.
+  //   NOT_FOUND, FAILED_PRECONDITION, DATA_LOSS  a part, as Acquire()
+  //   INVALID_ARGUMENT    bad name, and whatever BlendDigest() and Blend() refuse
+  //   ALREADY_EXISTS      the name is loaded with other content
+  //   ABORTED             the same name is being loaded or unloaded
+  //   RESOURCE_EXHAUSTED  over the budget or the number of adapters
+  // What an error leaves is as for Load(): errors in the arguments and in naming the parts change
+  // nothing.
+  absl::StatusOr<BlendResult> CreateBlend(const std::string& name,
+                                          absl::Span<const AdapterSelectionTerm> parts,
+                                          const FusionOptions& options);
+
   // Stops new uses at once, waits for the running ones until `deadline`, then frees the memory.
   // `on_unloading` is called once, when kUnloading is published and before the wait: the place to
   // cancel the running requests instead.
@@ -106,9 +141,13 @@ class AdapterRegistry {
   // In the order of names.
   std::vector<AdapterInfo> List() const;
 
-  // Pins a weighted set. Compiles its state if that is not cached (a few ms). Empty terms: the
-  // base. NOT_FOUND (unknown name), FAILED_PRECONDITION (not kReady, and why), INVALID_ARGUMENT (a
-  // name twice, a weight not finite), RESOURCE_EXHAUSTED (over the budget).
+  // Pins a weighted set. Compiles its state if that is not in memory (a few ms), and reads the
+  // adapters' files again for that if it must. Empty terms: the base.
+  //   NOT_FOUND            unknown name; or a file that has to be read again is gone
+  //   FAILED_PRECONDITION  not kReady, and why
+  //   INVALID_ARGUMENT     a name twice, a weight not finite
+  //   DATA_LOSS            a file that had to be read again has changed
+  //   RESOURCE_EXHAUSTED   over the budget
   absl::StatusOr<StateHandle> Acquire(absl::Span<const AdapterSelectionTerm> terms);
 
   // Pins the state of requests that name none; the base until SetDefault().
@@ -121,6 +160,13 @@ class AdapterRegistry {
   std::vector<AdapterRef> Describe(const StateKey& key) const;
   // The adapters of the default state.
   std::vector<AdapterRef> DefaultState() const;
+
+  // An adapter's deltas, from memory or from its file. Does not count as a use. Errors of
+  // Acquire().
+  absl::StatusOr<std::shared_ptr<const SparseAdapter>> Deltas(std::string_view name);
+
+  // Of the memory budget; shared parts once.
+  int64_t memory_in_use_bytes() const;
 
  private:
   class Impl;

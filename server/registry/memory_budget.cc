@@ -33,6 +33,11 @@ absl::StatusOr<MemoryBudget::Reservation> MemoryBudget::Reserve(int64_t bytes) {
   return Reservation(shared_from_this(), bytes);
 }
 
+MemoryBudget::Reservation MemoryBudget::Count(int64_t bytes) {
+  Add(bytes);
+  return Reservation(shared_from_this(), bytes);
+}
+
 int64_t MemoryBudget::in_use_bytes() const {
   absl::MutexLock lock(&mutex_);
   return in_use_bytes_;

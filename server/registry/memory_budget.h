@@ -52,6 +52,9 @@ class MemoryBudget : public std::enable_shared_from_this<MemoryBudget> {
   // REQUIRES: bytes >= 0.
   absl::StatusOr<Reservation> Reserve(int64_t bytes) ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Counts memory that is in use already. Never fails, even above the limit.
+  Reservation Count(int64_t bytes) ABSL_LOCKS_EXCLUDED(mutex_);
+
   int64_t limit_bytes() const { return limit_bytes_; }
   int64_t in_use_bytes() const ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -65,13 +68,13 @@ class MemoryBudget : public std::enable_shared_from_this<MemoryBudget> {
   int64_t in_use_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
-// `object`, which holds `reservation` from now on until nobody uses it.
-template <typename T>
-std::shared_ptr<const T> WithReservation(std::shared_ptr<const T> object,
-                                         MemoryBudget::Reservation reservation) {
+// `object`, which holds `reservation` from now on until nobody uses it: a Reservation, or anything
+// made of them.
+template <typename T, typename R>
+std::shared_ptr<const T> WithReservation(std::shared_ptr<const T> object, R reservation) {
   struct Holder {
     // Destroyed last: the bytes are given back after the object is gone.
-    MemoryBudget::Reservation reservation;
+    R reservation;
     std::shared_ptr<const T> object;
   };
   auto holder = std::make_shared<const Holder>(Holder{std::move(reservation), std::move(object)});

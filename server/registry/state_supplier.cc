@@ -2,45 +2,15 @@
 
 #include <utility>
 
-#include "absl/types/span.h"
+#include "absl/cleanup/cleanup.h"
 #include "base/status_macros.h"
+#include "server/registry/memory_charge.h"
 
 namespace shira {
-namespace {
 
-// What the state of `adapters` occupies at most: where they overlap it is less. Asked of the budget
-// before anything is allocated.
-int64_t StateBytesBound(absl::Span<const WeightedAdapterRef> adapters, size_t element_bytes) {
-  int64_t bytes = 0;
-  for (const WeightedAdapterRef& ref : adapters) {
-    for (const ParameterDelta& delta : ref.adapter->deltas) {
-      bytes += delta.table->memory_bytes() +
-               2 * delta.table->entries() * static_cast<int64_t>(element_bytes);
-    }
-  }
-  return bytes;
-}
-
-}  // namespace
-
-absl::StatusOr<MemoryBudget::Reservation> StateSupplier::Reserve(int64_t bytes) {
-  absl::MutexLock lock(&mutex_);
-  return ReserveLocked(bytes);
-}
-
-absl::StatusOr<MemoryBudget::Reservation> StateSupplier::ReserveLocked(int64_t bytes) {
-  absl::StatusOr<MemoryBudget::Reservation> reservation = budget_->Reserve(bytes);
-  if (!reservation.ok() &&
-      cache_.Evict(bytes - (budget_->limit_bytes() - budget_->in_use_bytes()))) {
-    reservation = budget_->Reserve(bytes);
-  }
-  return reservation;
-}
-
-absl::StatusOr<std::shared_ptr<const CompiledState>> StateSupplier::Get(
-    const StateKey& key, std::vector<WeightedAdapterRef> adapters) {
+absl::StatusOr<std::shared_ptr<const CompiledState>> StateSupplier::Get(const StateKey& key,
+                                                                        ReadAdapters read) {
   if (key.is_base()) return engine_.base();
-  MemoryBudget::Reservation reservation;
   {
     absl::MutexLock lock(&mutex_);
     const auto nobody_compiles = [&] {
@@ -48,28 +18,35 @@ absl::StatusOr<std::shared_ptr<const CompiledState>> StateSupplier::Get(
       return !compiling_.contains(key);
     };
     mutex_.Await(absl::Condition(&nobody_compiles));
-    if (std::shared_ptr<const CompiledState> state = cache_.Find(key)) return state;
-    SHIRA_ASSIGN_OR_RETURN(reservation, ReserveLocked(StateBytesBound(
-                                            adapters, engine_.parameters().element_bytes())));
+    if (std::shared_ptr<const CompiledState> state = memory_.FindState(key)) return state;
     compiling_.insert(key);
   }
-  absl::StatusOr<std::shared_ptr<const CompiledState>> state = engine_.Compile(std::move(adapters));
-  absl::MutexLock lock(&mutex_);
-  compiling_.erase(key);
-  SHIRA_RETURN_IF_ERROR(state.status());
-  reservation.Resize((*state)->memory_bytes());
-  return cache_.Insert(*std::move(state), std::move(reservation));
+  const absl::Cleanup done = [&] {
+    absl::MutexLock lock(&mutex_);
+    compiling_.erase(key);
+  };
+  return Compile(read);
 }
 
-void StateSupplier::DropStatesOf(const Sha256Digest& adapter) {
-  absl::MutexLock lock(&mutex_);
-  cache_.DropStatesOf(adapter);
+absl::StatusOr<std::shared_ptr<const CompiledState>> StateSupplier::Compile(ReadAdapters read) {
+  SHIRA_ASSIGN_OR_RETURN(std::vector<WeightedAdapterRef> adapters, read());
+  // Asked of the budget before anything is allocated.
+  SHIRA_ASSIGN_OR_RETURN(MemoryBudget::Reservation reservation,
+                         memory_.Reserve(BytesBound(adapters)));
+  SHIRA_ASSIGN_OR_RETURN(std::shared_ptr<const CompiledState> state,
+                         engine_.Compile(std::move(adapters)));
+  return memory_.KeepState(std::move(state), std::move(reservation));
 }
 
-int64_t StateSupplier::CachedBytes(const StateKey& key) const {
-  absl::MutexLock lock(&mutex_);
-  const CompiledState* state = cache_.Peek(key);
-  return state == nullptr ? 0 : state->memory_bytes();
+int64_t StateSupplier::BytesBound(const std::vector<WeightedAdapterRef>& adapters) const {
+  const auto element_bytes = static_cast<int64_t>(engine_.parameters().element_bytes());
+  int64_t bytes = 0;
+  for (const WeightedAdapterRef& ref : adapters) {
+    const MemoryParts deltas = PartsOf(*ref.adapter);
+    bytes += 2 * ref.adapter->entries() * element_bytes;  // fused values and originals
+    bytes += deltas.full_bytes() - deltas.own_bytes;      // tables
+  }
+  return bytes;
 }
 
 }  // namespace shira

@@ -67,7 +67,7 @@ absl::Status AdapterAdminService::Load(const v1::LoadAdapterRequest& request,
   }
   const AdapterInfo& info = loaded->info;
   spdlog::info("adapter {}@{}: loaded from {} in {:.1f} ms, {} entries, {} bytes{}", info.name,
-               info.version, info.path, Milliseconds(info.load_duration), info.adapter->entries(),
+               info.version, info.path, Milliseconds(info.load_duration), info.adapter->entries,
                info.memory_bytes, loaded->already_loaded ? " (was loaded already)" : "");
   *response.mutable_adapter() = ToProto(info, backend->model.parameter_count);
   response.set_already_loaded(loaded->already_loaded);
@@ -138,10 +138,14 @@ absl::Status AdapterAdminService::Get(const v1::GetAdapterRequest& request,
                       Operation::kUseAdapter, {{"name", request.name()}});
   }
   *response.mutable_adapter() = ToProto(*info, backend->model.parameter_count);
-  if (info->adapter != nullptr) {
-    for (const ParameterDelta& delta : info->adapter->deltas) {
-      *response.add_parameters() = ToProto(delta, info->adapter->scale);
-    }
+  if (info->state != AdapterState::kReady) return absl::OkStatus();
+  absl::StatusOr<std::shared_ptr<const SparseAdapter>> adapter =
+      backend->registry.Deltas(request.name());
+  if (!adapter.ok()) {
+    return WithReason(adapter.status(), Operation::kUseAdapter, {{"name", request.name()}});
+  }
+  for (const ParameterDelta& delta : (*adapter)->deltas) {
+    *response.add_parameters() = ToProto(delta, (*adapter)->scale);
   }
   return absl::OkStatus();
 }

@@ -29,6 +29,7 @@ using absl::StatusCode;
 constexpr auto kReasons = std::to_array<ReasonOf>({
     {Operation::kUseAdapter, StatusCode::kNotFound, "ADAPTER_NOT_FOUND"},
     {Operation::kUseAdapter, StatusCode::kFailedPrecondition, "ADAPTER_NOT_READY"},
+    {Operation::kUseAdapter, StatusCode::kDataLoss, "ADAPTER_FILE_CHANGED"},
     {Operation::kUseAdapter, StatusCode::kResourceExhausted, "ADAPTER_MEMORY_EXHAUSTED"},
     {Operation::kUseAdapter, StatusCode::kInvalidArgument, "INVALID_ADAPTER_SELECTION"},
     {Operation::kLoadAdapter, StatusCode::kInvalidArgument, "INVALID_ADAPTER"},

@@ -99,13 +99,13 @@ v1::Adapter ToProto(const AdapterInfo& info, int64_t model_elements) {
   if (IsFinite(info.last_use)) *proto.mutable_last_use_time() = ToProto(info.last_use);
   *proto.mutable_load_duration() = ToProto(info.load_duration);
   if (info.adapter != nullptr) {
-    const int64_t entries = info.adapter->entries();
     proto.set_sha256(info.adapter->digest.Hex());
     proto.set_format(info.adapter->format);
     proto.set_base_model(info.adapter->base_model);
-    proto.set_entries(entries);
-    proto.set_parameter_count(static_cast<int32_t>(info.adapter->deltas.size()));
-    proto.set_density(static_cast<double>(entries) / static_cast<double>(model_elements));
+    proto.set_entries(info.adapter->entries);
+    proto.set_parameter_count(static_cast<int32_t>(info.adapter->parameter_count));
+    proto.set_density(static_cast<double>(info.adapter->entries) /
+                      static_cast<double>(model_elements));
   }
   return proto;
 }

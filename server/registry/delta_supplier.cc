@@ -1,0 +1,57 @@
+#include "server/registry/delta_supplier.h"
+
+#include <utility>
+
+#include "base/status_macros.h"
+#include "base/strings.h"
+
+namespace shira {
+namespace {
+
+// What the reader says of content that it does not accept.
+bool IsAboutContent(const absl::Status& status) {
+  return absl::IsInvalidArgument(status) || absl::IsUnimplemented(status) ||
+         absl::IsFailedPrecondition(status) || absl::IsDataLoss(status);
+}
+
+constexpr char kWhatToDo[] =
+    ": put the file that was loaded back, or unload the adapter and load it again";
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const SparseAdapter>> DeltaSupplier::Get(const DeltaSource& source) {
+  if (source.held != nullptr) return source.held;
+  if (std::shared_ptr<const SparseAdapter> kept = memory_.FindDeltas(source.digest)) return kept;
+  SHIRA_ASSIGN_OR_RETURN(std::shared_ptr<const SparseAdapter> adapter, Read(source));
+  return memory_.KeepDeltas(std::move(adapter));
+}
+
+absl::StatusOr<std::shared_ptr<const SparseAdapter>> DeltaSupplier::Read(
+    const DeltaSource& source) const {
+  const std::string subject =
+      StrCat("adapter '", source.name, "' was loaded from ", source.path, " and is needed again");
+  absl::StatusOr<std::shared_ptr<const SparseAdapter>> adapter = ReadFile(source.path);
+  if (IsAboutContent(adapter.status())) {
+    return absl::DataLossError(StrCat(subject, ", but its content has changed (",
+                                      ToStd(adapter.status().message()), ")", kWhatToDo));
+  }
+  if (!adapter.ok()) {
+    return absl::Status(adapter.status().code(),
+                        StrCat(subject, ", but: ", ToStd(adapter.status().message()), kWhatToDo));
+  }
+  if ((*adapter)->digest != source.digest) {
+    return absl::DataLossError(StrCat(subject, ", but its content has changed: expected SHA-256 ",
+                                      source.digest.Hex(), ", found ", (*adapter)->digest.Hex(),
+                                      kWhatToDo));
+  }
+  return adapter;
+}
+
+absl::StatusOr<std::shared_ptr<const SparseAdapter>> DeltaSupplier::ReadFile(
+    const std::string& path) const {
+  // Checked again, since a folder may have become a link meanwhile.
+  SHIRA_ASSIGN_OR_RETURN(const std::string resolved, paths_.Resolve(path));
+  return reader_.Read(resolved);
+}
+
+}  // namespace shira

@@ -1,0 +1,54 @@
+// File: server/registry/delta_supplier.h
+//
+// The deltas of an adapter that is registered: from memory, or read again from where they came.
+
+#ifndef SHIRA_SERVER_REGISTRY_DELTA_SUPPLIER_H_
+#define SHIRA_SERVER_REGISTRY_DELTA_SUPPLIER_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "adapters/format/adapter_reader.h"
+#include "adapters/sparse_adapter.h"
+#include "base/sha256.h"
+#include "server/registry/adapter_memory.h"
+#include "server/registry/path_confinement.h"
+
+namespace shira {
+
+// Where an adapter's deltas can be had.
+struct DeltaSource {
+  std::string name;     // for errors
+  Sha256Digest digest;  // the adapter's, and the file's
+  std::string path;     // canonical
+  // Set iff they cannot be read again; then there may be no path.
+  std::shared_ptr<const SparseAdapter> held;
+};
+
+// Thread-safe. Reads on the caller's thread.
+class DeltaSupplier {
+ public:
+  // All of them must outlive this object.
+  DeltaSupplier(const AdapterReader& reader, const PathConfinement& paths, AdapterMemory& memory)
+      : reader_(reader), paths_(paths), memory_(memory) {}
+
+  // Deltas that are read are kept in memory if there is room. Errors name the path and what to do:
+  //   NOT_FOUND          nothing is there any more
+  //   DATA_LOSS          what is there is not what was loaded
+  //   PERMISSION_DENIED  the path leads out of the roots by now
+  //   and others of the file system
+  absl::StatusOr<std::shared_ptr<const SparseAdapter>> Get(const DeltaSource& source);
+
+ private:
+  absl::StatusOr<std::shared_ptr<const SparseAdapter>> Read(const DeltaSource& source) const;
+  absl::StatusOr<std::shared_ptr<const SparseAdapter>> ReadFile(const std::string& path) const;
+
+  const AdapterReader& reader_;
+  const PathConfinement& paths_;
+  AdapterMemory& memory_;
+};
+
+}  // namespace shira
+
+#endif  // SHIRA_SERVER_REGISTRY_DELTA_SUPPLIER_H_

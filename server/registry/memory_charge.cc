@@ -1,0 +1,100 @@
+#include "server/registry/memory_charge.h"
+
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+
+namespace shira {
+namespace {
+
+class PartsBuilder {
+ public:
+  explicit PartsBuilder(int64_t own_bytes) { parts_.own_bytes = own_bytes; }
+
+  void Add(std::shared_ptr<const void> object, int64_t bytes) {
+    if (seen_.insert(object.get()).second) parts_.shared.push_back({std::move(object), bytes});
+  }
+
+  MemoryParts Finish() { return std::move(parts_); }
+
+ private:
+  MemoryParts parts_;
+  absl::flat_hash_set<const void*> seen_;
+};
+
+}  // namespace
+
+int64_t MemoryParts::full_bytes() const {
+  int64_t bytes = own_bytes;
+  for (const Shared& part : shared) bytes += part.bytes;
+  return bytes;
+}
+
+MemoryParts PartsOf(const SparseAdapter& adapter) {
+  int64_t own = adapter.memory_bytes();
+  for (const ParameterDelta& delta : adapter.deltas) own -= delta.table->memory_bytes();
+  PartsBuilder parts(own);
+  for (const ParameterDelta& delta : adapter.deltas) {
+    parts.Add(delta.table, delta.table->memory_bytes());
+  }
+  return parts.Finish();
+}
+
+MemoryParts PartsOf(const CompiledState& state) {
+  int64_t own = state.memory_bytes();
+  for (const CompiledParameter& parameter : state.parameters) {
+    own -= parameter.table->memory_bytes() + static_cast<int64_t>(parameter.originals->size());
+  }
+  PartsBuilder parts(own);
+  for (const CompiledParameter& parameter : state.parameters) {
+    parts.Add(parameter.table, parameter.table->memory_bytes());
+    parts.Add(parameter.originals, static_cast<int64_t>(parameter.originals->size()));
+  }
+  return parts.Finish();
+}
+
+MemoryCharge MemoryLedger::Charge(const MemoryParts& parts, MemoryBudget::Reservation own) {
+  MemoryCharge charge;
+  charge.shared.reserve(parts.shared.size());
+  for (const MemoryParts::Shared& part : parts.shared) {
+    std::weak_ptr<const MemoryCharge::SharedPart>& slot = shared_[part.object.get()];
+    std::shared_ptr<const MemoryCharge::SharedPart> charged = slot.lock();
+    if (charged == nullptr) {
+      charged = std::make_shared<const MemoryCharge::SharedPart>(
+          MemoryCharge::SharedPart{budget_->Count(part.bytes), part.object});
+      slot = charged;
+    }
+    charge.shared.push_back(std::move(charged));
+  }
+  own.Resize(parts.own_bytes);
+  charge.own = std::move(own);
+  // As in IndexTablePool: sweeping when the map has doubled keeps the cost constant per part.
+  if (shared_.size() > 2 * swept_size_ + 1024) {
+    absl::erase_if(shared_, [](const auto& entry) { return entry.second.expired(); });
+    swept_size_ = shared_.size();
+  }
+  return charge;
+}
+
+int64_t MemoryLedger::UnchargedBytes(const MemoryParts& parts) const {
+  int64_t bytes = parts.own_bytes;
+  for (const MemoryParts::Shared& part : parts.shared) {
+    if (Find(part.object.get()) == nullptr) bytes += part.bytes;
+  }
+  return bytes;
+}
+
+int64_t MemoryLedger::shared_bytes() const {
+  int64_t bytes = 0;
+  for (const auto& [object, part] : shared_) {
+    if (const auto charged = part.lock()) bytes += charged->reservation.bytes();
+  }
+  return bytes;
+}
+
+std::shared_ptr<const MemoryCharge::SharedPart> MemoryLedger::Find(const void* object) const {
+  const auto found = shared_.find(object);
+  return found == shared_.end() ? nullptr : found->second.lock();
+}
+
+}  // namespace shira

@@ -1,0 +1,157 @@
+#include <filesystem>
+#include <limits>
+#include <thread>
+
+#include "absl/synchronization/notification.h"
+#include "server/registry/adapter_registry.h"
+#include "tests/server/registry/registry_fixture.h"
+#include "tests/testutil/status_matchers.h"
+
+namespace shira {
+namespace {
+
+using ::shira::testing::IsOk;
+using ::shira::testing::StatusIs;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+class AdapterBlendingTest : public testing::RegistryFixture {
+ protected:
+  AdapterBlendingTest() {
+    MustLoad("a", 0.5f);
+    MustLoad("b", 0.25f);
+  }
+
+  absl::StatusOr<AdapterRegistry::BlendResult> CreateSum(const std::string& name,
+                                                         std::vector<AdapterSelectionTerm> parts) {
+    return registry_->CreateBlend(name, parts, {FusionRule::kSum});
+  }
+
+  // The fused bytes of a state, all parameters together.
+  ElementBuffer FusedOf(std::vector<AdapterSelectionTerm> terms) {
+    auto handle = registry_->Acquire(terms);
+    EXPECT_THAT(handle, IsOk());
+    ElementBuffer fused;
+    if (!handle.ok()) return fused;
+    for (const CompiledParameter& parameter : handle->state()->parameters) {
+      fused.insert(fused.end(), parameter.fused.begin(), parameter.fused.end());
+    }
+    return fused;
+  }
+};
+
+TEST_F(AdapterBlendingTest, ABlendIsAnAdapterAndDoesWhatItsPartsDo) {
+  const ElementBuffer expected = FusedOf({{"a", 1.0}, {"b", 0.5}});
+  ASSERT_OK_AND_ASSIGN(const auto result, CreateSum("blend", {{"a", 1.0}, {"b", 0.5}}));
+  EXPECT_FALSE(result.already_created);
+  EXPECT_EQ(result.report.total.shared_entries, 4);
+  for (const AdapterInfo& info : {result.info, Info("blend")}) {
+    EXPECT_EQ(info.state, AdapterState::kReady);
+    EXPECT_EQ(info.version, 1);
+    EXPECT_EQ(info.path, "");
+    EXPECT_EQ(info.residency, AdapterResidency::kInMemory);
+    EXPECT_EQ(info.adapter->format, "blend");
+    EXPECT_EQ(info.adapter->entries, 4);
+    EXPECT_EQ(info.adapter->digest,
+              *BlendDigest({FusionRule::kSum},
+                           {{Info("b").adapter->digest, 0.5}, {Info("a").adapter->digest, 1.0}}));
+  }
+  // Powers of two: rounding the sum of the deltas first loses nothing.
+  EXPECT_EQ(FusedOf({{"blend", 1.0}}), expected);
+}
+
+TEST_F(AdapterBlendingTest, ABlendNeedsItsPartsNoMore) {
+  ASSERT_THAT(CreateSum("blend", {{"a", 1.0}, {"b", 0.5}}), IsOk());
+  const ElementBuffer whole = FusedOf({{"blend", 1.0}});
+  const ElementBuffer half = FusedOf({{"blend", 0.5}});
+  EXPECT_EQ(Info("a").running_requests, 0);
+  ASSERT_THAT(Unload("a"), IsOk());
+  ASSERT_THAT(Unload("b"), IsOk());
+  std::filesystem::remove_all(root_.Path("a"));
+  std::filesystem::remove_all(root_.Path("b"));
+  EXPECT_EQ(FusedOf({{"blend", 1.0}}), whole);
+  EXPECT_EQ(FusedOf({{"blend", 0.5}}), half);
+  EXPECT_EQ((*registry_->Deltas("blend"))->entries(), 4);
+  ASSERT_THAT(CreateSum("blend2", {{"blend", 2.0}}), IsOk());
+  ASSERT_THAT(Unload("blend2"), IsOk());
+  ASSERT_THAT(Unload("blend"), IsOk());
+  EXPECT_EQ(registry_->memory_in_use_bytes(), 0);
+}
+
+TEST_F(AdapterBlendingTest, DeltasThatWereEvictedAreReadAgainForABlend) {
+  // Room for all states, but not for all deltas: those of the first go.
+  Restart(3 * registry_->memory_in_use_bytes());
+  MustLoad("a", 0.5f);
+  MustLoad("b", 0.25f);
+  for (int i = 0; i < 20; ++i) MustLoad("other" + std::to_string(i), static_cast<float>(i));
+  const testing::TempFolder elsewhere;
+  std::filesystem::rename(root_.Path("a"), elsewhere.Path("a"));
+  EXPECT_THAT(CreateSum("blend", {{"a", 1.0}, {"b", 2.0}}),
+              StatusIs(absl::StatusCode::kNotFound, HasSubstr(root_.Path("a"))));
+  EXPECT_EQ(Info("blend").state, AdapterState::kFailed);
+  std::filesystem::rename(elsewhere.Path("a"), root_.Path("a"));
+  EXPECT_THAT(CreateSum("blend", {{"a", 1.0}, {"b", 2.0}}), IsOk());
+}
+
+TEST_F(AdapterBlendingTest, TheSameBlendAgainIsOkAndAnotherUnderItsNameIsNot) {
+  ASSERT_THAT(CreateSum("blend", {{"a", 1.0}, {"b", 0.5}}), IsOk());
+  ASSERT_OK_AND_ASSIGN(const auto again, CreateSum("blend", {{"b", 0.5}, {"a", 1.0}}));
+  EXPECT_TRUE(again.already_created);
+  EXPECT_EQ(again.info.version, 1);
+  EXPECT_EQ(again.report.total.shared_entries, 4);
+  EXPECT_THAT(CreateSum("blend", {{"a", 1.0}, {"b", 0.75}}),
+              StatusIs(absl::StatusCode::kAlreadyExists, HasSubstr("unload it first")));
+  EXPECT_THAT(CreateSum("a", {{"a", 1.0}}), StatusIs(absl::StatusCode::kAlreadyExists));
+  EXPECT_THAT(registry_->Load("blend", "a", ""), StatusIs(absl::StatusCode::kAlreadyExists));
+  EXPECT_THAT(registry_->Acquire({{"blend", 1.0}}), IsOk());
+}
+
+TEST_F(AdapterBlendingTest, ErrorsInTheArgumentsChangeNothing) {
+  const auto refused = [&](std::vector<AdapterSelectionTerm> parts, FusionOptions options,
+                           absl::StatusCode code) {
+    EXPECT_THAT(registry_->CreateBlend("blend", parts, options), StatusIs(code));
+  };
+  refused({}, {}, absl::StatusCode::kInvalidArgument);
+  refused({{"nobody", 1.0}}, {}, absl::StatusCode::kNotFound);
+  refused({{"a", 1.0}, {"a", 1.0}}, {}, absl::StatusCode::kInvalidArgument);
+  refused({{"a", std::numeric_limits<double>::infinity()}}, {}, absl::StatusCode::kInvalidArgument);
+  refused({{"a", 1.0}}, {FusionRule::kTies, 1.5}, absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(CreateSum("base", {{"a", 1.0}}), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_EQ(registry_->Get("blend"), std::nullopt);
+  EXPECT_EQ(Info("a").running_requests, 0);
+}
+
+TEST_F(AdapterBlendingTest, ABlendThatFailsKeepsItsReasonAndNoMemory) {
+  const int64_t before = registry_->memory_in_use_bytes();
+  // k_proj has one entry, q_proj three: a quarter of neither is a whole entry.
+  EXPECT_THAT(registry_->CreateBlend("blend", {AdapterSelectionTerm{"a", 1.0}},
+                                     {FusionRule::kPruned, 0.25}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("leaves no entry")));
+  EXPECT_EQ(Info("blend").state, AdapterState::kFailed);
+  EXPECT_THAT(Info("blend").error, HasSubstr("leaves no entry"));
+  // Beyond fp32, and beyond bf16 only.
+  EXPECT_THAT(CreateSum("blend", {{"a", 1e39}}), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(CreateSum("blend", {{"a", 6.8e38}}), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_EQ(registry_->memory_in_use_bytes(), before);
+  EXPECT_THAT(CreateSum("blend", {{"a", 1.0}}), IsOk());
+}
+
+TEST_F(AdapterBlendingTest, PartsStayLoadedWhileABlendIsMade) {
+  absl::Notification compiling;
+  absl::Notification go_on;
+  SetCompileHook([&] {
+    if (!compiling.HasBeenNotified()) compiling.Notify();
+    go_on.WaitForNotification();
+  });
+  std::thread creator([&] { EXPECT_THAT(CreateSum("blend", {{"a", 1.0}}), IsOk()); });
+  compiling.WaitForNotification();
+  EXPECT_EQ(Info("blend").state, AdapterState::kLoading);
+  EXPECT_THAT(Unload("a", absl::Now()), StatusIs(absl::StatusCode::kDeadlineExceeded));
+  EXPECT_THAT(CreateSum("blend", {{"a", 1.0}}), StatusIs(absl::StatusCode::kAborted));
+  go_on.Notify();
+  creator.join();
+  EXPECT_THAT(Unload("a"), IsOk());
+}
+
+}  // namespace
+}  // namespace shira

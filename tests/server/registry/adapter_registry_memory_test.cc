@@ -1,0 +1,237 @@
+// The registry and its memory: what is evicted, what is read again, and how many adapters fit.
+
+#include <filesystem>
+
+#include "server/registry/adapter_registry.h"
+#include "tests/server/registry/registry_fixture.h"
+#include "tests/testutil/status_matchers.h"
+
+namespace shira {
+namespace {
+
+using ::shira::testing::IsOk;
+using ::shira::testing::StatusIs;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+class AdapterRegistryMemoryTest : public testing::RegistryFixture {
+ protected:
+  static constexpr int64_t kDeltaBytes = 4 * sizeof(float);
+
+  // A registry with room for one compiled state, and loads "a".
+  void RestartWithRoomForOneState() {
+    Restart(int64_t{1} << 30);
+    MustLoad("a", 0.5f);
+    one_state_ = registry_->memory_in_use_bytes() - kDeltaBytes;
+    Restart(one_state_);
+    MustLoad("a", 0.5f);
+    EXPECT_EQ(registry_->memory_in_use_bytes(), one_state_);
+  }
+
+  // The bytes that a state of "a" has to have.
+  std::vector<ElementBuffer> FusedOf(const std::string& name, double weight) {
+    auto handle = registry_->Acquire({{name, weight}});
+    EXPECT_THAT(handle, IsOk());
+    std::vector<ElementBuffer> fused;
+    if (!handle.ok()) return fused;
+    for (const CompiledParameter& parameter : handle->state()->parameters) {
+      fused.push_back(parameter.fused);
+    }
+    return fused;
+  }
+
+  int64_t one_state_ = 0;
+};
+
+// ---- The budget ---------------------------------------------------------------------------------
+
+TEST_F(AdapterRegistryMemoryTest, AnAdapterOverTheBudgetFails) {
+  Restart(10);
+  WriteAdapter("a", 0.5f);
+  EXPECT_THAT(Load("a"), StatusIs(absl::StatusCode::kResourceExhausted,
+                                  AllOf(HasSubstr("10 bytes"), HasSubstr("need"))));
+  EXPECT_EQ(Info("a").state, AdapterState::kFailed);
+  EXPECT_EQ(registry_->memory_in_use_bytes(), 0);
+}
+
+TEST_F(AdapterRegistryMemoryTest, UnusedStatesMakeRoomAndComeBackWhenNeeded) {
+  RestartWithRoomForOneState();
+  MustLoad("b", 0.25f);
+  EXPECT_EQ(Info("a").residency, AdapterResidency::kOnDisk);
+  EXPECT_EQ(Info("a").memory_bytes, 0);
+  EXPECT_EQ(Info("a").adapter->entries, 4);
+  EXPECT_EQ(Info("b").residency, AdapterResidency::kInMemory);
+  EXPECT_EQ(Info("b").memory_bytes, one_state_);
+  {
+    ASSERT_OK_AND_ASSIGN(const StateHandle handle, registry_->Acquire({{"a", 1.0}}));
+    EXPECT_EQ(Info("a").memory_bytes, one_state_);
+    EXPECT_EQ(Info("b").memory_bytes, 0);
+    // a's state is pinned, so there is no room for b's.
+    EXPECT_THAT(registry_->Acquire({{"b", 1.0}}), StatusIs(absl::StatusCode::kResourceExhausted));
+    EXPECT_EQ(Info("b").running_requests, 0);
+  }
+  EXPECT_THAT(registry_->Acquire({{"b", 1.0}}), IsOk());
+  EXPECT_EQ(registry_->memory_in_use_bytes(), one_state_);
+}
+
+TEST_F(AdapterRegistryMemoryTest, UnloadingGivesTheBudgetBack) {
+  RestartWithRoomForOneState();
+  WriteAdapter("b", 0.25f);
+  {
+    ASSERT_OK_AND_ASSIGN(const StateHandle handle, registry_->Acquire({{"a", 1.0}}));
+    EXPECT_THAT(Load("b"), StatusIs(absl::StatusCode::kResourceExhausted));
+  }
+  EXPECT_THAT(Unload("a"), IsOk());
+  EXPECT_EQ(registry_->memory_in_use_bytes(), 0);
+  EXPECT_THAT(Load("b"), IsOk());
+}
+
+TEST_F(AdapterRegistryMemoryTest, AResidentStateCountsUntilTheWeightsLeaveIt) {
+  RestartWithRoomForOneState();
+  {
+    ASSERT_OK_AND_ASSIGN(const StateHandle handle, registry_->Acquire({{"a", 1.0}}));
+    engine_.Apply(handle.state());
+  }
+  ASSERT_THAT(Unload("a"), IsOk());
+  WriteAdapter("b", 0.25f);
+  EXPECT_THAT(Load("b"), StatusIs(absl::StatusCode::kResourceExhausted));
+  engine_.Apply(engine_.base());
+  EXPECT_THAT(Load("b"), IsOk());
+}
+
+TEST_F(AdapterRegistryMemoryTest, UnloadingOneOfTwoNamesOfTheSameContentKeepsItsState) {
+  MustLoad("a", 0.5f);
+  MustLoad("twin", 0.5f);
+  const int64_t with_state = Info("a").memory_bytes;
+  ASSERT_THAT(Unload("twin"), IsOk());
+  EXPECT_EQ(Info("a").memory_bytes, with_state);
+  EXPECT_THAT(registry_->Acquire({{"a", 1.0}}), IsOk());
+}
+
+TEST_F(AdapterRegistryMemoryTest, WhatAdaptersShareCountsOnce) {
+  MustLoad("a", 0.5f);
+  const int64_t first = registry_->memory_in_use_bytes();
+  MustLoad("b", 0.25f);
+  // Fused values in bf16, and deltas; tables and originals are those of a.
+  EXPECT_EQ(registry_->memory_in_use_bytes(), first + 4 * 2 + kDeltaBytes);
+  EXPECT_EQ(Info("b").memory_bytes, Info("a").memory_bytes);
+  ASSERT_THAT(Unload("a"), IsOk());
+  EXPECT_EQ(registry_->memory_in_use_bytes(), first);
+}
+
+// ---- Reading again ------------------------------------------------------------------------------
+
+TEST_F(AdapterRegistryMemoryTest, EvictedDeltasAreReadAgainForAnotherWeight) {
+  MustLoad("a", 0.5f);
+  const auto own = FusedOf("a", 1.0);
+  const auto half = FusedOf("a", 0.5);
+  RestartWithRoomForOneState();
+  EXPECT_EQ(FusedOf("a", 0.5), half);  // evicts the own state
+  EXPECT_EQ(Info("a").residency, AdapterResidency::kOnDisk);
+  EXPECT_EQ(FusedOf("a", 1.0), own);
+  EXPECT_EQ(Info("a").residency, AdapterResidency::kInMemory);
+}
+
+TEST_F(AdapterRegistryMemoryTest, DeltasInMemoryNeedNoFile) {
+  MustLoad("a", 0.5f);
+  std::filesystem::remove_all(root_.Path("a"));
+  EXPECT_THAT(registry_->Acquire({{"a", 0.5}}), IsOk());
+  EXPECT_THAT(registry_->Deltas("a"), IsOk());
+}
+
+TEST_F(AdapterRegistryMemoryTest, AFileThatIsGoneOrChangedIsAnErrorOnlyWhenItIsNeeded) {
+  RestartWithRoomForOneState();
+  const auto gone =
+      StatusIs(absl::StatusCode::kNotFound,
+               AllOf(HasSubstr(root_.Path("a")), HasSubstr("'a'"), HasSubstr("load it again")));
+  const auto changed =
+      StatusIs(absl::StatusCode::kDataLoss,
+               AllOf(HasSubstr(root_.Path("a")), HasSubstr("'a'"), HasSubstr("load it again")));
+
+  std::filesystem::rename(root_.Path("a"), root_.Path("elsewhere"));
+  EXPECT_THAT(registry_->Acquire({{"a", 1.0}}), IsOk());
+  EXPECT_THAT(registry_->Acquire({{"a", 0.5}}), gone);
+  EXPECT_THAT(registry_->Deltas("a"), gone);
+  WriteAdapter("a", 0.75f);
+  EXPECT_THAT(registry_->Acquire({{"a", 0.5}}), changed);
+  root_.Write("a/adapter_model.safetensors", "garbage");
+  EXPECT_THAT(registry_->Acquire({{"a", 0.5}}), changed);
+  EXPECT_THAT(registry_->Deltas("a"), changed);
+  EXPECT_EQ(Info("a").running_requests, 0);
+  EXPECT_EQ(Info("a").state, AdapterState::kReady);
+
+  std::filesystem::remove_all(root_.Path("a"));
+  std::filesystem::rename(root_.Path("elsewhere"), root_.Path("a"));
+  EXPECT_THAT(registry_->Acquire({{"a", 0.5}}), IsOk());
+}
+
+TEST_F(AdapterRegistryMemoryTest, AFolderThatBecameALinkOutOfTheRootsIsNotFollowed) {
+  RestartWithRoomForOneState();
+  const testing::TempFolder outside;
+  std::filesystem::rename(root_.Path("a"), outside.Path("a"));
+  std::filesystem::create_directory_symlink(outside.Path("a"), root_.Path("a"));
+  EXPECT_THAT(registry_->Deltas("a"), StatusIs(absl::StatusCode::kPermissionDenied));
+}
+
+TEST_F(AdapterRegistryMemoryTest, LookingAtDeltasIsNoUse) {
+  MustLoad("a", 0.5f);
+  EXPECT_THAT(registry_->Deltas("a"), IsOk());
+  EXPECT_EQ(Info("a").last_use, absl::InfinitePast());
+  EXPECT_EQ(Info("a").running_requests, 0);
+  EXPECT_THAT(registry_->Deltas("nobody"), StatusIs(absl::StatusCode::kNotFound));
+}
+
+// ---- Many adapters ------------------------------------------------------------------------------
+
+TEST_F(AdapterRegistryMemoryTest, AThousandAdaptersOfOneMaskCostTwoBytesPerEntryEach) {
+  constexpr int64_t kAdapters = 1000;
+  constexpr int64_t kRows = 64;
+  constexpr int64_t kCols = 256;
+  constexpr int64_t kEntries = 2000;
+  testing::PlainWeights weights(DType::kBF16, {{"model.layers.0.mlp.up_proj.weight", kRows, kCols}},
+                                1);
+  SwitchEngine engine(weights.parameter_map(), {});
+  const AdapterReader reader(weights.identity(), {});
+  std::mt19937 random(1);
+  std::vector<std::pair<int32_t, int32_t>> mask;
+  for (const int64_t position : testing::RandomPositions(kRows, kCols, kEntries, random)) {
+    mask.push_back({position / kCols, position % kCols});
+  }
+  // A third of what the values alone take in fp32. The slack is one adapter's compilation, before
+  // it is known what it shares, and the tables' row offsets.
+  const int64_t budget = 6 * kEntries + 2 * kEntries * kAdapters + 8 * kEntries;
+  ASSERT_OK_AND_ASSIGN(const auto registry, AdapterRegistry::Create({.roots = {root_.path()},
+                                                                     .memory_budget_bytes = budget},
+                                                                    reader, engine));
+  const auto name_of = [](int64_t i) { return "adapter" + std::to_string(i); };
+  for (int64_t i = 0; i < kAdapters; ++i) {
+    testing::AdapterFolder files;
+    files.AddLayer("model.layers.0.mlp.up_proj", mask,
+                   std::vector<float>(kEntries, 0.01f * static_cast<float>(i + 1)));
+    files.Write(root_.Path(name_of(i)));
+    ASSERT_THAT(registry->Load(name_of(i), name_of(i), ""), IsOk()) << i;
+  }
+  const std::vector<AdapterInfo> infos = registry->List();
+  ASSERT_EQ(infos.size(), kAdapters);
+  for (const AdapterInfo& info : infos) {
+    EXPECT_EQ(info.residency, AdapterResidency::kInMemory) << info.name;
+  }
+  EXPECT_LE(registry->memory_in_use_bytes(), budget);
+  // Every one is right, also with a weight, for which its file is read again.
+  for (int64_t i = 0; i < kAdapters; i += 111) {
+    for (const double weight : {1.0, 0.5}) {
+      ASSERT_OK_AND_ASSIGN(const StateHandle handle, registry->Acquire({{name_of(i), weight}}));
+      const auto& [parameter, table, originals, fused] = handle.state()->parameters[0];
+      for (const int64_t entry : {int64_t{0}, kEntries - 1}) {
+        const float original = testing::LoadElement(DType::kBF16, originals->data(), entry);
+        const float delta = 0.01f * static_cast<float>(i + 1) * static_cast<float>(weight);
+        EXPECT_EQ(testing::LoadElement(DType::kBF16, fused.data(), entry),
+                  ToFloat(FromFloat<BFloat16>(original + delta)));
+      }
+    }
+  }
+  EXPECT_LE(registry->memory_in_use_bytes(), budget);
+}
+
+}  // namespace
+}  // namespace shira
