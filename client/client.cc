@@ -187,6 +187,11 @@ absl::StatusOr<v1::LoadAdapterResponse> Client::LoadAdapter(const v1::LoadAdapte
   return CallUnary(*stubs_->admin, &v1::AdapterAdmin::StubInterface::LoadAdapter, request, options);
 }
 
+absl::StatusOr<v1::CreateBlendResponse> Client::CreateBlend(const v1::CreateBlendRequest& request,
+                                                            const CallOptions& options) const {
+  return CallUnary(*stubs_->admin, &v1::AdapterAdmin::StubInterface::CreateBlend, request, options);
+}
+
 absl::Status Client::UnloadAdapter(const v1::UnloadAdapterRequest& request,
                                    const CallOptions& options) const {
   return CallUnary(*stubs_->admin, &v1::AdapterAdmin::StubInterface::UnloadAdapter, request,

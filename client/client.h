@@ -134,6 +134,8 @@ class Client {
 
   absl::StatusOr<v1::LoadAdapterResponse> LoadAdapter(const v1::LoadAdapterRequest& request,
                                                       const CallOptions& options = {}) const;
+  absl::StatusOr<v1::CreateBlendResponse> CreateBlend(const v1::CreateBlendRequest& request,
+                                                      const CallOptions& options = {}) const;
   absl::Status UnloadAdapter(const v1::UnloadAdapterRequest& request,
                              const CallOptions& options = {}) const;
 

@@ -1,10 +1,13 @@
 #include "client/cli/app.h"
 
 #include <cstdlib>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "client/cli/commands.h"
 
 namespace shira::cli {
@@ -20,6 +23,23 @@ constexpr char kFooter[] =
     "  shira adapter load pirate /srv/adapters/pirate\n"
     "  shira generate --chat --prompt 'Where is the treasure?' --adapter pirate\n"
     "  shira generate --help";
+
+struct Group {
+  absl::string_view name;
+  const char* description;
+};
+
+constexpr Group kGroups[] = {
+    {"adapter", "Load, unload, list and switch adapters"},
+    {"blend", "Make one adapter out of several"},
+};
+
+std::string GroupDescription(absl::string_view name) {
+  for (const Group& group : kGroups) {
+    if (group.name == name) return group.description;
+  }
+  return "";
+}
 
 constexpr char kGlobalGroup[] = "Options of every command";
 
@@ -70,17 +90,19 @@ std::unique_ptr<CLI::App> BuildApp(Invocation& invocation) {
   app->footer(kFooter);
   app->require_subcommand(1);
 
-  CLI::App* adapter = nullptr;
+  std::map<std::string, CLI::App*> groups;
   for (const Command& command : Commands()) {
     CLI::App* parent = app.get();
-    if (command.group == std::string("adapter")) {
-      if (adapter == nullptr) {
-        adapter = app->add_subcommand("adapter", "Load, unload, list and switch adapters");
-        AddGlobalOptions(*adapter, invocation.globals);
-        adapter->footer("Example:\n  shira adapter load --help");
-        adapter->require_subcommand(1);
+    if (command.group[0] != '\0') {
+      CLI::App*& group = groups[command.group];
+      if (group == nullptr) {
+        group = app->add_subcommand(command.group, GroupDescription(command.group));
+        AddGlobalOptions(*group, invocation.globals);
+        group->footer(
+            absl::StrCat("Example:\n  shira ", command.group, " ", command.name, " --help"));
+        group->require_subcommand(1);
       }
-      parent = adapter;
+      parent = group;
     }
     CLI::App* subcommand = parent->add_subcommand(command.name);
     CommandRunner runner = command.setup(*subcommand);

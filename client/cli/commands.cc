@@ -7,7 +7,7 @@
 namespace shira::cli {
 
 absl::Span<const Command> Commands() {
-  static constexpr std::array<Command, 13> kCommands = {{
+  static constexpr std::array<Command, 14> kCommands = {{
       {"", "generate", &SetUpGenerate},
       {"", "chat", &SetUpChat},
       {"", "tokenize", &SetUpTokenize},
@@ -18,6 +18,7 @@ absl::Span<const Command> Commands() {
       {"adapter", "show", &SetUpAdapterShow},
       {"adapter", "apply", &SetUpAdapterApply},
       {"adapter", "revert", &SetUpAdapterRevert},
+      {"blend", "create", &SetUpBlendCreate},
       {"", "verify", &SetUpVerify},
       {"", "status", &SetUpStatus},
       {"", "model", &SetUpModel},

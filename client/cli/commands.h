@@ -23,7 +23,8 @@ using CommandRunner = std::function<absl::StatusOr<ExitCode>(Session&)>;
 using CommandSetup = CommandRunner (*)(CLI::App& app);
 
 struct Command {
-  // "adapter" for `shira adapter load`; empty for commands of the first level.
+  // "adapter" for `shira adapter load`; empty for commands of the first level. Groups are described
+  // in app.cc.
   const char* group;
   const char* name;
   CommandSetup setup;
@@ -42,6 +43,7 @@ CommandRunner SetUpAdapterList(CLI::App& app);
 CommandRunner SetUpAdapterShow(CLI::App& app);
 CommandRunner SetUpAdapterApply(CLI::App& app);
 CommandRunner SetUpAdapterRevert(CLI::App& app);
+CommandRunner SetUpBlendCreate(CLI::App& app);
 CommandRunner SetUpVerify(CLI::App& app);
 CommandRunner SetUpStatus(CLI::App& app);
 CommandRunner SetUpModel(CLI::App& app);

@@ -30,6 +30,13 @@ Json ToJson(const v1::AdapterIdentity& adapter) {
           {"weight", adapter.weight()}};
 }
 
+Json ToJson(const v1::BlendOverlap& overlap) {
+  return {
+      {"part_entries", overlap.part_entries()},     {"union_entries", overlap.union_entries()},
+      {"shared_entries", overlap.shared_entries()}, {"sign_conflicts", overlap.sign_conflicts()},
+      {"blend_entries", overlap.blend_entries()},   {"energy_kept", overlap.energy_kept()}};
+}
+
 Json ToJson(const v1::TokenLogprob& token);
 Json ToJson(const v1::TokenLogprobs& logprobs);
 
@@ -142,6 +149,19 @@ Json ToJson(const v1::Adapter& adapter) {
 
 Json ToJson(const v1::LoadAdapterResponse& response) {
   return {{"adapter", ToJson(response.adapter())}, {"already_loaded", response.already_loaded()}};
+}
+
+Json ToJson(const v1::CreateBlendResponse& response) {
+  Json parameters = Json::array();
+  for (const auto& parameter : response.parameters()) {
+    Json json = {{"name", parameter.name()}};
+    json.update(ToJson(parameter.overlap()));
+    parameters.push_back(std::move(json));
+  }
+  return {{"adapter", ToJson(response.adapter())},
+          {"already_created", response.already_created()},
+          {"total", ToJson(response.total())},
+          {"parameters", std::move(parameters)}};
 }
 
 Json ToJson(const v1::GetAdapterResponse& response) {

@@ -29,6 +29,7 @@ Json ToJson(const v1::DetokenizeResponse& response);
 Json ToJson(const v1::GetModelResponse& response);
 Json ToJson(const v1::Adapter& adapter);
 Json ToJson(const v1::LoadAdapterResponse& response);
+Json ToJson(const v1::CreateBlendResponse& response);
 Json ToJson(const v1::GetAdapterResponse& response);
 Json ToJson(const v1::ResidentState& state);
 Json ToJson(const v1::ApplyAdapterResponse& response);

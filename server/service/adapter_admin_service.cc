@@ -12,6 +12,7 @@
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "server/service/adapter_page.h"
+#include "server/service/blend_request.h"
 #include "server/service/call_deadline.h"
 #include "server/service/error_details.h"
 #include "server/service/log_text.h"
@@ -71,6 +72,40 @@ absl::Status AdapterAdminService::Load(const v1::LoadAdapterRequest& request,
                info.memory_bytes, loaded->already_loaded ? " (was loaded already)" : "");
   *response.mutable_adapter() = ToProto(info, backend->model.parameter_count);
   response.set_already_loaded(loaded->already_loaded);
+  return absl::OkStatus();
+}
+
+grpc::Status AdapterAdminService::CreateBlend(grpc::ServerContext* /*context*/,
+                                              const v1::CreateBlendRequest* request,
+                                              v1::CreateBlendResponse* response) {
+  return ToGrpcStatus(CreateBlend(*request, *response));
+}
+
+absl::Status AdapterAdminService::CreateBlend(const v1::CreateBlendRequest& request,
+                                              v1::CreateBlendResponse& response) {
+  SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate_.Enter());
+  SHIRA_ASSIGN_OR_RETURN(const BlendOptions blend, ParseBlendRequest(request, backend->limits));
+  absl::StatusOr<AdapterRegistry::BlendResult> created =
+      backend->registry.CreateBlend(request.name(), blend.parts, blend.fusion);
+  if (!created.ok()) {
+    spdlog::warn("adapter {}: not blended: {}", ForLog(request.name()),
+                 ForLog(created.status().ToString(absl::StatusToStringMode::kWithNoExtraData),
+                        kMaxMessageBytes));
+    return WithReason(created.status(), Operation::kCreateBlend, {{"name", request.name()}});
+  }
+  const AdapterInfo& info = created->info;
+  spdlog::info("adapter {}@{}: blended by rule {} from {} adapters in {:.1f} ms, {} entries{}",
+               info.name, info.version, InfoOf(blend.fusion.rule).name, blend.parts.size(),
+               Milliseconds(info.load_duration), info.adapter->entries,
+               created->already_created ? " (was there already)" : "");
+  *response.mutable_adapter() = ToProto(info, backend->model.parameter_count);
+  response.set_already_created(created->already_created);
+  *response.mutable_total() = ToProto(created->report.total);
+  for (const FusionReport::Parameter& parameter : created->report.parameters) {
+    v1::CreateBlendResponse::Parameter& proto = *response.add_parameters();
+    proto.set_name(parameter.name);
+    *proto.mutable_overlap() = ToProto(parameter.overlap);
+  }
   return absl::OkStatus();
 }
 

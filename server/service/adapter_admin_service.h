@@ -27,6 +27,8 @@ class AdapterAdminService final : public v1::AdapterAdmin::Service {
 
   grpc::Status LoadAdapter(grpc::ServerContext* context, const v1::LoadAdapterRequest* request,
                            v1::LoadAdapterResponse* response) override;
+  grpc::Status CreateBlend(grpc::ServerContext* context, const v1::CreateBlendRequest* request,
+                           v1::CreateBlendResponse* response) override;
   grpc::Status UnloadAdapter(grpc::ServerContext* context, const v1::UnloadAdapterRequest* request,
                              v1::UnloadAdapterResponse* response) override;
   grpc::Status ListAdapters(grpc::ServerContext* context, const v1::ListAdaptersRequest* request,
@@ -50,6 +52,8 @@ class AdapterAdminService final : public v1::AdapterAdmin::Service {
   };
 
   absl::Status Load(const v1::LoadAdapterRequest& request, v1::LoadAdapterResponse& response);
+  absl::Status CreateBlend(const v1::CreateBlendRequest& request,
+                           v1::CreateBlendResponse& response);
   absl::Status Unload(const v1::UnloadAdapterRequest& request, absl::Time deadline);
   absl::Status Get(const v1::GetAdapterRequest& request, v1::GetAdapterResponse& response);
   absl::Status Apply(const v1::ApplyAdapterRequest& request, absl::Time deadline,

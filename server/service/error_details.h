@@ -21,6 +21,7 @@ inline constexpr std::string_view kErrorDomain = "shira";
 enum class Operation {
   kUseAdapter,     // pin an adapter for a request, or look it up
   kLoadAdapter,    // read an adapter from disk
+  kCreateBlend,    // make one out of others
   kUnloadAdapter,  // forget it
   kBuildPrompt,    // text or conversation to tokens
   kQueueGeneration,

@@ -122,6 +122,17 @@ v1::GetAdapterResponse::Parameter ToProto(const ParameterDelta& delta, float sca
   return proto;
 }
 
+v1::BlendOverlap ToProto(const FusionOverlap& overlap) {
+  v1::BlendOverlap proto;
+  proto.set_part_entries(overlap.operand_entries);
+  proto.set_union_entries(overlap.union_entries);
+  proto.set_shared_entries(overlap.shared_entries);
+  proto.set_sign_conflicts(overlap.sign_conflicts);
+  proto.set_blend_entries(overlap.result_entries);
+  proto.set_energy_kept(overlap.energy_kept());
+  return proto;
+}
+
 v1::ResidentState ToProto(const StateKey& key, absl::Span<const AdapterRef> adapters) {
   v1::ResidentState proto;
   proto.set_sha256(key.digest().Hex());

@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "adapters/sparse_adapter.h"
+#include "adapters/switch/fusion_blend.h"
 #include "adapters/switch/switch_engine.h"
 #include "google/protobuf/duration.pb.h"
 #include "google/protobuf/timestamp.pb.h"
@@ -36,6 +37,8 @@ v1::AdapterResidency ToProto(AdapterResidency residency);
 // `model_elements`: of the whole model, for the density.
 v1::Adapter ToProto(const AdapterInfo& info, int64_t model_elements);
 v1::GetAdapterResponse::Parameter ToProto(const ParameterDelta& delta, float scale);
+
+v1::BlendOverlap ToProto(const FusionOverlap& overlap);
 
 v1::ResidentState ToProto(const StateKey& key, absl::Span<const AdapterRef> adapters);
 v1::VerifyWeightsResponse::Parameter ToProto(const ParameterHashes& hashes);

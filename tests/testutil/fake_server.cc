@@ -257,6 +257,36 @@ class FakeServer::AdminService final : public v1::AdapterAdmin::Service {
     return grpc::Status::OK;
   }
 
+  grpc::Status CreateBlend(grpc::ServerContext*, const v1::CreateBlendRequest* request,
+                           v1::CreateBlendResponse* response) override {
+    absl::MutexLock lock(&state_.mutex);
+    state_.last_blend = *request;
+    for (const v1::WeightedAdapter& part : request->parts()) {
+      if (state_.adapters.count(part.name()) == 0) return NoAdapter(part.name());
+    }
+    response->set_already_created(state_.adapters.count(request->name()) > 0);
+    v1::Adapter& adapter = state_.adapters[request->name()];
+    adapter.set_name(request->name());
+    adapter.set_version(1);
+    adapter.set_sha256(FakeDigest(request->name()));
+    adapter.set_state(v1::ADAPTER_STATE_READY);
+    adapter.set_format("blend");
+    adapter.set_entries(1000);
+    adapter.set_parameter_count(1);
+    *response->mutable_adapter() = adapter;
+    v1::BlendOverlap& total = *response->mutable_total();
+    total.set_part_entries(1500);
+    total.set_union_entries(1200);
+    total.set_shared_entries(300);
+    total.set_sign_conflicts(20);
+    total.set_blend_entries(1000);
+    total.set_energy_kept(0.75);
+    v1::CreateBlendResponse::Parameter& parameter = *response->add_parameters();
+    parameter.set_name("model.layers.0.self_attn.q_proj.weight");
+    *parameter.mutable_overlap() = total;
+    return grpc::Status::OK;
+  }
+
   grpc::Status UnloadAdapter(grpc::ServerContext*, const v1::UnloadAdapterRequest* request,
                              v1::UnloadAdapterResponse*) override {
     absl::MutexLock lock(&state_.mutex);
@@ -407,6 +437,11 @@ v1::DetokenizeRequest FakeServer::last_detokenize() const {
 v1::LoadAdapterRequest FakeServer::last_load() const {
   absl::MutexLock lock(&state_.mutex);
   return state_.last_load;
+}
+
+v1::CreateBlendRequest FakeServer::last_blend() const {
+  absl::MutexLock lock(&state_.mutex);
+  return state_.last_blend;
 }
 
 v1::UnloadAdapterRequest FakeServer::last_unload() const {

@@ -53,6 +53,7 @@ class FakeServer {
   v1::TokenizeRequest last_tokenize() const ABSL_LOCKS_EXCLUDED(state_.mutex);
   v1::DetokenizeRequest last_detokenize() const ABSL_LOCKS_EXCLUDED(state_.mutex);
   v1::LoadAdapterRequest last_load() const ABSL_LOCKS_EXCLUDED(state_.mutex);
+  v1::CreateBlendRequest last_blend() const ABSL_LOCKS_EXCLUDED(state_.mutex);
   v1::UnloadAdapterRequest last_unload() const ABSL_LOCKS_EXCLUDED(state_.mutex);
 
   // Until so many endless generations were cancelled; false if it takes too long.
@@ -71,6 +72,7 @@ class FakeServer {
     v1::TokenizeRequest last_tokenize ABSL_GUARDED_BY(mutex);
     v1::DetokenizeRequest last_detokenize ABSL_GUARDED_BY(mutex);
     v1::LoadAdapterRequest last_load ABSL_GUARDED_BY(mutex);
+    v1::CreateBlendRequest last_blend ABSL_GUARDED_BY(mutex);
     v1::UnloadAdapterRequest last_unload ABSL_GUARDED_BY(mutex);
   };
   class InferenceService;
