@@ -53,6 +53,10 @@ absl::StatusOr<const AdapterWriter*> CheckOutput(const OutputOptions& options) {
     return absl::AlreadyExistsError(StrCat(options.path, " exists; --force replaces it"));
   }
   const fs::path folder = fs::absolute(options.path, error).lexically_normal().parent_path();
+  if (!writer->suffix.empty() && !options.path.ends_with(writer->suffix)) {
+    return absl::InvalidArgumentError(StrCat("cannot write ", options.path, ": the name of a ",
+                                             writer->name, " file ends in ", writer->suffix));
+  }
   // "x/" names the folder x.
   const fs::path parent = options.path.ends_with('/') ? folder.parent_path() : folder;
   if (!fs::is_directory(parent, error)) {
@@ -64,9 +68,10 @@ absl::StatusOr<const AdapterWriter*> CheckOutput(const OutputOptions& options) {
 
 absl::Status WriteAdapter(const SparseAdapter& adapter, const AdapterWriter& writer,
                           const OutputOptions& options) {
-  return writer.write(
-      adapter, options.path,
-      {.values = options.values == "bf16" ? DType::kBF16 : DType::kF32, .replace = options.force});
+  return writer.write(adapter, options.path,
+                      {.values = options.values == "bf16" ? DType::kBF16 : DType::kF32,
+                       .replace = options.force,
+                       .tool = "shira-adapter " SHIRA_VERSION});
 }
 
 }  // namespace shira::tools

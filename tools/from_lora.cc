@@ -56,7 +56,7 @@ absl::StatusOr<ExitCode> FromLora(Session& session, const Options& options) {
       const Safetensors tensors,
       Safetensors::Parse(
           {reinterpret_cast<const std::byte*>(files.tensors.data()), files.tensors.size()},
-          files.tensors_path()));
+          files.tensors_path));
   SHIRA_ASSIGN_OR_RETURN(const LoraAdapter lora, ReadLora(files, tensors));
   if (options.base != "none") {
     SHIRA_RETURN_IF_ERROR(CheckBase(lora, options.lora, options.base));

@@ -3,14 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstring>
 #include <map>
 #include <optional>
 #include <string_view>
 
-#include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
-#include "base/float_types.h"
+#include "adapters/format/peft_layout.h"
+#include "adapters/format/tensor_numbers.h"
 #include "base/problem_list.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
@@ -18,7 +17,6 @@
 namespace shira::tools {
 namespace {
 
-constexpr absl::string_view kPrefix = "base_model.model.";
 constexpr absl::string_view kA = ".lora_A.weight";
 constexpr absl::string_view kB = ".lora_B.weight";
 
@@ -60,15 +58,19 @@ bool IsKnown(const std::string& option, const nlohmann::json& value) {
 }
 
 absl::Status CheckOptions(const AdapterFiles& files) {
+  if (files.config_path.empty()) {
+    return absl::NotFoundError(
+        StrCat(files.tensors_path, ": expected a folder with adapter_config.json around it"));
+  }
   ProblemList problems;
   if (const auto type = files.config.value("peft_type", nlohmann::json()); type != "LORA") {
     return absl::UnimplementedError(
-        StrCat(files.config_path(), ": peft_type: expected LORA, found ", type.dump()));
+        StrCat(files.config_path, ": peft_type: expected LORA, found ", type.dump()));
   }
   for (const auto& [option, value] : files.config.items()) {
     if (!IsKnown(option, value)) problems.Add(option, " = ", value.dump(), " is not supported");
   }
-  return problems.ToStatus(absl::StatusCode::kUnimplemented, files.config_path());
+  return problems.ToStatus(absl::StatusCode::kUnimplemented, files.config_path);
 }
 
 // lora_alpha; nullopt where there is no number.
@@ -79,13 +81,7 @@ std::optional<double> Alpha(const AdapterFiles& files) {
 }
 
 bool IsMatrix(const TensorView& tensor) {
-  const bool numbers =
-      tensor.dtype == DType::kF32 || tensor.dtype == DType::kBF16 || tensor.dtype == DType::kF16;
-  return numbers && tensor.shape.size() == 2 && tensor.elements() > 0;
-}
-
-std::string Describe(const TensorView& tensor) {
-  return StrCat(DTypeName(tensor.dtype), " [", absl::StrJoin(tensor.shape, ", "), "]");
+  return IsValueDType(tensor.dtype) && tensor.shape.size() == 2 && tensor.elements() > 0;
 }
 
 struct Pair {
@@ -96,35 +92,18 @@ struct Pair {
 void AddLayer(const std::string& path, const Pair& pair, double alpha, bool rank_stabilised,
               LoraAdapter& adapter, ProblemList& problems) {
   if (pair.a == nullptr || pair.b == nullptr) {
-    problems.Add(kPrefix, path, pair.a == nullptr ? kA : kB, ": missing");
+    problems.Add(kPeftPrefix, path, pair.a == nullptr ? kA : kB, ": missing");
     return;
   }
   if (!IsMatrix(*pair.a) || !IsMatrix(*pair.b) || pair.a->shape[0] != pair.b->shape[1]) {
-    problems.Add(kPrefix, path,
+    problems.Add(kPeftPrefix, path,
                  ": expected lora_A [r, in] and lora_B [out, r] of F32, BF16 or F16, ", "found ",
-                 Describe(*pair.a), " and ", Describe(*pair.b));
+                 DescribeTensor(*pair.a), " and ", DescribeTensor(*pair.b));
     return;
   }
   const double r = static_cast<double>(pair.a->shape[0]);
   const double scale = rank_stabilised ? alpha / std::sqrt(r) : alpha / r;
   adapter.layers.push_back({path + ".weight", *pair.a, *pair.b, static_cast<float>(scale)});
-}
-
-template <typename T>
-void ConvertTo(const TensorView& tensor, std::vector<float>& floats) {
-  for (size_t i = 0; i < floats.size(); ++i) {
-    T value;
-    std::memcpy(&value, tensor.data.data() + i * sizeof(T), sizeof(T));
-    floats[i] = ToFloat(value);
-  }
-}
-
-std::vector<float> Floats(const TensorView& tensor) {
-  std::vector<float> floats(tensor.elements());
-  if (tensor.dtype == DType::kF32) ConvertTo<float>(tensor, floats);
-  if (tensor.dtype == DType::kBF16) ConvertTo<BFloat16>(tensor, floats);
-  if (tensor.dtype == DType::kF16) ConvertTo<Float16>(tensor, floats);
-  return floats;
 }
 
 // out[j] = fma(factor, row[j], out[j]).
@@ -154,8 +133,7 @@ absl::StatusOr<LoraAdapter> ReadLora(const AdapterFiles& files, const Safetensor
   SHIRA_RETURN_IF_ERROR(CheckOptions(files));
   const std::optional<double> alpha = Alpha(files);
   if (!alpha.has_value()) {
-    return absl::InvalidArgumentError(
-        StrCat(files.config_path(), ": lora_alpha: expected a number"));
+    return absl::InvalidArgumentError(StrCat(files.config_path, ": lora_alpha: expected a number"));
   }
   const bool rank_stabilised = files.config.value("use_rslora", nlohmann::json()) == true;
 
@@ -163,7 +141,7 @@ absl::StatusOr<LoraAdapter> ReadLora(const AdapterFiles& files, const Safetensor
   std::map<std::string, Pair> pairs;
   for (const auto& [name, tensor] : tensors.tensors()) {
     absl::string_view path = name;
-    const bool prefixed = absl::ConsumePrefix(&path, kPrefix);
+    const bool prefixed = absl::ConsumePrefix(&path, kPeftPrefix);
     if (prefixed && absl::ConsumeSuffix(&path, kA)) {
       pairs[std::string(path)].a = &tensor;
     } else if (prefixed && absl::ConsumeSuffix(&path, kB)) {
@@ -177,16 +155,14 @@ absl::StatusOr<LoraAdapter> ReadLora(const AdapterFiles& files, const Safetensor
     AddLayer(path, pair, *alpha, rank_stabilised, adapter, problems);
   }
   if (tensors.tensors().empty()) problems.Add("no tensors");
-  SHIRA_RETURN_IF_ERROR(
-      problems.ToStatus(absl::StatusCode::kInvalidArgument, files.tensors_path()));
-  const auto base = files.config.value("base_model_name_or_path", nlohmann::json());
-  if (base.is_string()) adapter.base_model = base.get<std::string>();
+  SHIRA_RETURN_IF_ERROR(problems.ToStatus(absl::StatusCode::kInvalidArgument, files.tensors_path));
+  adapter.base_model = PeftBaseModel(files);
   return adapter;
 }
 
 std::vector<float> DenseDelta(const LoraLayer& layer, const ParallelFor& parallel_for) {
-  const std::vector<float> a = Floats(layer.a);
-  const std::vector<float> b = Floats(layer.b);
+  const std::vector<float> a = ReadValues(layer.a);
+  const std::vector<float> b = ReadValues(layer.b);
   const int64_t r = layer.a.shape[0];
   const int64_t cols = layer.cols();
   const AddScaledRow add_scaled_row = ChooseAddScaledRow();

@@ -11,9 +11,12 @@ absl::StatusOr<Model> OpenModel(const std::string& path) {
   SHIRA_ASSIGN_OR_RETURN(model.source, WeightSource::Open(path));
   model.identity.names = NamesOfModel(path, *model.source);
   for (const ModelConfig::Parameter& parameter : model.source->config().Parameters()) {
-    // A vector is no target of a sparse adapter.
-    if (parameter.shape.size() != 2) continue;
-    model.identity.parameters[parameter.name] = {parameter.shape[0], parameter.shape[1]};
+    const bool matrix = parameter.shape.size() == 2;
+    model.identity.parameters[parameter.name] = {matrix ? parameter.shape[0] : 1,
+                                                 parameter.shape.back()};
+  }
+  if (model.source->config().tie_word_embeddings) {
+    model.identity.tied.insert("model.embed_tokens.weight");
   }
   return model;
 }

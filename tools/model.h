@@ -18,7 +18,8 @@ namespace shira::tools {
 
 struct Model {
   std::unique_ptr<WeightSource> source;
-  BaseModelIdentity identity;  // as the server's
+  // As the server's, but for what only resident weights have: their dtype and digest.
+  BaseModelIdentity identity;
 };
 
 // A Hugging Face folder or a GGUF file, whose headers are read and weights are not. Errors of

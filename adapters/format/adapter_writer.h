@@ -20,6 +20,7 @@ namespace shira {
 struct AdapterWriteOptions {
   DType values = DType::kF32;  // kF32, or kBF16 to round them to nearest even
   bool replace = false;        // of what is at the path
+  std::string tool;            // the program that writes, for formats that note it
 };
 
 struct AdapterWriter {

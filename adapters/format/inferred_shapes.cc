@@ -1,10 +1,13 @@
 #include "adapters/format/inferred_shapes.h"
 
 #include <algorithm>
-#include <cstring>
+#include <optional>
+#include <variant>
+#include <vector>
 
 #include "adapters/format/adapter_files.h"
 #include "adapters/format/adapter_format.h"
+#include "adapters/format/tensor_numbers.h"
 #include "base/problem_list.h"
 #include "base/safetensors.h"
 #include "base/status_macros.h"
@@ -16,52 +19,74 @@ namespace {
 // Beyond every model's sizes, and small enough for tables with one entry per row.
 constexpr int64_t kMaxDimension = int64_t{1} << 26;
 
-template <typename T>
-int64_t LargestAs(const TensorView& indices) {
-  T largest = 0;
-  for (int64_t i = 0; i < indices.elements(); ++i) {
-    T value;
-    std::memcpy(&value, indices.data.data() + i * sizeof(T), sizeof(T));
-    largest = std::max(largest, value);  // a NaN never is
-  }
-  return largest < static_cast<T>(kMaxDimension) ? static_cast<int64_t>(largest) : kMaxDimension;
-}
+using Shape = BaseModelIdentity::Shape;
 
-// At least 0, at most kMaxDimension. What is no index at all is the reader's to report.
-int64_t LargestIndex(const TensorView& indices) {
-  switch (indices.dtype) {
-    case DType::kI64:
-      return LargestAs<int64_t>(indices);
-    case DType::kI32:
-      return LargestAs<int32_t>(indices);
-    default:
-      return LargestAs<float>(indices);
+// What a kind of positions tells: a shape, and whether it is the parameter's own. nullopt if it
+// tells nothing.
+struct Told {
+  Shape shape;
+  bool exact = false;
+};
+
+class ShapeOf {
+ public:
+  explicit ShapeOf(const TensorView& values) : values_(values) {}
+
+  std::optional<Told> operator()(const RowsAndColumns& positions) const {
+    return Told{{Largest(positions.rows) + 1, Largest(positions.cols) + 1}, /*exact=*/false};
   }
-}
+  std::optional<Told> operator()(const FlatPositions&) const { return std::nullopt; }
+  std::optional<Told> operator()(EveryPosition) const {
+    const std::vector<int64_t>& shape = values_.shape;
+    if (shape.size() == 1) return Told{{1, shape[0]}, /*exact=*/true};
+    if (shape.size() == 2) return Told{{shape[0], shape[1]}, /*exact=*/true};
+    return std::nullopt;
+  }
+  std::optional<Told> operator()(const std::shared_ptr<const IndexTable>& table) const {
+    return Told{{table->rows(), table->cols()}, /*exact=*/true};
+  }
+
+ private:
+  // At least 0, at most kMaxDimension. What is no index at all is the reader's to report.
+  static int64_t Largest(const TensorView& indices) {
+    int64_t largest = 0;
+    for (int64_t i = 0; i < indices.elements(); ++i) {
+      largest = std::max(largest, IndexAt(indices, i).value_or(0));
+    }
+    return std::min(largest, kMaxDimension);
+  }
+
+  const TensorView& values_;
+};
 
 }  // namespace
 
 absl::StatusOr<InferredShapes> InferShapes(const std::string& path, const AdapterLimits& limits) {
   SHIRA_ASSIGN_OR_RETURN(const AdapterFiles files, ReadAdapterFiles(path, limits.max_file_bytes));
-  SHIRA_ASSIGN_OR_RETURN(const AdapterFormat* format, FindAdapterFormat(files));
   const absl::Span<const std::byte> bytes(reinterpret_cast<const std::byte*>(files.tensors.data()),
                                           files.tensors.size());
-  SHIRA_ASSIGN_OR_RETURN(const Safetensors tensors,
-                         Safetensors::Parse(bytes, files.tensors_path()));
+  SHIRA_ASSIGN_OR_RETURN(const Safetensors tensors, Safetensors::Parse(bytes, files.tensors_path));
+  SHIRA_ASSIGN_OR_RETURN(const AdapterFormat* format, FindAdapterFormat(files, tensors));
   SHIRA_ASSIGN_OR_RETURN(const RawAdapter raw, format->read(files, tensors));
   InferredShapes shapes;
+  shapes.exact = true;
   ProblemList problems;
   for (const RawDelta& delta : raw.deltas) {
-    const BaseModelIdentity::Shape shape = {LargestIndex(delta.rows) + 1,
-                                            LargestIndex(delta.cols) + 1};
-    if (std::max(shape.rows, shape.cols) > kMaxDimension) {
+    const std::optional<Told> told = std::visit(ShapeOf(delta.values), delta.positions);
+    if (!told.has_value()) {
+      return absl::UnimplementedError(
+          StrCat(files.tensors_path, ": ", delta.parameter,
+                 ": its positions count elements of a matrix whose shape the file does not say: "
+                 "the model is needed"));
+    }
+    if (std::max(told->shape.rows, told->shape.cols) > kMaxDimension) {
       problems.Add(delta.parameter, ": expected indices below ", kMaxDimension,
                    ", found a larger one");
     }
-    shapes.identity.parameters[delta.parameter] = shape;
+    shapes.exact = shapes.exact && told->exact;
+    shapes.identity.parameters[delta.parameter] = told->shape;
   }
-  SHIRA_RETURN_IF_ERROR(
-      problems.ToStatus(absl::StatusCode::kInvalidArgument, files.tensors_path()));
+  SHIRA_RETURN_IF_ERROR(problems.ToStatus(absl::StatusCode::kInvalidArgument, files.tensors_path));
   return shapes;
 }
 

@@ -53,6 +53,11 @@ float Written(float value, float scale, DType dtype) {
 
 absl::Status CheckPeftCanHold(const SparseAdapter& adapter, const Rank& rank, DType dtype) {
   ProblemList problems;
+  if (adapter.rounds_values) {
+    problems.Add(
+        "its values are rounded to the weights' dtype before they are added, and PEFT's "
+        "SHiRA adds them as they are");
+  }
   for (const ParameterDelta& delta : adapter.deltas) {
     const IndexTable& table = *delta.table;
     if (!absl::EndsWith(delta.parameter, kWeightSuffix) ||

@@ -24,7 +24,7 @@ namespace shira {
 // rounded to float, since PEFT's files have none. FAILED_PRECONDITION lists every parameter that
 // PEFT cannot hold: one that would need more entries than it has elements (the message says which
 // parameter asks for that r), one that is no weight of an nn.Linear, one whose values are
-// replacements.
+// replacements, or an adapter that rounds its values.
 absl::Status WritePeftShira(const SparseAdapter& adapter, const std::string& path,
                             const AdapterWriteOptions& options);
 

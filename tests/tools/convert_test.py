@@ -106,6 +106,44 @@ class ConvertTest(unittest.TestCase):
         self.assertIn("model.layers.1.self_attn.k_proj.weight [32, 64]: r = 23 would give it 2208 entries", result.stderr)
         self.assertFalse((self.root / "out").exists())
 
+    def test_through_the_packed_file_and_back_to_peft_all_tensors_are_equal(self):
+        adapter = make_shira(self.root / "a", seed=1, r=3, targets=TARGETS)
+        packed, back = self.root / "a.shira", self.root / "back"
+        self.assertEqual(tool_json("convert", adapter, packed, "--model", self.base)["to"], "packed")
+        self.assertLess(packed.stat().st_size, (adapter / "adapter_model.safetensors").stat().st_size / 2)
+        # The packed file has the shapes, so no model is needed.
+        self.assertEqual(tool_json("convert", packed, back)["to"], "peft")
+        original, written = load_file(adapter / "adapter_model.safetensors"), load_file(back / "adapter_model.safetensors")
+        self.assertEqual(original.keys(), written.keys())
+        for name in original:
+            self.assertTrue(same_bits(original[name], written[name]), name)
+        self.assert_same_merge(back, adapter)
+        self.assertIn("density", tool_json("inspect", packed))
+        total = tool_json("diff", adapter, packed)["total"]
+        self.assertEqual(total["equal"], total["entries_a"])
+
+    def test_bf16_in_the_packed_file_is_the_bf16_of_torch(self):
+        adapter = make_shira(self.root / "a", seed=1, r=3, targets=TARGETS)
+        tool("convert", adapter, self.root / "a.shira", "--model", self.base, "--values", "bf16")
+        tool("convert", self.root / "a.shira", self.root / "back")
+        original, written = (load_file(folder / "adapter_model.safetensors") for folder in (adapter, self.root / "back"))
+        for name, values in original.items():
+            expected = values.to(torch.bfloat16).float() if name.endswith("shira_weight") else values
+            self.assertTrue(same_bits(written[name], expected), name)
+
+    def test_values_that_replace_weights_are_refused_for_peft_and_kept_in_the_packed_file(self):
+        patch = self.root / "patch.safetensors"
+        save_file({"model.layers.0.self_attn.q_proj.weight.indices": torch.tensor([5, 70], dtype=torch.int32),
+                   "model.layers.0.self_attn.q_proj.weight.values": torch.tensor([0.0, 2.0])}, patch)
+        result = tool("convert", patch, self.root / "out", "--model", self.base, check=False)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("take the place of weights", result.stderr)
+        self.assertFalse((self.root / "out").exists())
+        report = tool_json("convert", patch, self.root / "p.shira", "--model", self.base, "--drop-zeros")
+        self.assertEqual(report["entries"], 2)
+        self.assertEqual(tool_json("inspect", self.root / "p.shira")["replacements"], 2)
+        self.assertIn("the model is needed", tool("inspect", patch, check=False).stderr)
+
     def test_a_format_without_shapes_is_not_written_without_the_model(self):
         adapter = make_shira(self.root / "a", seed=1, r=1, targets=["q_proj"])
         result = tool("convert", adapter, self.root / "out", check=False)

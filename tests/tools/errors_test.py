@@ -55,7 +55,8 @@ class ErrorsTest(unittest.TestCase):
             self.assert_fails("from-lora", self.adapter, "--density", density, status=2, text="expected above 0 and at most 1")
         self.assert_fails("convert", self.adapter, self.root / "out", "--values", "fp8", status=2, text="fp8")
         self.assert_fails("frobnicate", status=2, text="subcommand")
-        self.assert_fails("convert", self.adapter, self.root / "out", "--to", "zip", "--model", self.base, text="known are peft")
+        self.assert_fails("convert", self.adapter, self.root / "out", "--to", "zip", "--model", self.base, text="known are peft, packed")
+        self.assert_fails("convert", self.adapter, self.root / "out", "--to", "packed", "--model", self.base, text="ends in .shira")
 
     def test_what_is_there_stays_without_force(self):
         kept = self.root / "kept"
@@ -72,12 +73,13 @@ class ErrorsTest(unittest.TestCase):
         self.assertEqual(names_below(copy), {"README.md", "adapter_config.json", "adapter_model.safetensors"})
 
     def test_a_full_disk_leaves_nothing(self):
-        result = subprocess.run([binary("shira-adapter"), "convert", self.adapter, self.root / "out", "--model", self.base],
-                                capture_output=True, text=True,
-                                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)))
-        self.assertEqual(result.returncode, 1, result.stderr)
-        self.assertIn(f"cannot write {self.root}/out/adapter_model.safetensors", result.stderr)
-        self.assertEqual(names_below(self.root), self.before)
+        for name, file in (("out", "out/adapter_model.safetensors"), ("out.shira", "out.shira")):
+            result = subprocess.run([binary("shira-adapter"), "convert", self.adapter, self.root / name, "--model", self.base],
+                                    capture_output=True, text=True,
+                                    preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)))
+            self.assertEqual(result.returncode, 1, result.stderr)
+            self.assertIn(f"cannot write {self.root}/{file}", result.stderr)
+            self.assertEqual(names_below(self.root), self.before)
 
     def test_ctrl_c_ends_long_work_and_leaves_nothing(self):
         config = make_base().config

@@ -58,6 +58,15 @@ class FromLoraTest(unittest.TestCase):
                     if torch.backends.mkl.is_available() and dtype == torch.float32:
                         self.assertEqual(different, 0)
 
+    def test_at_full_density_the_packed_file_holds_every_matrix(self):
+        lora = self.make_lora("lora")
+        report = tool_json("from-lora", lora, "--density", "1", "--out", self.root / "all.shira")
+        self.assertEqual(report["entries"], sum(delta.count_nonzero().item() for delta in self.peft_deltas(lora).values()))
+        expected = self.peft_deltas(lora)
+        for parameter in tool_json("inspect", self.root / "all.shira")["parameters"]:
+            self.assertAlmostEqual(parameter["norm"], expected[parameter["name"]].double().norm().item(), places=5)
+            self.assertEqual(parameter["shape"], list(expected[parameter["name"]].shape))
+
     def test_takes_the_largest_elements_and_reports_what_is_lost(self):
         lora = self.make_lora("lora")
         report = tool_json("from-lora", lora, "--density", "0.02", "--out", self.root / "out")
