@@ -7,6 +7,7 @@
 
 #include "adapters/format/adapter_files.h"
 #include "adapters/format/adapter_format.h"
+#include "adapters/format/packed_positions.h"
 #include "adapters/format/tensor_numbers.h"
 #include "base/problem_list.h"
 #include "base/safetensors.h"
@@ -42,8 +43,8 @@ class ShapeOf {
     if (shape.size() == 2) return Told{{shape[0], shape[1]}, /*exact=*/true};
     return std::nullopt;
   }
-  std::optional<Told> operator()(const std::shared_ptr<const IndexTable>& table) const {
-    return Told{{table->rows(), table->cols()}, /*exact=*/true};
+  std::optional<Told> operator()(const std::shared_ptr<PackedTable>& table) const {
+    return Told{{table->shape().rows, table->shape().cols}, /*exact=*/true};
   }
 
  private:
@@ -79,7 +80,7 @@ absl::StatusOr<InferredShapes> InferShapes(const std::string& path, const Adapte
                  ": its positions count elements of a matrix whose shape the file does not say: "
                  "the model is needed"));
     }
-    if (std::max(told->shape.rows, told->shape.cols) > kMaxDimension) {
+    if (!told->exact && std::max(told->shape.rows, told->shape.cols) > kMaxDimension) {
       problems.Add(delta.parameter, ": expected indices below ", kMaxDimension,
                    ", found a larger one");
     }
