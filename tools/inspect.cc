@@ -92,7 +92,7 @@ std::string Summary(const AdapterInput& input, const std::vector<ParameterStats>
   const SparseAdapter& adapter = *input.adapter;
   const EntryStats total = Total(all);
   std::string entries = StrCat(FormatCount(total.entries), " in ", total.parameters, " parameters");
-  if (input.exact_shapes) StrAppend(&entries, " (", Density(total, true), " of them)");
+  if (input.exact_shapes) StrAppend(&entries, " (", Density(total, true), " of their elements)");
   if (total.zeros > 0) StrAppend(&entries, ", ", FormatCount(total.zeros), " of them zero");
   if (total.replacements > 0) {
     StrAppend(&entries, "; ", FormatCount(total.replacements), " take the place of weights");
