@@ -109,7 +109,8 @@ CommandRunner SetUpBlendCreate(CLI::App& app) {
   app.add_option_function<uint64_t>(
          "--seed", [&request](uint64_t seed) { request.set_seed(seed); },
          "Of the random choice of dare and dare-ties (default: 0)")
-      ->type_name("N");
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber.description(""));
   return [arguments](Session& session) { return Create(session, *arguments); };
 }
 

@@ -240,7 +240,7 @@ TEST_F(ServicesTest, UnloadingTakesTheAdapterOutOfTheWeights) {
   ASSERT_TRUE(Generate(Request(3, "tone"), response).ok());
   EXPECT_NE(weights_.Hash(), base);
 
-  const std::weak_ptr<const SparseAdapter> memory = Info("tone").adapter;
+  const std::weak_ptr<const SparseAdapter> memory = *registry_->Deltas("tone");
   grpc::ClientContext context;
   v1::UnloadAdapterRequest request;
   request.set_name("tone");
