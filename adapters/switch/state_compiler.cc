@@ -40,7 +40,10 @@ void SumBlock(const IndexTable& table, const T* pristine, absl::Span<const Fusio
       ForEachInBlock(*term.delta->table, block,
                      [&](auto at, uint32_t) { sums[at] -= term.factor; });
     }
-    ForEachInBlock(table, block, [&](auto at, uint32_t i) { sums[at] *= ToFloat(pristine[i]); });
+    // -0 is the number that changes nothing that is added to it: a replacement by -0 stays one.
+    ForEachInBlock(table, block, [&](auto at, uint32_t i) {
+      sums[at] = sums[at] == 0 ? -0.0 : sums[at] * ToFloat(pristine[i]);
+    });
   }
   for (const FusionTerm& term : terms) {
     const float* values = term.delta->values.data();

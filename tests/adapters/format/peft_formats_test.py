@@ -76,7 +76,9 @@ def make_patch(path: pathlib.Path, names: tuple[str, str], index_dtype: torch.dt
             indices = indices.sort().values
             indices = torch.diff(indices, prepend=torch.tensor([-1])) - 1
         tensors[f"{name}.{names[0]}"] = indices.to(index_dtype)
-        tensors[f"{name}.{names[1]}"] = torch.randn(len(indices)).to(torch.bfloat16)
+        values = torch.randn(len(indices)).to(torch.bfloat16)
+        values[::7] = -0.0  # added to anything but itself, this would become 0.0
+        tensors[f"{name}.{names[1]}"] = values
     save_file(tensors, path, metadata={"format": "sparse_weight_patch", "encoding": "gap_delta"} if gaps else None)
 
 
