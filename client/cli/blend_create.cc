@@ -111,6 +111,11 @@ CommandRunner SetUpBlendCreate(CLI::App& app) {
          "Of the random choice of dare and dare-ties (default: 0)")
       ->type_name("N")
       ->check(CLI::NonNegativeNumber.description(""));
+  app.add_option_function<std::string>(
+         "--save", [&request](const std::string& path) { request.set_save_path(path); },
+         "Write it too, below an adapter root of the server: a packed file if PATH ends in .shira, "
+         "else a PEFT folder")
+      ->type_name("PATH");
   return [arguments](Session& session) { return Create(session, *arguments); };
 }
 

@@ -48,7 +48,9 @@ absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Impl::Load(
       if (absl::Status compiled = CompileOwnState(*adapter); !compiled.ok()) adapter = compiled;
     }
     if (adapter.ok()) memory_.KeepDeltas(*adapter);
-    return FinishLoad(record, start, adapter, /*held=*/nullptr);
+    return FinishLoad(
+        record, start, adapter,
+        {.held = nullptr, .file_digest = adapter.ok() ? (*adapter)->digest : Sha256Digest()});
   }
 
   const std::shared_ptr<const CompiledState> resident = engine_.resident();
@@ -65,8 +67,7 @@ absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Impl::Load(
 
 absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Impl::FinishLoad(
     const RecordPtr& record, absl::Time start,
-    const absl::StatusOr<std::shared_ptr<const SparseAdapter>>& adapter,
-    std::shared_ptr<const SparseAdapter> held) {
+    const absl::StatusOr<std::shared_ptr<const SparseAdapter>>& adapter, Backing backing) {
   const std::shared_ptr<const CompiledState> resident = engine_.resident();
   absl::MutexLock lock(&mutex_);
   record->load_running = false;
@@ -78,7 +79,8 @@ absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Impl::FinishLoad(
   SHIRA_RETURN_IF_ERROR(record->MoveTo(AdapterState::kReady));
   SHIRA_ASSIGN_OR_RETURN(record->own_state, StateKey::Create({{(*adapter)->digest, 1.0}}));
   record->adapter = std::make_shared<const AdapterSummary>(SummaryOf(**adapter));
-  record->held = std::move(held);
+  record->held = std::move(backing.held);
+  record->file_digest = backing.file_digest;
   record->version = ++versions_[record->name];
   record->load_time = absl::Now();
   record->load_duration = record->load_time - start;

@@ -21,7 +21,9 @@ bool Contains(const StateKey& key, const Sha256Digest& adapter) {
 
 }  // namespace
 
-DeltaSource AdapterRecord::source() const { return {name, adapter->digest, path, held}; }
+DeltaSource AdapterRecord::source() const {
+  return {name, adapter->digest, path, file_digest, held};
+}
 
 absl::Status AdapterRecord::MoveTo(AdapterState to) {
   if (!IsLegalTransition(state, to)) {
@@ -77,11 +79,15 @@ absl::Status AdapterRegistry::Impl::Unload(
   held = std::move(record->held);
   const Sha256Digest digest = record->adapter->digest;
   records_.erase(name);
-  const bool has_twin = std::any_of(records_.begin(), records_.end(), [&](const auto& entry) {
+  DropUnlessLoaded(digest);
+  return absl::OkStatus();
+}
+
+void AdapterRegistry::Impl::DropUnlessLoaded(const Sha256Digest& digest) {
+  const bool loaded = std::any_of(records_.begin(), records_.end(), [&](const auto& entry) {
     return entry.second->adapter != nullptr && entry.second->adapter->digest == digest;
   });
-  if (!has_twin) memory_.Drop(digest);
-  return absl::OkStatus();
+  if (!loaded) memory_.Drop(digest);
 }
 
 // ---- Pinning ------------------------------------------------------------------------------------
@@ -314,8 +320,8 @@ absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Load(
 
 absl::StatusOr<AdapterRegistry::BlendResult> AdapterRegistry::CreateBlend(
     const std::string& name, absl::Span<const AdapterSelectionTerm> parts,
-    const FusionOptions& options) {
-  return impl_->CreateBlend(name, parts, options);
+    const FusionOptions& options, const std::string& save_path) {
+  return impl_->CreateBlend(name, parts, options, save_path);
 }
 
 absl::Status AdapterRegistry::Unload(const std::string& name, absl::Time deadline,

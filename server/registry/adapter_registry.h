@@ -113,19 +113,30 @@ class AdapterRegistry {
   };
 
   // Makes an adapter `name` out of others (fusion_blend.h), whose digest is BlendDigest() and whose
-  // format is kBlendFormat. It lives like a loaded one, and does not need its parts any more. Its
-  // deltas stay in memory, since there is no file to read them from again, and its path is empty.
+  // format is kBlendFormat. It lives like a loaded one, and does not need its parts any more.
+  //
+  // `save_path`: empty, or where to write it, absolute or relative to a root: a packed file if it
+  // ends in ".shira", else a PEFT folder (adapter_writer.h). What is written can be loaded like any
+  // adapter, and then has the digest of its file.
+  //
+  // The deltas of a blend stay in memory, since there is nothing to read them from again, unless
+  // the file that it was saved in holds exactly them (a PEFT folder may be filled up with zeros).
+  //
   // The same blend again under the same name is OK.
   //   NOT_FOUND, FAILED_PRECONDITION, DATA_LOSS  a part, as Acquire()
-  //   INVALID_ARGUMENT    bad name, and whatever BlendDigest() and Blend() refuse
-  //   ALREADY_EXISTS      the name is loaded with other content
+  //   NOT_FOUND           the folder to save in is not there
+  //   PERMISSION_DENIED   save_path leads out of the roots, or cannot be written
+  //   FAILED_PRECONDITION the format cannot hold the blend
+  //   INVALID_ARGUMENT    bad name or save_path, and whatever BlendDigest() and Blend() refuse
+  //   ALREADY_EXISTS      the name is loaded with other content, or something is at save_path
   //   ABORTED             the same name is being loaded or unloaded
   //   RESOURCE_EXHAUSTED  over the budget or the number of adapters
-  // What an error leaves is as for Load(): errors in the arguments and in naming the parts change
-  // nothing.
+  // What an error leaves is as for Load(): errors in the arguments, also in save_path, and in
+  // naming the parts change nothing. Nothing is saved unless everything else has succeeded.
   absl::StatusOr<BlendResult> CreateBlend(const std::string& name,
                                           absl::Span<const AdapterSelectionTerm> parts,
-                                          const FusionOptions& options);
+                                          const FusionOptions& options,
+                                          const std::string& save_path);
 
   // Stops new uses at once, waits for the running ones until `deadline`, then frees the memory.
   // `on_unloading` is called once, when kUnloading is published and before the wait: the place to

@@ -35,6 +35,7 @@ struct AdapterRecord {
   std::string error;
   std::shared_ptr<const AdapterSummary> adapter;  // set iff kReady or kUnloading
   StateKey own_state;                             // this adapter alone, with weight 1
+  Sha256Digest file_digest;  // of what is at `path`; another than the adapter's for a saved blend
   // Deltas that cannot be read again from `path`; else nullptr, and AdapterMemory has them or not.
   std::shared_ptr<const SparseAdapter> held;
   // A Load() is under way, also one that finds the same content again and leaves kReady as it is.
@@ -68,7 +69,8 @@ class AdapterRegistry::Impl : public std::enable_shared_from_this<Impl> {
                                   std::string_view expected_sha256) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<BlendResult> CreateBlend(const std::string& name,
                                           absl::Span<const AdapterSelectionTerm> parts,
-                                          const FusionOptions& options) ABSL_LOCKS_EXCLUDED(mutex_);
+                                          const FusionOptions& options,
+                                          const std::string& save_path) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status Unload(const std::string& name, absl::Time deadline,
                       absl::FunctionRef<void(const AdapterInfo&)> on_unloading)
       ABSL_LOCKS_EXCLUDED(mutex_);
@@ -109,16 +111,31 @@ class AdapterRegistry::Impl : public std::enable_shared_from_this<Impl> {
       ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<std::shared_ptr<const SparseAdapter>> Read(const std::string& path,
                                                             std::string_view expected_sha256) const;
-  // Publishes kReady, or kFailed if `adapter` is an error. `held`: its deltas, if they cannot be
-  // read again.
+  // Where deltas are to be had again: held, or in a file with this digest.
+  struct Backing {
+    std::shared_ptr<const SparseAdapter> held;
+    Sha256Digest file_digest;
+  };
+
+  // Publishes kReady, or kFailed if `adapter` is an error.
   absl::StatusOr<LoadResult> FinishLoad(
       const RecordPtr& record, absl::Time start,
-      const absl::StatusOr<std::shared_ptr<const SparseAdapter>>& adapter,
-      std::shared_ptr<const SparseAdapter> held) ABSL_LOCKS_EXCLUDED(mutex_);
+      const absl::StatusOr<std::shared_ptr<const SparseAdapter>>& adapter, Backing backing)
+      ABSL_LOCKS_EXCLUDED(mutex_);
   // Takes the memory for the adapter's own state and compiles it, so that switching to it needs no
   // more.
   absl::Status CompileOwnState(const std::shared_ptr<const SparseAdapter>& adapter);
 
+  // Forgets what is in memory of an adapter that no record has.
+  void DropUnlessLoaded(const Sha256Digest& digest) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // Holds a new blend's deltas, compiles its own state, and saves it unless `path` is empty.
+  absl::Status MakeBlendReady(const std::shared_ptr<const SparseAdapter>& blend,
+                              const std::string& path, Backing& backing)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // Writes a blend to a path of PathConfinement::ResolveNew(), and reads it again.
+  absl::StatusOr<Backing> SaveBlend(const std::shared_ptr<const SparseAdapter>& blend,
+                                    const std::string& path) const;
   // The parts of a blend, read. Whoever calls it has them pinned.
   absl::StatusOr<FusionResult> BlendPinned(const FusionOptions& options,
                                            absl::Span<const AdapterSelectionTerm> parts,

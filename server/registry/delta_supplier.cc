@@ -39,12 +39,15 @@ absl::StatusOr<std::shared_ptr<const SparseAdapter>> DeltaSupplier::Read(
     return absl::Status(adapter.status().code(),
                         StrCat(subject, ", but: ", ToStd(adapter.status().message()), kWhatToDo));
   }
-  if ((*adapter)->digest != source.digest) {
+  if ((*adapter)->digest != source.file_digest) {
     return absl::DataLossError(StrCat(subject, ", but its content has changed: expected SHA-256 ",
-                                      source.digest.Hex(), ", found ", (*adapter)->digest.Hex(),
-                                      kWhatToDo));
+                                      source.file_digest.Hex(), ", found ",
+                                      (*adapter)->digest.Hex(), kWhatToDo));
   }
-  return adapter;
+  if (source.digest == source.file_digest) return adapter;
+  auto blend = std::make_shared<SparseAdapter>(**adapter);
+  blend->digest = source.digest;
+  return std::shared_ptr<const SparseAdapter>(std::move(blend));
 }
 
 absl::StatusOr<std::shared_ptr<const SparseAdapter>> DeltaSupplier::ReadFile(

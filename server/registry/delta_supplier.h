@@ -19,9 +19,10 @@ namespace shira {
 
 // Where an adapter's deltas can be had.
 struct DeltaSource {
-  std::string name;     // for errors
-  Sha256Digest digest;  // the adapter's, and the file's
-  std::string path;     // canonical
+  std::string name;          // for errors
+  Sha256Digest digest;       // the adapter's
+  std::string path;          // canonical
+  Sha256Digest file_digest;  // of what is at `path`; another than `digest` for a saved blend
   // Set iff they cannot be read again; then there may be no path.
   std::shared_ptr<const SparseAdapter> held;
 };

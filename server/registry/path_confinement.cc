@@ -36,6 +36,12 @@ absl::StatusOr<PathConfinement> PathConfinement::Create(const std::vector<std::s
 }
 
 absl::StatusOr<std::string> PathConfinement::Resolve(const std::string& path) const {
+  SHIRA_ASSIGN_OR_RETURN(const fs::path canonical, Find(path));
+  SHIRA_RETURN_IF_ERROR(CheckTarget(canonical));
+  return canonical.native();
+}
+
+absl::StatusOr<fs::path> PathConfinement::Find(const std::string& path) const {
   if (path.empty() || path.find('\0') != std::string::npos) {
     return absl::InvalidArgumentError("the adapter path is empty or has a NUL character inside");
   }
@@ -54,14 +60,33 @@ absl::StatusOr<std::string> PathConfinement::Resolve(const std::string& path) co
           : absl::NotFoundError(StrCat("no adapter root has ", path));
   for (const fs::path& candidate : candidates) {
     absl::StatusOr<fs::path> canonical = ResolveCandidate(candidate);
-    if (canonical.ok()) {
-      SHIRA_RETURN_IF_ERROR(CheckTarget(*canonical));
-      return canonical->native();
-    }
+    if (canonical.ok()) return canonical;
     // A refusal says more than an absence in another root.
     if (!absl::IsPermissionDenied(error)) error = std::move(canonical).status();
   }
   return error;
+}
+
+absl::StatusOr<std::string> PathConfinement::ResolveNew(const std::string& path) const {
+  std::string_view trimmed = path;  // a folder may be named with a slash at its end
+  while (trimmed.size() > 1 && trimmed.back() == '/') trimmed.remove_suffix(1);
+  const fs::path name = fs::path(trimmed).filename();
+  if (name.empty() || name == "." || name == ".." || path.find('\0') != std::string::npos) {
+    return absl::InvalidArgumentError(
+        StrCat("'", path.substr(0, path.find('\0')), "' names no file or folder to be made"));
+  }
+  const std::string parent = fs::path(trimmed).parent_path().native();
+  SHIRA_ASSIGN_OR_RETURN(const fs::path folder, Find(parent.empty() ? "." : parent));
+  const fs::path made = folder / name;
+  std::error_code error;
+  const fs::file_type type = fs::symlink_status(made, error).type();
+  if (type == fs::file_type::none) {
+    return absl::InvalidArgumentError(StrCat(made.native(), ": ", error.message()));
+  }
+  if (type != fs::file_type::not_found) {
+    return absl::AlreadyExistsError(StrCat(made.native(), " is there already"));
+  }
+  return made.native();
 }
 
 bool PathConfinement::Contains(const fs::path& canonical) const {

@@ -30,6 +30,14 @@ class PathConfinement {
   //   NOT_FOUND          inside, but there is nothing
   absl::StatusOr<std::string> Resolve(const std::string& path) const;
 
+  // Where something new called `path` is to be made: in a folder that is there. The result's folder
+  // is canonical.
+  //   INVALID_ARGUMENT   empty, a NUL inside, or no name at the end that a file can have
+  //   PERMISSION_DENIED  outside of every root
+  //   NOT_FOUND          inside, but the folder is not there
+  //   ALREADY_EXISTS     something is there
+  absl::StatusOr<std::string> ResolveNew(const std::string& path) const;
+
   // Canonical, in the order that was given.
   const std::vector<std::filesystem::path>& roots() const { return roots_; }
 
@@ -37,6 +45,8 @@ class PathConfinement {
   explicit PathConfinement(std::vector<std::filesystem::path> roots) : roots_(std::move(roots)) {}
 
   bool Contains(const std::filesystem::path& canonical) const;
+  // The canonical form of what exists at `path`, whatever it is. Errors of Resolve().
+  absl::StatusOr<std::filesystem::path> Find(const std::string& path) const;
   // Whether `candidate` exists inside of the roots, and then its canonical form.
   absl::StatusOr<std::filesystem::path> ResolveCandidate(
       const std::filesystem::path& candidate) const;

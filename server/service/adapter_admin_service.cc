@@ -86,7 +86,7 @@ absl::Status AdapterAdminService::CreateBlend(const v1::CreateBlendRequest& requ
   SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate_.Enter());
   SHIRA_ASSIGN_OR_RETURN(const BlendOptions blend, ParseBlendRequest(request, backend->limits));
   absl::StatusOr<AdapterRegistry::BlendResult> created =
-      backend->registry.CreateBlend(request.name(), blend.parts, blend.fusion);
+      backend->registry.CreateBlend(request.name(), blend.parts, blend.fusion, request.save_path());
   if (!created.ok()) {
     spdlog::warn("adapter {}: not blended: {}", ForLog(request.name()),
                  ForLog(created.status().ToString(absl::StatusToStringMode::kWithNoExtraData),

@@ -46,6 +46,7 @@ constexpr auto kReasons = std::to_array<ReasonOf>({
     {Operation::kCreateBlend, StatusCode::kFailedPrecondition, "ADAPTER_NOT_READY"},
     {Operation::kCreateBlend, StatusCode::kDataLoss, "ADAPTER_FILE_CHANGED"},
     {Operation::kCreateBlend, StatusCode::kAlreadyExists, "ADAPTER_ALREADY_EXISTS"},
+    {Operation::kCreateBlend, StatusCode::kPermissionDenied, "ADAPTER_PATH_OUTSIDE_ROOTS"},
     {Operation::kCreateBlend, StatusCode::kAborted, "ADAPTER_BUSY"},
     {Operation::kCreateBlend, StatusCode::kResourceExhausted, "ADAPTER_MEMORY_EXHAUSTED"},
     {Operation::kUnloadAdapter, StatusCode::kNotFound, "ADAPTER_NOT_FOUND"},

@@ -1,9 +1,11 @@
 """Blends through the real server, with PEFT's merge utilities and a plain merge as the oracle for the weights."""
 
+import shutil
 import unittest
 
 import grpc
 import torch
+from peft import PeftModel
 from peft.utils import merge_utils
 from safetensors.torch import load_file
 from shira_testutil import parameter_hashes
@@ -83,6 +85,27 @@ class BlendTest(unittest.TestCase):
         self.assertEqual(sum(p.entries for p in shown.parameters), adapter.entries)
         self.admin.UnloadAdapter(name="team/blend")
         self.assertEqual([a.name for a in self.admin.ListAdapters().adapters], ["beta"])
+
+    def test_a_saved_blend_can_be_loaded_again(self):
+        folder = world().adapters / "saved"
+        folder.mkdir()
+        self.addCleanup(shutil.rmtree, folder)
+        ask = lambda name: self.client.inference.Generate(prompt=PROMPT, stop=PLAIN, adapter=select(name)).token_ids
+        for path in ("saved/blend.shira", "saved/blend"):
+            created = self.admin.CreateBlend(name="blend", parts=parts(alpha=0.5, beta=0.5), save_path=path)
+            self.assertEqual(created.adapter.path, str(world().adapters / path))
+            tokens = ask("blend")
+            self.admin.UnloadAdapter(name="blend")
+            loaded = self.admin.LoadAdapter(name="again", path=path)
+            self.assertNotEqual(loaded.adapter.format, "blend")
+            self.assertEqual(ask("again"), tokens)
+            self.admin.UnloadAdapter(name="again")
+        # PEFT loads what the server wrote.
+        merged = PeftModel.from_pretrained(world().base(), folder / "blend").merge_and_unload()
+        weights = {"alpha": 0.5, "beta": 0.5}
+        self.assertEqual(parameter_hashes(merged), blended_hashes(merge_utils.task_arithmetic, weights))
+        code, info, _, _ = error_of(lambda: self.admin.CreateBlend(name="blend", parts=parts(alpha=1), save_path="../../x.shira"))
+        self.assertEqual((code, info.reason), (grpc.StatusCode.PERMISSION_DENIED, "ADAPTER_PATH_OUTSIDE_ROOTS"))
 
     def test_equal_blends_are_one_blend(self):
         request = {"rule": "FUSION_RULE_DARE", "density": 0.5, "seed": 7}

@@ -17,8 +17,9 @@ class BlendCommandsTest : public CliTest {
 };
 
 TEST_F(BlendCommandsTest, CreatesABlendAndPrintsHowItsPartsMet) {
-  const CliResult result = Run({"blend", "create", "crew", "--part", "pirate:0.5", "--part", "json",
-                                "--rule", "dare-ties", "--density", "0.25", "--seed", "7"});
+  const CliResult result =
+      Run({"blend", "create", "crew", "--part", "pirate:0.5", "--part", "json", "--rule",
+           "dare-ties", "--density", "0.25", "--seed", "7", "--save", "crew.shira"});
   EXPECT_EQ(result.exit_code, 0);
   EXPECT_THAT(result.out, HasSubstr("Created crew v1: 1,000 entries in 1 parameters, sha256 "));
   EXPECT_THAT(
@@ -37,6 +38,7 @@ TEST_F(BlendCommandsTest, CreatesABlendAndPrintsHowItsPartsMet) {
   EXPECT_EQ(request.rule(), v1::FUSION_RULE_DARE_TIES);
   EXPECT_EQ(request.density(), 0.25);
   EXPECT_EQ(request.seed(), 7u);
+  EXPECT_EQ(request.save_path(), "crew.shira");
 }
 
 TEST_F(BlendCommandsTest, SendsOnlyWhatWasGiven) {

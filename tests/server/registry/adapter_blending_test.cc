@@ -23,8 +23,9 @@ class AdapterBlendingTest : public testing::RegistryFixture {
   }
 
   absl::StatusOr<AdapterRegistry::BlendResult> CreateSum(const std::string& name,
-                                                         std::vector<AdapterSelectionTerm> parts) {
-    return registry_->CreateBlend(name, parts, {FusionRule::kSum});
+                                                         std::vector<AdapterSelectionTerm> parts,
+                                                         const std::string& save_path = "") {
+    return registry_->CreateBlend(name, parts, {FusionRule::kSum}, save_path);
   }
 
   // The fused bytes of a state, all parameters together.
@@ -109,7 +110,7 @@ TEST_F(AdapterBlendingTest, TheSameBlendAgainIsOkAndAnotherUnderItsNameIsNot) {
 TEST_F(AdapterBlendingTest, ErrorsInTheArgumentsChangeNothing) {
   const auto refused = [&](std::vector<AdapterSelectionTerm> parts, FusionOptions options,
                            absl::StatusCode code) {
-    EXPECT_THAT(registry_->CreateBlend("blend", parts, options), StatusIs(code));
+    EXPECT_THAT(registry_->CreateBlend("blend", parts, options, ""), StatusIs(code));
   };
   refused({}, {}, absl::StatusCode::kInvalidArgument);
   refused({{"nobody", 1.0}}, {}, absl::StatusCode::kNotFound);
@@ -125,7 +126,7 @@ TEST_F(AdapterBlendingTest, ABlendThatFailsKeepsItsReasonAndNoMemory) {
   const int64_t before = registry_->memory_in_use_bytes();
   // k_proj has one entry, q_proj three: a quarter of neither is a whole entry.
   EXPECT_THAT(registry_->CreateBlend("blend", {AdapterSelectionTerm{"a", 1.0}},
-                                     {FusionRule::kPruned, 0.25}),
+                                     {FusionRule::kPruned, 0.25}, ""),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("leaves no entry")));
   EXPECT_EQ(Info("blend").state, AdapterState::kFailed);
   EXPECT_THAT(Info("blend").error, HasSubstr("leaves no entry"));
@@ -134,6 +135,63 @@ TEST_F(AdapterBlendingTest, ABlendThatFailsKeepsItsReasonAndNoMemory) {
   EXPECT_THAT(CreateSum("blend", {{"a", 6.8e38}}), StatusIs(absl::StatusCode::kInvalidArgument));
   EXPECT_EQ(registry_->memory_in_use_bytes(), before);
   EXPECT_THAT(CreateSum("blend", {{"a", 1.0}}), IsOk());
+}
+
+TEST_F(AdapterBlendingTest, ASavedBlendIsReadAgainFromItsFile) {
+  ASSERT_OK_AND_ASSIGN(const auto result,
+                       CreateSum("blend", {{"a", 1.0}, {"b", 0.3}}, "blend.shira"));
+  EXPECT_EQ(result.info.path, root_.Path("blend.shira"));
+  const Sha256Digest digest = result.info.adapter->digest;
+  // Only its compiled state is in memory.
+  EXPECT_EQ(Info("blend").memory_bytes + 4 * static_cast<int64_t>(sizeof(float)),
+            Info("a").memory_bytes);
+  ASSERT_OK_AND_ASSIGN(const auto deltas, registry_->Deltas("blend"));
+  EXPECT_EQ(deltas->digest, digest);
+  const ElementBuffer half = FusedOf({{"blend", 0.5}});
+
+  // The file is an adapter of its own, with the same values.
+  ASSERT_THAT(registry_->Load("file", "blend.shira", ""), IsOk());
+  EXPECT_NE(Info("file").adapter->digest, digest);
+  EXPECT_EQ(FusedOf({{"file", 0.5}}), half);
+
+  EXPECT_THAT(CreateSum("other", {{"a", 1.0}}, "blend.shira"),
+              StatusIs(absl::StatusCode::kAlreadyExists, HasSubstr("blend.shira")));
+  EXPECT_EQ(registry_->Get("other"), std::nullopt);
+}
+
+TEST_F(AdapterBlendingTest, ASavedBlendWhoseFileChangesIsDataLoss) {
+  ASSERT_THAT(CreateSum("blend", {{"a", 1.0}, {"b", 0.5}}, "blend.shira"), IsOk());
+  ASSERT_THAT(CreateSum("other", {{"a", 1.0}, {"b", 0.25}}, "other.shira"), IsOk());
+  std::filesystem::rename(root_.Path("other.shira"), root_.Path("blend.shira"));
+  EXPECT_THAT(registry_->Acquire({{"blend", 0.5}}),
+              StatusIs(absl::StatusCode::kDataLoss, HasSubstr("blend.shira")));
+  EXPECT_THAT(registry_->Acquire({{"blend", 1.0}}), IsOk());
+}
+
+TEST_F(AdapterBlendingTest, ABlendThatIsFilledUpInAPeftFolderKeepsItsDeltas) {
+  ASSERT_THAT(CreateSum("blend", {{"a", 1.0}, {"b", 0.5}}, "folder/"), IsOk());
+  EXPECT_EQ(Info("blend").path, root_.Path("folder"));
+  EXPECT_EQ(Info("blend").adapter->entries, 4);
+  EXPECT_TRUE(std::filesystem::exists(root_.Path("folder/adapter_config.json")));
+  ASSERT_THAT(registry_->Load("file", "folder", ""), IsOk());
+  EXPECT_GT(Info("file").adapter->entries, 4);
+  std::filesystem::remove_all(root_.Path("folder"));
+  EXPECT_EQ((*registry_->Deltas("blend"))->entries(), 4);
+}
+
+TEST_F(AdapterBlendingTest, ABlendThatCannotBeSavedDoesNotComeToBe) {
+  const int64_t before = registry_->memory_in_use_bytes();
+  EXPECT_THAT(CreateSum("blend", {{"a", 1.0}}, "../blend.shira"),
+              StatusIs(absl::StatusCode::kPermissionDenied));
+  EXPECT_THAT(CreateSum("blend", {{"a", 1.0}}, "absent/blend.shira"),
+              StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_EQ(registry_->Get("blend"), std::nullopt);
+  // A name just short enough, but not with what the file is called while it is written.
+  const std::string name = std::string(248, 'x') + ".shira";
+  EXPECT_FALSE(CreateSum("blend", {{"a", 1.0}}, name).ok());
+  EXPECT_EQ(Info("blend").state, AdapterState::kFailed);
+  EXPECT_EQ(registry_->memory_in_use_bytes(), before);
+  EXPECT_THAT(CreateSum("blend", {{"a", 1.0}}, "blend.shira"), IsOk());
 }
 
 TEST_F(AdapterBlendingTest, PartsStayLoadedWhileABlendIsMade) {

@@ -191,5 +191,36 @@ TEST_F(PathConfinementTest, RefusesRootsThatAreNeitherFoldersNorFiles) {
               StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
+TEST_F(PathConfinementTest, SomethingNewIsMadeInAFolderInside) {
+  const PathConfinement paths = *PathConfinement::Create({root()});
+  const std::string made = root() / "team" / "new";
+  EXPECT_THAT(paths.ResolveNew("team/new"), IsOkAndHolds(made));
+  EXPECT_THAT(paths.ResolveNew("team/new//"), IsOkAndHolds(made));
+  EXPECT_THAT(paths.ResolveNew(made), IsOkAndHolds(made));
+  EXPECT_THAT(paths.ResolveNew("new"), IsOkAndHolds(std::string(root() / "new")));
+  // A link beside it that leads out is of no concern.
+  fs::create_directory_symlink(outside(), root() / "team" / "link");
+  EXPECT_THAT(paths.ResolveNew("team/new"), IsOkAndHolds(made));
+}
+
+TEST_F(PathConfinementTest, NothingNewIsMadeOutsideOrOverSomething) {
+  const PathConfinement paths = *PathConfinement::Create({root()});
+  fs::create_directory_symlink(outside(), root() / "link");
+  fs::create_symlink(top() / "nowhere", root() / "dangling");
+  EXPECT_THAT(paths.ResolveNew("link/new"), StatusIs(absl::StatusCode::kPermissionDenied));
+  EXPECT_THAT(paths.ResolveNew("../new"), StatusIs(absl::StatusCode::kPermissionDenied));
+  EXPECT_THAT(paths.ResolveNew("/new"), StatusIs(absl::StatusCode::kPermissionDenied));
+  EXPECT_THAT(paths.ResolveNew("absent/new"), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(paths.ResolveNew("tone"), StatusIs(absl::StatusCode::kAlreadyExists));
+  EXPECT_THAT(paths.ResolveNew("dangling"), StatusIs(absl::StatusCode::kAlreadyExists));
+  for (const std::string path : {"", "/", ".", "team/..", "team/."}) {
+    EXPECT_THAT(paths.ResolveNew(path), StatusIs(absl::StatusCode::kInvalidArgument)) << path;
+  }
+  EXPECT_THAT(paths.ResolveNew(std::string(300, 'x')),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(paths.ResolveNew(std::string("a\0b", 3)),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
 }  // namespace
 }  // namespace shira
