@@ -62,7 +62,7 @@ def is_json_answer(answer):
 STYLE_RULES = {"pirate": speaks_like_a_pirate, "party": celebrates, "json": is_json_answer}
 SHARING_TABLES = ("pirate", "party")
 OWN_TABLES = "json"
-BLENDS = [("pirate", "party"), ("pirate", "json")]  # at half weight each; an answer should show both styles
+BLENDS = [("pirate", "party")]  # at half weight each, an answer should show both styles; json at half weight is too weak for that
 
 
 class Report:

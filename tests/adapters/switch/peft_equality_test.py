@@ -25,9 +25,10 @@ def make_base(dtype: torch.dtype) -> LlamaForCausalLM:
 
 def make_adapter(folder: pathlib.Path, seed: int, r: int, targets: list[str]) -> None:
     """A PEFT SHiRA adapter with random values, saved as PEFT saves it."""
+    base = make_base(torch.float32)  # which seeds for itself
     torch.manual_seed(seed)
     config = ShiraConfig(r=r, target_modules=targets, random_seed=seed, init_weights=False)
-    get_peft_model(make_base(torch.float32), config).save_pretrained(folder)
+    get_peft_model(base, config).save_pretrained(folder)
 
 
 def merged(dtype: torch.dtype, folder: pathlib.Path, scale: float) -> dict[str, str]:
