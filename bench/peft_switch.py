@@ -81,7 +81,7 @@ def main():
     parser.add_argument("--out", default="")
     options = parser.parse_args()
     folder = pathlib.Path(options.adapters or tempfile.mkdtemp())
-    out = open(options.out, "first") if options.out else None
+    out = open(options.out, "a") if options.out else None
 
     def report(workload, dtype, threads, operation, times, entries):
         ordered = sorted(times)
