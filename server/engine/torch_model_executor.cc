@@ -93,7 +93,7 @@ class TorchModelExecutor final : public ModelExecutor {
 
   const ResidentWeights& weights_;
   const std::shared_ptr<KvBudget> budget_;
-  const Decoder decoder_;
+  Decoder decoder_;
   at::Tensor logits_;  // [rows that wanted logits, vocab_size], of the last call
 };
 

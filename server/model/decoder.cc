@@ -1,39 +1,10 @@
 #include "server/model/decoder.h"
 
-#include <string>
-#include <string_view>
+#include <vector>
 
-#include "base/strings.h"
 #include "server/model/linear.h"
 
 namespace shira {
-namespace {
-
-at::ScalarType ScalarTypeOf(DType dtype) {
-  switch (dtype) {
-    case DType::kBF16:
-      return at::kBFloat16;
-    case DType::kF16:
-      return at::kHalf;
-    default:
-      return at::kFloat;
-  }
-}
-
-// The resident memory as a tensor; undefined when there is no such parameter.
-at::Tensor View(const ResidentWeights& weights, std::string_view name, bool is_vector = false) {
-  const ResidentWeights::Matrix matrix = weights.Find(name);
-  if (matrix.data == nullptr) return {};
-  const at::ScalarType dtype = ScalarTypeOf(weights.dtype());
-  if (is_vector) return at::from_blob(matrix.data, {matrix.cols}, dtype);
-  return at::from_blob(matrix.data, {matrix.rows, matrix.cols}, dtype);
-}
-
-at::Tensor VectorView(const ResidentWeights& weights, std::string_view name) {
-  return View(weights, name, /*is_vector=*/true);
-}
-
-}  // namespace
 
 Decoder::Decoder(const ResidentWeights& weights)
     : config_(weights.config()),
@@ -42,27 +13,11 @@ Decoder::Decoder(const ResidentWeights& weights)
                  .num_kv_heads = config_.num_kv_heads,
                  .head_dim = config_.head_dim},
       rotary_(config_),
-      embedding_(View(weights, "model.embed_tokens.weight")),
-      final_norm_(VectorView(weights, "model.norm.weight")),
-      lm_head_(config_.tie_word_embeddings ? embedding_ : View(weights, "lm_head.weight")) {
-  for (int64_t i = 0; i < config_.num_layers; ++i) {
-    const auto name = [i](std::string_view part) { return StrCat("model.layers.", i, ".", part); };
-    layers_.push_back({
-        .input_norm = VectorView(weights, name("input_layernorm.weight")),
-        .qkv = View(weights, name("self_attn.qkv_proj.weight")),
-        .qkv_bias = VectorView(weights, name("self_attn.qkv_proj.bias")),
-        .attention_out = View(weights, name("self_attn.o_proj.weight")),
-        .out_bias = VectorView(weights, name("self_attn.o_proj.bias")),
-        .post_norm = VectorView(weights, name("post_attention_layernorm.weight")),
-        .gate_up = View(weights, name("mlp.gate_up_proj.weight")),
-        .gate_up_bias = VectorView(weights, name("mlp.gate_up_proj.bias")),
-        .down = View(weights, name("mlp.down_proj.weight")),
-        .down_bias = VectorView(weights, name("mlp.down_proj.bias")),
-    });
-  }
-}
+      weights_(ViewWeights(weights)),
+      decode_step_(config_, weights_, rotary_) {}
 
-at::Tensor Decoder::Forward(absl::Span<const DecoderRow> rows) const {
+at::Tensor Decoder::Forward(absl::Span<const DecoderRow> rows) {
+  if (DecodeStep::Takes(rows)) return decode_step_.Run(rows);
   std::vector<Segment> segments;
   std::vector<int64_t> ids;
   std::vector<int64_t> positions;
@@ -83,9 +38,9 @@ at::Tensor Decoder::Forward(absl::Span<const DecoderRow> rows) const {
 
   const RotaryEmbedding::Angles angles =
       rotary_.At(at::tensor(positions, at::TensorOptions(at::kLong)), dtype_);
-  at::Tensor x = embedding_.index_select(0, at::tensor(ids, at::TensorOptions(at::kLong)));
+  at::Tensor x = weights_.embedding.index_select(0, at::tensor(ids, at::TensorOptions(at::kLong)));
   for (int64_t i = 0; i < config_.num_layers; ++i) {
-    const Layer& layer = layers_[i];
+    const DecoderWeights::Layer& layer = weights_.layers[i];
     x.add_(AttentionBlock(i, RmsNorm(x, layer.input_norm, config_.rms_norm_eps), angles, segments));
     const at::Tensor normed = RmsNorm(x, layer.post_norm, config_.rms_norm_eps);
     const at::Tensor gated = SiluGate(Linear(normed, layer.gate_up, layer.gate_up_bias));
@@ -95,7 +50,8 @@ at::Tensor Decoder::Forward(absl::Span<const DecoderRow> rows) const {
   at::Tensor logits = at::empty({0, config_.vocab_size}, at::kFloat);
   if (!wanted.empty()) {
     const at::Tensor last = x.index_select(0, at::tensor(wanted, at::TensorOptions(at::kLong)));
-    logits = Linear(RmsNorm(last, final_norm_, config_.rms_norm_eps), lm_head_, {}).to(at::kFloat);
+    logits = Linear(RmsNorm(last, weights_.final_norm, config_.rms_norm_eps), weights_.lm_head, {})
+                 .to(at::kFloat);
   }
   // Nothing below can throw.
   for (const Segment& segment : segments) segment.cache->Extend(segment.tokens);
@@ -106,7 +62,7 @@ at::Tensor Decoder::AttentionBlock(int64_t layer, const at::Tensor& x,
                                    const RotaryEmbedding::Angles& angles,
                                    absl::Span<const Segment> segments) const {
   const auto [heads, kv_heads, head_dim] = attention_;
-  const Layer& weights = layers_[layer];
+  const DecoderWeights::Layer& weights = weights_.layers[layer];
   const int64_t tokens = x.size(0);
   const at::Tensor qkv =
       Linear(x, weights.qkv, weights.qkv_bias).view({tokens, heads + 2 * kv_heads, head_dim});

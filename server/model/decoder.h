@@ -9,9 +9,11 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
-#include <vector>
 
 #include "absl/types/span.h"
+#include "server/model/decode_step.h"
+#include "server/model/decoder_row.h"
+#include "server/model/decoder_weights.h"
 #include "server/model/kv_cache.h"
 #include "server/model/layers.h"
 #include "server/model/resident_weights.h"
@@ -19,36 +21,26 @@
 
 namespace shira {
 
-// One sequence's part of a batch: `tokens` follow what `cache` holds.
-struct DecoderRow {
-  KvCache* cache = nullptr;
-  absl::Span<const int32_t> tokens;
-  bool wants_logits = false;  // of the last token
-};
-
 // Methods throw what LibTorch throws. Not thread-safe.
 class Decoder {
  public:
   // Reads the weights where they are, at each call; they must outlive this object.
   explicit Decoder(const ResidentWeights& weights);
 
+  Decoder(const Decoder&) = delete;
+  Decoder& operator=(const Decoder&) = delete;
+
   // One pass over all rows: projections on the tokens of all rows together, attention per row.
   // Appends the tokens to the caches, all or (when it throws) none. Returns float
-  // [rows that want logits, vocab_size], in the rows' order. REQUIRES: no cache occurs twice; every
-  // cache has room; ids are within the vocabulary; rows and their tokens are not empty.
-  at::Tensor Forward(absl::Span<const DecoderRow> rows) const;
+  // [rows that want logits, vocab_size], in the rows' order; it may change at the next call.
+  // REQUIRES: no cache occurs twice; every cache has room; ids are within the vocabulary; rows and
+  // their tokens are not empty.
+  //
+  // Up to kMaxDecodeRows rows of one token each take DecodeStep, where a row's logits do not depend
+  // on the other rows. Other batches take LibTorch's products, where they may in the last bits.
+  at::Tensor Forward(absl::Span<const DecoderRow> rows);
 
  private:
-  // Biases are undefined where the model has none.
-  struct Layer {
-    at::Tensor input_norm;               // [hidden]
-    at::Tensor qkv, qkv_bias;            // [(heads + 2 * kv_heads) * head_dim, hidden]
-    at::Tensor attention_out, out_bias;  // [hidden, heads * head_dim]
-    at::Tensor post_norm;                // [hidden]
-    at::Tensor gate_up, gate_up_bias;    // [2 * intermediate, hidden]
-    at::Tensor down, down_bias;          // [hidden, intermediate]
-  };
-
   // A row's place in the batch, and its mask.
   struct Segment {
     KvCache* cache;
@@ -65,10 +57,8 @@ class Decoder {
   at::ScalarType dtype_;
   AttentionShape attention_;
   RotaryEmbedding rotary_;
-  at::Tensor embedding_;  // [vocab, hidden]
-  at::Tensor final_norm_;
-  at::Tensor lm_head_;  // [vocab, hidden]; embedding_ when tied
-  std::vector<Layer> layers_;
+  DecoderWeights weights_;
+  DecodeStep decode_step_;
 };
 
 }  // namespace shira

@@ -1,0 +1,152 @@
+#include "server/model/kernels/decode_layers.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "tests/server/model/kernels/kernel_testing.h"
+
+namespace shira {
+namespace {
+
+// Less than a vector, whole vectors, and both.
+constexpr int64_t kSizes[] = {1, 3, 8, 16, 31, 64, 77, 576};
+
+class DecodeLayersTest : public ::testing::TestWithParam<DType> {
+ protected:
+  DType dtype() const { return GetParam(); }
+  // Each of `roundings` results is off by half a step; fp32 itself adds some.
+  double Tolerance(double magnitude, int roundings) const {
+    return magnitude * (roundings * RoundingError(dtype()) * 1.02 + 0x1p-20) + 1e-7;
+  }
+  void ExpectValues(const std::vector<float>& values) const {
+    for (const float value : values) EXPECT_EQ(value, RoundedTo(dtype(), value));
+  }
+
+  std::mt19937 random_{11};
+};
+
+TEST_P(DecodeLayersTest, WideningAndNarrowingKeepEveryValue) {
+  for (const int64_t size : kSizes) {
+    const Numbers numbers = RandomNumbers(dtype(), size, random_);
+    OnEveryTarget([&] {
+      std::vector<float> wide(size);
+      WidenRow(dtype(), numbers.bytes.data(), size, wide.data());
+      EXPECT_EQ(wide, numbers.values);
+      std::vector<char> narrow(numbers.bytes.size());
+      NarrowRow(dtype(), wide.data(), size, narrow.data());
+      EXPECT_EQ(narrow, numbers.bytes);
+    });
+  }
+}
+
+// Sums of every size: subnormal, normal, ties, overflowing, infinite.
+TEST_P(DecodeLayersTest, ASumIsRoundedAsStoringRoundsIt) {
+  std::vector<float> x, delta;
+  for (int exponent = -45; exponent <= 40; ++exponent) {
+    for (const float mantissa : {1.0f, -1.00390625f, 1.001f, 1.01171875f, -1.9999f}) {
+      x.push_back(std::ldexp(mantissa, exponent));
+      delta.push_back(std::ldexp(0.00048828125f, exponent) * (exponent % 2 == 0 ? 1.0f : 0.3f));
+    }
+  }
+  for (const float value :
+       {65504.0f, 65519.9f, 65520.0f, -7e4f, 3.4e38f, 0.0f, -0.0f,
+        std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+    x.push_back(value);
+    delta.push_back(0.0f);
+  }
+  OnEveryTarget([&] {
+    std::vector<float> sum = x;
+    AddRow(dtype(), delta.data(), static_cast<int64_t>(x.size()), sum.data());
+    for (size_t i = 0; i < x.size(); ++i) {
+      const float expected = RoundedTo(dtype(), x[i] + delta[i]);
+      if (std::isnan(expected)) {
+        EXPECT_TRUE(std::isnan(sum[i]));
+      } else {
+        EXPECT_EQ(std::bit_cast<uint32_t>(sum[i]), std::bit_cast<uint32_t>(expected))
+            << x[i] << " + " << delta[i];
+      }
+    }
+  });
+}
+
+TEST_P(DecodeLayersTest, RmsNormEqualsDouble) {
+  for (const int64_t size : kSizes) {
+    for (const double eps : {1e-5, 0.1}) {
+      const std::vector<float> x = RandomNumbers(dtype(), size, random_, 0.3f).values;
+      const Numbers weight = RandomNumbers(dtype(), size, random_);
+      double squares = 0.0;
+      for (const float value : x) squares += static_cast<double>(value) * value;
+      const double scale = 1.0 / std::sqrt(squares / static_cast<double>(size) + eps);
+      OnEveryTarget([&] {
+        std::vector<float> y(size);
+        RmsNormRow(dtype(), x.data(), weight.bytes.data(), eps, size, y.data());
+        for (int64_t i = 0; i < size; ++i) {
+          const double expected = x[i] * scale * weight.values[i];
+          ASSERT_NEAR(y[i], expected, Tolerance(std::abs(expected), 2));
+        }
+        ExpectValues(y);
+        std::vector<float> in_place = x;
+        RmsNormRow(dtype(), in_place.data(), weight.bytes.data(), eps, size, in_place.data());
+        EXPECT_EQ(in_place, y);
+      });
+    }
+  }
+}
+
+TEST_P(DecodeLayersTest, HeadsTurnByTheirAngles) {
+  constexpr int64_t kHeads = 3;
+  for (const int64_t head_dim : {2, 16, 24, 64, 80}) {
+    const int64_t half = head_dim / 2;
+    const std::vector<float> heads = RandomNumbers(dtype(), kHeads * head_dim, random_).values;
+    std::vector<float> cos, sin;
+    for (int64_t i = 0; i < half; ++i) {
+      cos.push_back(RoundedTo(dtype(), std::cos(0.7 * static_cast<double>(i))));
+      sin.push_back(RoundedTo(dtype(), std::sin(0.7 * static_cast<double>(i))));
+    }
+    OnEveryTarget([&] {
+      std::vector<float> turned = heads;
+      RotateRow(dtype(), cos.data(), sin.data(), kHeads, head_dim, turned.data());
+      for (int64_t head = 0; head < kHeads; ++head) {
+        for (int64_t i = 0; i < half; ++i) {
+          const int64_t at = head * head_dim + i;
+          const double a = heads[at], b = heads[at + half];
+          const double tolerance = Tolerance(std::abs(a) + std::abs(b), 2);
+          ASSERT_NEAR(turned[at], a * cos[i] - b * sin[i], tolerance);
+          ASSERT_NEAR(turned[at + half], b * cos[i] + a * sin[i], tolerance);
+        }
+      }
+      ExpectValues(turned);
+    });
+  }
+}
+
+TEST_P(DecodeLayersTest, SiluGateEqualsDouble) {
+  for (const int64_t size : kSizes) {
+    std::vector<float> gate_up = RandomNumbers(dtype(), 2 * size, random_, 3.0f).values;
+    gate_up[0] = -1000.0f;
+    if (size > 2) gate_up[1] = 1000.0f;
+    OnEveryTarget([&] {
+      std::vector<float> y(size);
+      SiluGateRow(dtype(), gate_up.data(), size, y.data());
+      for (int64_t i = 0; i < size; ++i) {
+        const double gate = gate_up[i];
+        const double expected = gate / (1.0 + std::exp(-gate)) * gate_up[size + i];
+        ASSERT_NEAR(y[i], expected, Tolerance(std::abs(expected), 2)) << gate;
+      }
+      ExpectValues(y);
+    });
+  }
+}
+
+std::string DTypeTestName(const ::testing::TestParamInfo<DType>& info) {
+  return std::string(DTypeName(info.param));
+}
+INSTANTIATE_TEST_SUITE_P(All, DecodeLayersTest, ::testing::ValuesIn(kResidentDTypes),
+                         DTypeTestName);
+
+}  // namespace
+}  // namespace shira
