@@ -1,7 +1,7 @@
-// One weight row at a time against all rows of x: one sequential stream per thread is what the
-// prefetcher likes best. Every (row, output) pair has two accumulators of its own, even and odd
-// elements of bfloat16 or halves of a chunk, that walk through the columns in order: nothing about
-// a result depends on what else is computed.
+// One weight row after the other, each against all rows of x: one sequential stream per thread is
+// what the prefetcher likes best. Every (row, output) pair has two accumulators of its own, even
+// and odd elements of bfloat16 or halves of a chunk, that walk through the columns in order:
+// nothing about a result depends on what else is computed.
 
 #include "server/model/kernels/decode_linear.h"
 
@@ -138,36 +138,45 @@ HWY_INLINE void Dot(const T* HWY_RESTRICT weights, int64_t in, const float* HWY_
   if constexpr (kRows > 3) sums[3] = SumOf(hn::Add(a3, b3));
 }
 
+// The same for 1 to 4 rows.
+template <typename T>
+HWY_INLINE void DotRows(int64_t rows, const T* weights, int64_t in, const float* packed,
+                        int64_t padded_in, float* sums) {
+  switch (rows) {
+    case 1:
+      return Dot<1>(weights, in, packed, padded_in, sums);
+    case 2:
+      return Dot<2>(weights, in, packed, padded_in, sums);
+    case 3:
+      return Dot<3>(weights, in, packed, padded_in, sums);
+    default:
+      return Dot<4>(weights, in, packed, padded_in, sums);
+  }
+}
+
 template <typename T>
 HWY_ATTR void OutputRange(const LinearCall& call, int64_t begin, int64_t end) {
+  // Four rows of x stay in the first-level cache while they meet this many weight rows, which
+  // then wait in the second-level cache for the next four.
+  constexpr int64_t kTile = 8;
+  constexpr int64_t kRowsAtOnce = 4;
   const DecodeWeight& weight = call.weight;
-  const T* weights = static_cast<const T*>(weight.data) + begin * weight.in;
-  for (int64_t out = begin; out < end; ++out, weights += weight.in) {
-    float sums[kMaxDecodeRows];
-    int64_t row = 0;
-    const auto dot = [&]<int kRows>() HWY_ATTR {
-      Dot<kRows>(weights, weight.in, call.packed + row * call.padded_in, call.padded_in,
-                 sums + row);
-      row += kRows;
-    };
-    while (call.rows - row >= 4) dot.template operator()<4>();
-    switch (call.rows - row) {
-      case 3:
-        dot.template operator()<3>();
-        break;
-      case 2:
-        dot.template operator()<2>();
-        break;
-      case 1:
-        dot.template operator()<1>();
-        break;
-      default:
-        break;
+  for (int64_t out = begin; out < end; out += kTile) {
+    const int64_t tile = std::min(kTile, end - out);
+    const T* weights = static_cast<const T*>(weight.data) + out * weight.in;
+    float sums[kTile][kMaxDecodeRows];
+    for (int64_t row = 0; row < call.rows; row += kRowsAtOnce) {
+      for (int64_t i = 0; i < tile; ++i) {
+        DotRows(std::min(kRowsAtOnce, call.rows - row), weights + i * weight.in, weight.in,
+                call.packed + row * call.padded_in, call.padded_in, sums[i] + row);
+      }
     }
-    const float bias =
-        weight.bias == nullptr ? 0.0f : ToFloat(static_cast<const T*>(weight.bias)[out]);
-    for (row = 0; row < call.rows; ++row) {
-      call.y[row * weight.out + out] = ToFloat(FromFloat<T>(sums[row] + bias));
+    for (int64_t i = 0; i < tile; ++i) {
+      const float bias =
+          weight.bias == nullptr ? 0.0f : ToFloat(static_cast<const T*>(weight.bias)[out + i]);
+      for (int64_t row = 0; row < call.rows; ++row) {
+        call.y[row * weight.out + out + i] = ToFloat(FromFloat<T>(sums[i][row] + bias));
+      }
     }
   }
 }
