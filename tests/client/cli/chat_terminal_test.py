@@ -49,7 +49,8 @@ class Terminal:
 
     def finish(self, key=""):
         """The rest of the output, and the exit code. Presses `key` every second until the program ends: libedit
-        shows its prompt before it takes the terminal over, and a Ctrl-D in between is lost."""
+        shows its prompt before it takes the terminal over, and a Ctrl-D in between becomes a character of the line (so
+        Ctrl-U comes first, which clears it)."""
         output = b""
         deadline = time.monotonic() + TIMEOUT
         try:
@@ -106,7 +107,7 @@ class ChatTerminalTest(unittest.TestCase):
         terminal.expect("You said: Hi\r\n")
         terminal.expect("[base; 2 + 12 tokens, stop;")
         terminal.expect("> ")
-        self.assertEqual(terminal.finish(key="\x04")[1], 0)
+        self.assertEqual(terminal.finish(key="\x15\x04")[1], 0)
 
     def test_passes_utf8_through_in_any_locale(self):
         terminal = self.chat()
