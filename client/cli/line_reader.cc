@@ -85,6 +85,9 @@ class TerminalLineReader : public LineReader {
     line.clear();
     interrupted_ = false;
     int count = 0;
+    // libedit shows its prompt before it takes the terminal over, and a Ctrl-D between the two
+    // would become a character of the line.
+    el_set(edit_.get(), EL_PREP_TERM, 1);
     const char* text = el_gets(edit_.get(), &count);
     if (interrupted_ || text == nullptr || count <= 0) {
       std::fputs(interrupted_ ? "^C\n" : "\n", stdout);
