@@ -83,10 +83,13 @@ class ErrorsTest(unittest.TestCase):
 
     def test_ctrl_c_ends_long_work_and_leaves_nothing(self):
         config = make_base().config
-        config.hidden_size, config.intermediate_size, config.num_hidden_layers = 512, 4096, 6
-        for name in ("large", "larger"):
-            model = type(make_base())(config)
-            model.save_pretrained(self.root / name)
+        config.hidden_size, config.intermediate_size, config.num_hidden_layers = 512, 4096, 10
+        model = type(make_base())(config)
+        model.save_pretrained(self.root / "large")
+        with torch.no_grad():  # All elements differ and are kept: far longer than the 0.3 s that the bar waits.
+            for parameter in model.parameters():
+                parameter += 1
+        model.save_pretrained(self.root / "larger")
         self.before = names_below(self.root)
         # On a terminal, where progress is shown.
         terminal, side = pty.openpty()
