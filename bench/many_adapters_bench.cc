@@ -25,6 +25,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
+#include "bench/demo_shapes.h"
 #include "bench/timing.h"
 #include "nlohmann/json.hpp"
 #include "server/registry/adapter_registry.h"
@@ -38,34 +39,12 @@ namespace {
 using testing::AdapterFolder;
 using testing::PlainWeights;
 
-struct Layer {
-  std::string path;
-  int64_t rows;
-  int64_t cols;
-};
-
-std::vector<Layer> DemoLayers() {
-  std::vector<Layer> layers;
-  for (int i = 0; i < 30; ++i) {
-    const std::string attention = absl::StrFormat("model.layers.%d.self_attn.", i);
-    const std::string mlp = absl::StrFormat("model.layers.%d.mlp.", i);
-    layers.push_back({attention + "q_proj", 576, 576});
-    layers.push_back({attention + "k_proj", 192, 576});
-    layers.push_back({attention + "v_proj", 192, 576});
-    layers.push_back({attention + "o_proj", 576, 576});
-    layers.push_back({mlp + "gate_proj", 1536, 576});
-    layers.push_back({mlp + "up_proj", 1536, 576});
-    layers.push_back({mlp + "down_proj", 576, 1536});
-  }
-  return layers;
-}
-
 // Writes adapters with equal masks and different values.
 class AdapterWriter {
  public:
-  explicit AdapterWriter(std::vector<Layer> layers) : layers_(std::move(layers)) {
+  explicit AdapterWriter(std::vector<LayerShape> layers) : layers_(std::move(layers)) {
     std::mt19937 random(1);
-    for (const Layer& layer : layers_) {
+    for (const LayerShape& layer : layers_) {
       auto& mask = masks_[{layer.rows, layer.cols}];
       if (!mask.empty()) continue;
       const int64_t count = 2 * (layer.rows + layer.cols);
@@ -78,7 +57,7 @@ class AdapterWriter {
 
   int64_t entries() const {
     int64_t entries = 0;
-    for (const Layer& layer : layers_) entries += 2 * (layer.rows + layer.cols);
+    for (const LayerShape& layer : layers_) entries += 2 * (layer.rows + layer.cols);
     return entries;
   }
 
@@ -86,7 +65,7 @@ class AdapterWriter {
     std::mt19937 random(seed);
     std::uniform_real_distribution<float> uniform(-0.01f, 0.01f);
     AdapterFolder files;
-    for (const Layer& layer : layers_) {
+    for (const LayerShape& layer : layers_) {
       const auto& mask = masks_.at({layer.rows, layer.cols});
       std::vector<float> values(mask.size());
       for (float& value : values) value = uniform(random);
@@ -96,7 +75,7 @@ class AdapterWriter {
   }
 
  private:
-  std::vector<Layer> layers_;
+  std::vector<LayerShape> layers_;
   std::map<std::pair<int64_t, int64_t>, std::vector<std::pair<int32_t, int32_t>>> masks_;
 };
 
@@ -116,10 +95,10 @@ absl::StatusOr<double> MillisecondsToAcquire(AdapterRegistry& registry, const st
 }
 
 absl::StatusOr<nlohmann::json> Run(int64_t adapters) {
-  const AdapterWriter writer(DemoLayers());
+  const AdapterWriter writer(DemoShapes());
   std::vector<PlainWeights::Shape> shapes;
-  for (const Layer& layer : DemoLayers()) {
-    shapes.push_back({layer.path + ".weight", layer.rows, layer.cols});
+  for (const LayerShape& layer : DemoShapes()) {
+    shapes.push_back({layer.parameter(), layer.rows, layer.cols});
   }
   PlainWeights weights(DType::kBF16, std::move(shapes), 1);
   SwitchEngine engine(weights.parameter_map(), {});

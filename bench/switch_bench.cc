@@ -31,7 +31,9 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_format.h"
 #include "adapters/format/adapter_reader.h"
+#include "adapters/format/packed_writer.h"
 #include "adapters/switch/switch_engine.h"
+#include "bench/demo_shapes.h"
 #include "bench/timing.h"
 #include "nlohmann/json.hpp"
 #include "server/model/torch_parallel.h"
@@ -42,12 +44,6 @@ namespace {
 constexpr int kRepetitions = 9;
 constexpr int64_t kCacheLineBytes = 64;
 
-struct LayerShape {
-  std::string name;
-  int64_t rows;
-  int64_t cols;
-};
-
 struct Scenario {
   std::string name;
   std::vector<LayerShape> shapes;
@@ -56,32 +52,17 @@ struct Scenario {
   std::string adapter;  // folder of one that PEFT saved; may be empty
 };
 
-std::vector<LayerShape> DemoShapes() {
-  std::vector<LayerShape> shapes;
-  for (int i = 0; i < 30; ++i) {
-    const std::string prefix = absl::StrFormat("model.layers.%d.", i);
-    shapes.push_back({prefix + "self_attn.q_proj.weight", 576, 576});
-    shapes.push_back({prefix + "self_attn.k_proj.weight", 192, 576});
-    shapes.push_back({prefix + "self_attn.v_proj.weight", 192, 576});
-    shapes.push_back({prefix + "self_attn.o_proj.weight", 576, 576});
-    shapes.push_back({prefix + "mlp.gate_proj.weight", 1536, 576});
-    shapes.push_back({prefix + "mlp.up_proj.weight", 1536, 576});
-    shapes.push_back({prefix + "mlp.down_proj.weight", 576, 1536});
-  }
-  return shapes;
-}
-
 std::vector<LayerShape> Llama7bShapes(int layers) {
   std::vector<LayerShape> shapes;
   for (int i = 0; i < layers; ++i) {
     const std::string prefix = absl::StrFormat("model.layers.%d.", i);
     for (const char* name : {"q", "k", "v", "o"}) {
-      shapes.push_back({prefix + "self_attn." + name + "_proj.weight", 4096, 4096});
+      shapes.push_back({prefix + "self_attn." + name + "_proj", 4096, 4096});
     }
     for (const char* name : {"gate", "up"}) {
-      shapes.push_back({prefix + "mlp." + name + "_proj.weight", 11008, 4096});
+      shapes.push_back({prefix + "mlp." + name + "_proj", 11008, 4096});
     }
-    shapes.push_back({prefix + "mlp.down_proj.weight", 4096, 11008});
+    shapes.push_back({prefix + "mlp.down_proj", 4096, 11008});
   }
   return shapes;
 }
@@ -116,7 +97,7 @@ std::shared_ptr<const SparseAdapter> RandomAdapter(const Scenario& scenario, uin
     std::shared_ptr<const IndexTable>& table = tables[{shape.rows, shape.cols}];
     if (table == nullptr) table = RandomTable(shape, scenario.entries(shape), table_seed);
     ParameterDelta& delta = adapter->deltas.emplace_back();
-    delta.parameter = shape.name;
+    delta.parameter = shape.parameter();
     delta.table = table;
     for (int64_t i = 0; i < table->entries(); ++i) delta.values.push_back(normal(random));
   }
@@ -157,7 +138,7 @@ class Runner {
       weights_.push_back(at::from_blob(next, {shape.rows, shape.cols}, type));
       weights_.back().normal_();
       next += weights_.back().nbytes();
-      parameters.push_back({shape.name, shape.rows, shape.cols,
+      parameters.push_back({shape.parameter(), shape.rows, shape.cols,
                             static_cast<std::byte*>(weights_.back().data_ptr())});
     }
     engine_ =
@@ -190,11 +171,7 @@ class Runner {
     engine_->Apply(base);
     Time("compile", state_a->entries(), [&] { (void)*engine_->Compile({{third, 0.7}}); });
     Time("compile_blend_of_three", state_blend->entries(), [&] { (void)*engine_->Compile(blend); });
-    if (!adapter_folder.empty()) {
-      const AdapterReader reader(Identity(), {});
-      const int64_t entries = (*reader.Read(adapter_folder))->entries();
-      Time("load_from_disk", entries, [&] { (void)*reader.Read(adapter_folder); });
-    }
+    if (!adapter_folder.empty()) TimeLoading(adapter_folder);
     ReportMemory(*state_a, *state_shared);
   }
 
@@ -202,9 +179,26 @@ class Runner {
   BaseModelIdentity Identity() const {
     BaseModelIdentity identity;
     for (const LayerShape& shape : scenario_.shapes) {
-      identity.parameters[shape.name] = {shape.rows, shape.cols};
+      identity.parameters[shape.parameter()] = {shape.rows, shape.cols};
     }
     return identity;
+  }
+
+  // PEFT's folder, and the same adapter in a packed file beside it. A reader of its own for each
+  // run: no index table is there yet.
+  void TimeLoading(const std::string& folder) {
+    const auto load = [this](const std::string& path) {
+      return *AdapterReader(Identity(), {}).Read(path);
+    };
+    const auto adapter = load(folder);
+    Time("load_from_disk", adapter->entries(), [&] { (void)load(folder); });
+    for (const bool bf16 : {true, false}) {
+      const PackedFile packed = *PackAdapter(*adapter, {.round_to_bf16 = bf16});
+      const std::string path = folder + (bf16 ? "-bf16.shira" : "-exact.shira");
+      std::ofstream(path, std::ios::binary) << packed.bytes;
+      Time(bf16 ? "load_packed_bf16" : "load_packed_exact", adapter->entries(),
+           [&] { (void)load(path); });
+    }
   }
 
   // `touched` has the positions that the switch has to visit.
