@@ -98,21 +98,23 @@ absl::StatusOr<std::shared_ptr<const IndexTable>> IndexTable::Create(
 }
 
 absl::StatusOr<std::shared_ptr<const IndexTable>> IndexTable::Union(
-    absl::Span<const IndexTable* const> tables) {
+    absl::Span<const std::shared_ptr<const IndexTable>> tables) {
   const IndexTable& first = *tables[0];
+  if (std::all_of(tables.begin(), tables.end(),
+                  [&](const auto& table) { return table->digest() == first.digest(); })) {
+    return tables[0];
+  }
   int64_t most_entries = 0;
-  for (const IndexTable* table : tables) most_entries += table->entries();
+  for (const auto& table : tables) most_entries += table->entries();
   most_entries = std::min(most_entries, first.rows() * first.cols());
   SHIRA_ASSIGN_OR_RETURN(Builder builder,
                          Builder::Create(first.rows(), first.cols(), most_entries));
   // One bit per element of a block: no comparing, so nothing for the branch predictor to miss.
   std::vector<uint64_t> present((first.block_elements() + 63) / 64);
   for (int64_t block = 0; block < first.blocks(); ++block) {
-    for (const IndexTable* table : tables) {
-      table->WithOffsets([&](auto offsets) {
-        for (uint32_t i = table->block_offsets_[block]; i < table->block_offsets_[block + 1]; ++i) {
-          present[offsets[i] / 64] |= uint64_t{1} << (offsets[i] % 64);
-        }
+    for (const auto& table : tables) {
+      table->ForEachInBlock(block, [&](uint32_t, auto offset) {
+        present[offset / 64] |= uint64_t{1} << (offset % 64);
       });
     }
     for (size_t word = 0; word < present.size(); ++word) {

@@ -34,10 +34,10 @@ class IndexTable {
   static absl::StatusOr<std::shared_ptr<const IndexTable>> Create(int64_t rows, int64_t cols,
                                                                   absl::Span<const int64_t> flat);
 
-  // Every position that is in one of the tables. INVALID_ARGUMENT if they are more than 2^32 - 1.
-  // REQUIRES: at least one table; equal shapes.
+  // Every position that is in one of the tables: the first of them if all are equal.
+  // INVALID_ARGUMENT if they are more than 2^32 - 1. REQUIRES: at least one table; equal shapes.
   static absl::StatusOr<std::shared_ptr<const IndexTable>> Union(
-      absl::Span<const IndexTable* const> tables);
+      absl::Span<const std::shared_ptr<const IndexTable>> tables);
 
   int64_t rows() const { return rows_; }
   int64_t cols() const { return cols_; }
@@ -71,17 +71,23 @@ class IndexTable {
   const Sha256Digest& digest() const { return digest_; }
   int64_t memory_bytes() const;
 
+  // Calls visit(entry, offset from the block's start) for one block, in ascending order.
+  template <typename Visit>
+  void ForEachInBlock(int64_t block, Visit visit) const {
+    WithOffsets([&](auto offsets) {
+      for (uint32_t i = block_offsets_[block]; i < block_offsets_[block + 1]; ++i) {
+        visit(i, offsets[i]);
+      }
+    });
+  }
+
   // Calls visit(entry, flat position) in ascending order.
   template <typename Visit>
   void ForEach(Visit visit) const {
-    WithOffsets([&](auto offsets) {
-      for (int64_t block = 0; block < blocks(); ++block) {
-        const int64_t start = block * block_elements();
-        for (uint32_t i = block_offsets_[block]; i < block_offsets_[block + 1]; ++i) {
-          visit(i, start + offsets[i]);
-        }
-      }
-    });
+    for (int64_t block = 0; block < blocks(); ++block) {
+      const int64_t start = block * block_elements();
+      ForEachInBlock(block, [&](uint32_t i, auto offset) { visit(i, start + offset); });
+    }
   }
 
  private:

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "adapters/format/adapter_files.h"
 #include "adapters/format/adapter_reader.h"
 #include "adapters/format/inferred_shapes.h"
 #include "base/problem_list.h"
@@ -35,37 +36,53 @@ absl::Status Unify(InferredShapes& a, InferredShapes& b) {
                            "the adapters belong to models of different shapes");
 }
 
+// A file, and the shapes with which it is read.
+struct Unread {
+  AdapterFiles files;
+  InferredShapes shapes;
+
+  static absl::StatusOr<Unread> Open(const std::string& path) {
+    Unread unread;
+    SHIRA_ASSIGN_OR_RETURN(unread.files, ReadAdapterFiles(path, AdapterLimits().max_file_bytes));
+    SHIRA_ASSIGN_OR_RETURN(unread.shapes, InferShapes(unread.files));
+    return unread;
+  }
+
+  absl::StatusOr<AdapterInput> Read() const {
+    AdapterInput input;
+    input.exact_shapes = shapes.exact;
+    SHIRA_ASSIGN_OR_RETURN(input.adapter, AdapterReader(shapes.identity, {}).Parse(files));
+    return input;
+  }
+};
+
 }  // namespace
 
 absl::StatusOr<AdapterInput> ReadAdapter(const std::string& path, const std::string& model) {
-  InferredShapes shapes;
   if (model.empty()) {
-    SHIRA_ASSIGN_OR_RETURN(shapes, InferShapes(path, {}));
-  } else {
-    SHIRA_ASSIGN_OR_RETURN(Model opened, OpenModel(model));
-    shapes = {std::move(opened.identity), /*exact=*/true};
+    SHIRA_ASSIGN_OR_RETURN(const Unread unread, Unread::Open(path));
+    return unread.Read();
   }
+  SHIRA_ASSIGN_OR_RETURN(Model opened, OpenModel(model));
   AdapterInput input;
-  input.exact_shapes = shapes.exact;
-  SHIRA_ASSIGN_OR_RETURN(input.adapter, AdapterReader(std::move(shapes.identity), {}).Read(path));
+  input.exact_shapes = true;
+  SHIRA_ASSIGN_OR_RETURN(input.adapter, AdapterReader(std::move(opened.identity), {}).Read(path));
   return input;
 }
 
 absl::StatusOr<std::vector<AdapterInput>> ReadComparable(const std::string& a, const std::string& b,
                                                          const std::string& model) {
-  if (!model.empty()) {
-    SHIRA_ASSIGN_OR_RETURN(AdapterInput first, ReadAdapter(a, model));
-    SHIRA_ASSIGN_OR_RETURN(AdapterInput second, ReadAdapter(b, model));
-    return std::vector<AdapterInput>{std::move(first), std::move(second)};
-  }
-  SHIRA_ASSIGN_OR_RETURN(InferredShapes first, InferShapes(a, {}));
-  SHIRA_ASSIGN_OR_RETURN(InferredShapes second, InferShapes(b, {}));
-  SHIRA_RETURN_IF_ERROR(Unify(first, second));
   std::vector<AdapterInput> inputs(2);
-  SHIRA_ASSIGN_OR_RETURN(inputs[0].adapter, AdapterReader(std::move(first.identity), {}).Read(a));
-  SHIRA_ASSIGN_OR_RETURN(inputs[1].adapter, AdapterReader(std::move(second.identity), {}).Read(b));
-  inputs[0].exact_shapes = first.exact;
-  inputs[1].exact_shapes = second.exact;
+  if (!model.empty()) {
+    SHIRA_ASSIGN_OR_RETURN(inputs[0], ReadAdapter(a, model));
+    SHIRA_ASSIGN_OR_RETURN(inputs[1], ReadAdapter(b, model));
+    return inputs;
+  }
+  SHIRA_ASSIGN_OR_RETURN(Unread first, Unread::Open(a));
+  SHIRA_ASSIGN_OR_RETURN(Unread second, Unread::Open(b));
+  SHIRA_RETURN_IF_ERROR(Unify(first.shapes, second.shapes));
+  SHIRA_ASSIGN_OR_RETURN(inputs[0], first.Read());
+  SHIRA_ASSIGN_OR_RETURN(inputs[1], second.Read());
   return inputs;
 }
 

@@ -141,22 +141,13 @@ absl::StatusOr<ExitCode> Extract(Session& session, const Options& options) {
         StrCat("--include: '", options.include, "' matches no matrix of ", options.base));
   }
 
-  Json json = {{"out", options.output.path}, {"density", options.density}};
-  AddAccounts(builder, json);
-  json["left_out"] = {{"energy", left_out.energy}, {"parameters", left_out.parameters}};
-  const std::string text = AccountsText(builder) + LeftOutText(left_out, builder.total().energy);
-  if (writer != nullptr) {
-    SHIRA_ASSIGN_OR_RETURN(SparseAdapter adapter, builder.Finish());
-    adapter.base_model = options.base_name.empty() ? base.source->name() : options.base_name;
-    SHIRA_RETURN_IF_ERROR(WriteAdapter(adapter, *writer, options.output));
-  }
-  if (session.json()) {
-    session.PrintJson(json);
-  } else {
-    session.out().Write(text);
-    if (writer != nullptr) session.out().Write(StrCat("\nWrote ", options.output.path, "\n"));
-  }
-  return ExitCode::kOk;
+  const Json left = {{"energy", left_out.energy}, {"parameters", left_out.parameters}};
+  return FinishSparse(
+      session, builder,
+      {.base_model = options.base_name.empty() ? base.source->name() : options.base_name,
+       .json = {{"left_out", left}},
+       .text = LeftOutText(left_out, builder.total().energy)},
+      writer, options.output);
 }
 
 }  // namespace

@@ -52,11 +52,7 @@ absl::StatusOr<ExitCode> FromLora(Session& session, const Options& options) {
     SHIRA_ASSIGN_OR_RETURN(writer, CheckOutput(options.output));
   }
   SHIRA_ASSIGN_OR_RETURN(const AdapterFiles files, ReadAdapterFiles(options.lora, UINT64_MAX));
-  SHIRA_ASSIGN_OR_RETURN(
-      const Safetensors tensors,
-      Safetensors::Parse(
-          {reinterpret_cast<const std::byte*>(files.tensors.data()), files.tensors.size()},
-          files.tensors_path));
+  SHIRA_ASSIGN_OR_RETURN(const Safetensors tensors, files.ParseTensors());
   SHIRA_ASSIGN_OR_RETURN(const LoraAdapter lora, ReadLora(files, tensors));
   if (options.base != "none") {
     SHIRA_RETURN_IF_ERROR(CheckBase(lora, options.lora, options.base));
@@ -74,21 +70,8 @@ absl::StatusOr<ExitCode> FromLora(Session& session, const Options& options) {
       SHIRA_RETURN_IF_ERROR(progress.Advance(layer.rows() * layer.cols(), layer.parameter));
     }
   }
-  Json json = {{"out", options.output.path}, {"density", options.density}};
-  AddAccounts(builder, json);
-  const std::string text = AccountsText(builder);
-  if (writer != nullptr) {
-    SHIRA_ASSIGN_OR_RETURN(SparseAdapter adapter, builder.Finish());
-    adapter.base_model = lora.base_model;
-    SHIRA_RETURN_IF_ERROR(WriteAdapter(adapter, *writer, options.output));
-  }
-  if (session.json()) {
-    session.PrintJson(json);
-  } else {
-    session.out().Write(text);
-    if (writer != nullptr) session.out().Write(StrCat("\nWrote ", options.output.path, "\n"));
-  }
-  return ExitCode::kOk;
+  return FinishSparse(session, builder, {.base_model = lora.base_model, .json = {}, .text = ""},
+                      writer, options.output);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_format.h"
 #include "base/status_macros.h"
+#include "base/strings.h"
 #include "client/cli/text_table.h"
 #include "tools/parameter_name.h"
 #include "tools/top_k.h"
@@ -25,6 +26,42 @@ std::vector<std::string> Row(const std::string& name, size_t parameters, const A
   return {name, cli::FormatCount(static_cast<int64_t>(parameters)),
           cli::FormatCount(account.entries), cli::FormatCount(account.elements),
           absl::StrFormat("%.2f %%", 100 * account.kept())};
+}
+
+// For people: what was kept, per part of the model and in total.
+std::string AccountsText(const SparseBuilder& builder) {
+  std::map<std::string, std::pair<size_t, Account>> parts;
+  for (const Account& account : builder.accounts()) {
+    auto& [count, sum] = parts[PlaceOf(account.parameter).part];
+    ++count;
+    AddTo(sum, account);
+  }
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& [part, sum] : parts) rows.push_back(Row(part, sum.first, sum.second));
+  rows.push_back(Row("total", builder.accounts().size(), builder.total()));
+  using cli::Align;
+  return cli::FormatTable({{"PART"},
+                           {"PARAMETERS", Align::kRight},
+                           {"ENTRIES", Align::kRight},
+                           {"ELEMENTS", Align::kRight},
+                           {"ENERGY KEPT", Align::kRight}},
+                          rows);
+}
+
+// Adds "entries", "elements", "energy_kept" and "parameters" to a command's object.
+void AddAccounts(const SparseBuilder& builder, Json& json) {
+  const Account total = builder.total();
+  json["entries"] = total.entries;
+  json["elements"] = total.elements;
+  json["energy_kept"] = total.kept();
+  json["parameters"] = Json::array();
+  for (const Account& account : builder.accounts()) {
+    json["parameters"].push_back({{"name", account.parameter},
+                                  {"elements", account.elements},
+                                  {"entries", account.entries},
+                                  {"energy", account.energy},
+                                  {"energy_kept", account.kept()}});
+  }
 }
 
 }  // namespace
@@ -58,38 +95,25 @@ absl::StatusOr<SparseAdapter> SparseBuilder::Finish() {
   return adapter;
 }
 
-std::string AccountsText(const SparseBuilder& builder) {
-  std::map<std::string, std::pair<size_t, Account>> parts;
-  for (const Account& account : builder.accounts()) {
-    auto& [count, sum] = parts[PlaceOf(account.parameter).part];
-    ++count;
-    AddTo(sum, account);
+absl::StatusOr<ExitCode> FinishSparse(Session& session, SparseBuilder& builder,
+                                      const SparseResult& result, const AdapterWriter* writer,
+                                      const OutputOptions& output) {
+  Json json = {{"out", output.path}, {"density", builder.density()}};
+  AddAccounts(builder, json);
+  if (!result.json.is_null()) json.update(result.json);
+  const std::string text = AccountsText(builder) + result.text;
+  if (writer != nullptr) {
+    SHIRA_ASSIGN_OR_RETURN(SparseAdapter adapter, builder.Finish());
+    adapter.base_model = result.base_model;
+    SHIRA_RETURN_IF_ERROR(WriteAdapter(adapter, *writer, output));
   }
-  std::vector<std::vector<std::string>> rows;
-  for (const auto& [part, sum] : parts) rows.push_back(Row(part, sum.first, sum.second));
-  rows.push_back(Row("total", builder.accounts().size(), builder.total()));
-  using cli::Align;
-  return cli::FormatTable({{"PART"},
-                           {"PARAMETERS", Align::kRight},
-                           {"ENTRIES", Align::kRight},
-                           {"ELEMENTS", Align::kRight},
-                           {"ENERGY KEPT", Align::kRight}},
-                          rows);
-}
-
-void AddAccounts(const SparseBuilder& builder, Json& json) {
-  const Account total = builder.total();
-  json["entries"] = total.entries;
-  json["elements"] = total.elements;
-  json["energy_kept"] = total.kept();
-  json["parameters"] = Json::array();
-  for (const Account& account : builder.accounts()) {
-    json["parameters"].push_back({{"name", account.parameter},
-                                  {"elements", account.elements},
-                                  {"entries", account.entries},
-                                  {"energy", account.energy},
-                                  {"energy_kept", account.kept()}});
+  if (session.json()) {
+    session.PrintJson(json);
+  } else {
+    session.out().Write(text);
+    if (writer != nullptr) session.out().Write(StrCat("\nWrote ", output.path, "\n"));
   }
+  return ExitCode::kOk;
 }
 
 }  // namespace shira::tools

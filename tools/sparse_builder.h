@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "adapters/sparse_adapter.h"
+#include "tools/adapter_output.h"
 #include "tools/session.h"
 
 namespace shira::tools {
@@ -40,6 +41,7 @@ class SparseBuilder {
   absl::Status Add(const std::string& parameter, int64_t rows, int64_t cols,
                    absl::Span<const float> dense);
 
+  double density() const { return density_; }
   // In the order in which they were added.
   const std::vector<Account>& accounts() const { return accounts_; }
   Account total() const;
@@ -53,10 +55,19 @@ class SparseBuilder {
   std::vector<ParameterDelta> deltas_;
 };
 
-// For people: what was kept, per part of the model and in total.
-std::string AccountsText(const SparseBuilder& builder);
-// {"entries", "elements", "energy_kept", "parameters": [...]}, to add to a command's object.
-void AddAccounts(const SparseBuilder& builder, Json& json);
+// What a command adds to the account of its builder.
+struct SparseResult {
+  std::string base_model;  // SparseAdapter::base_model
+  Json json;               // further members of the command's object, or null
+  std::string text;        // behind the table
+};
+
+// The end of a command that built an adapter: writes it, unless `writer` is nullptr, then prints
+// what was kept, per part of the model and in total, or as an object with "out", "density",
+// "entries", "elements", "energy_kept", "parameters" and the result's own members.
+absl::StatusOr<ExitCode> FinishSparse(Session& session, SparseBuilder& builder,
+                                      const SparseResult& result, const AdapterWriter* writer,
+                                      const OutputOptions& output);
 
 }  // namespace shira::tools
 

@@ -87,6 +87,11 @@ absl::StatusOr<std::string> OnlyTensorFile(const std::string& folder) {
 
 }  // namespace
 
+absl::StatusOr<Safetensors> AdapterFiles::ParseTensors() const {
+  return Safetensors::Parse({reinterpret_cast<const std::byte*>(tensors.data()), tensors.size()},
+                            tensors_path);
+}
+
 absl::StatusOr<AdapterFiles> ReadAdapterFiles(const std::string& path, uint64_t max_file_bytes) {
   std::error_code error;
   if (fs::is_directory(path, error)) {

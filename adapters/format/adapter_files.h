@@ -9,6 +9,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "base/safetensors.h"
 #include "nlohmann/json.hpp"
 
 namespace shira {
@@ -18,6 +19,9 @@ struct AdapterFiles {
   std::string tensors;      // the file with the tensors, whole
   std::string config_path;  // adapter_config.json; empty: there is none
   nlohmann::json config;    // an object; null without adapter_config.json
+
+  // `tensors` taken apart; views into it. Errors of Safetensors::Parse().
+  absl::StatusOr<Safetensors> ParseTensors() const;
 };
 
 // Reads what is at `path`:

@@ -32,9 +32,7 @@ absl::StatusOr<std::shared_ptr<const SparseAdapter>> AdapterReader::Read(
 
 absl::StatusOr<std::shared_ptr<const SparseAdapter>> AdapterReader::Parse(
     const AdapterFiles& files) const {
-  const absl::Span<const std::byte> bytes(reinterpret_cast<const std::byte*>(files.tensors.data()),
-                                          files.tensors.size());
-  SHIRA_ASSIGN_OR_RETURN(const Safetensors tensors, Safetensors::Parse(bytes, files.tensors_path));
+  SHIRA_ASSIGN_OR_RETURN(const Safetensors tensors, files.ParseTensors());
   SHIRA_ASSIGN_OR_RETURN(const AdapterFormat* format, FindAdapterFormat(files, tensors));
   SHIRA_ASSIGN_OR_RETURN(RawAdapter raw, format->read(files, tensors));
 
@@ -66,7 +64,7 @@ absl::StatusOr<std::shared_ptr<const SparseAdapter>> AdapterReader::Parse(
   std::sort(
       adapter->deltas.begin(), adapter->deltas.end(),
       [](const ParameterDelta& a, const ParameterDelta& b) { return a.parameter < b.parameter; });
-  adapter->digest = Sha256::Of(bytes);
+  adapter->digest = Sha256::Of(files.tensors);
   adapter->scale = raw.scale;
   adapter->rounds_values = raw.rounds_values;
   adapter->format = std::string(format->name);

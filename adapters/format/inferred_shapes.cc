@@ -62,11 +62,8 @@ class ShapeOf {
 
 }  // namespace
 
-absl::StatusOr<InferredShapes> InferShapes(const std::string& path, const AdapterLimits& limits) {
-  SHIRA_ASSIGN_OR_RETURN(const AdapterFiles files, ReadAdapterFiles(path, limits.max_file_bytes));
-  const absl::Span<const std::byte> bytes(reinterpret_cast<const std::byte*>(files.tensors.data()),
-                                          files.tensors.size());
-  SHIRA_ASSIGN_OR_RETURN(const Safetensors tensors, Safetensors::Parse(bytes, files.tensors_path));
+absl::StatusOr<InferredShapes> InferShapes(const AdapterFiles& files) {
+  SHIRA_ASSIGN_OR_RETURN(const Safetensors tensors, files.ParseTensors());
   SHIRA_ASSIGN_OR_RETURN(const AdapterFormat* format, FindAdapterFormat(files, tensors));
   SHIRA_ASSIGN_OR_RETURN(const RawAdapter raw, format->read(files, tensors));
   InferredShapes shapes;

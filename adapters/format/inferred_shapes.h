@@ -6,9 +6,8 @@
 #ifndef SHIRA_ADAPTERS_FORMAT_INFERRED_SHAPES_H_
 #define SHIRA_ADAPTERS_FORMAT_INFERRED_SHAPES_H_
 
-#include <string>
-
 #include "absl/status/statusor.h"
+#include "adapters/format/adapter_files.h"
 #include "adapters/format/adapter_reader.h"
 
 namespace shira {
@@ -22,10 +21,10 @@ struct InferredShapes {
   bool exact = false;
 };
 
-// The errors of AdapterReader::Read() that do not depend on a model. INVALID_ARGUMENT also for
+// The errors of AdapterReader::Parse() that do not depend on a model. INVALID_ARGUMENT also for
 // indices so large that no matrix has them; UNIMPLEMENTED for positions that mean nothing without
 // the shape.
-absl::StatusOr<InferredShapes> InferShapes(const std::string& path, const AdapterLimits& limits);
+absl::StatusOr<InferredShapes> InferShapes(const AdapterFiles& files);
 
 }  // namespace shira
 

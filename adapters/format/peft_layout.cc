@@ -1,10 +1,14 @@
 #include "adapters/format/peft_layout.h"
 
 #include <algorithm>
+#include <map>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/strip.h"
 #include "adapters/format/tensor_numbers.h"
+#include "base/status_macros.h"
 #include "base/strings.h"
 
 namespace shira {
@@ -51,28 +55,47 @@ bool IsSet(const nlohmann::json& value) {
 
 }  // namespace
 
-PeftTensors CollectPeftTensors(const AdapterFiles& files, const Safetensors& tensors,
-                               absl::string_view values_suffix, absl::string_view indices_suffix,
-                               ProblemList& problems) {
+absl::StatusOr<RawAdapter> ReadPeftLayers(const AdapterFiles& files, const Safetensors& tensors,
+                                          const PeftSuffixes& suffixes,
+                                          PeftLayerReader read_layer) {
   const std::vector<std::string> modules_to_save = ModulesToSave(files);
-  PeftTensors result;
+  ProblemList problems;
+  RawAdapter adapter;
+  adapter.base_model = PeftBaseModel(files);
+  struct Layer {
+    const TensorView* values = nullptr;
+    const TensorView* indices = nullptr;
+  };
+  std::map<std::string, Layer> layers;  // by module path
   for (const auto& [name, tensor] : tensors.tensors()) {
     absl::string_view path = name;
     if (!absl::ConsumePrefix(&path, kPeftPrefix)) {
       problems.Add(name, ": left over: its name does not begin with ", kPeftPrefix);
-    } else if (absl::ConsumeSuffix(&path, values_suffix)) {
-      result.layers[std::string(path)].values = &tensor;
-    } else if (absl::ConsumeSuffix(&path, indices_suffix)) {
-      result.layers[std::string(path)].indices = &tensor;
+    } else if (absl::ConsumeSuffix(&path, suffixes.values)) {
+      layers[std::string(path)].values = &tensor;
+    } else if (absl::ConsumeSuffix(&path, suffixes.indices)) {
+      layers[std::string(path)].indices = &tensor;
     } else if (!LiesInOneOf(path, modules_to_save)) {
       problems.Add(name, ": left over: no part of this tuner, nor of a module in modules_to_save");
     } else if (!IsValueDType(tensor.dtype)) {
       problems.Add(name, ": expected F32, BF16 or F16, found ", DescribeTensor(tensor));
     } else {
-      result.whole.push_back({std::string(path), ValueKind::kReplacement, EveryPosition{}, tensor});
+      adapter.deltas.push_back(
+          {std::string(path), ValueKind::kReplacement, EveryPosition{}, tensor});
     }
   }
-  return result;
+  for (const auto& [path, layer] : layers) {
+    if (layer.values == nullptr || layer.indices == nullptr) {
+      problems.Add(kPeftPrefix, path, layer.values == nullptr ? suffixes.values : suffixes.indices,
+                   ": missing");
+      continue;
+    }
+    if (auto delta = read_layer(path, *layer.values, *layer.indices, problems)) {
+      adapter.deltas.push_back(*std::move(delta));
+    }
+  }
+  SHIRA_RETURN_IF_ERROR(problems.ToStatus(absl::StatusCode::kInvalidArgument, files.tensors_path));
+  return adapter;
 }
 
 absl::Status CheckPeftOptions(const AdapterFiles& files,

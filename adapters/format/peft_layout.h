@@ -6,12 +6,13 @@
 #ifndef SHIRA_ADAPTERS_FORMAT_PEFT_LAYOUT_H_
 #define SHIRA_ADAPTERS_FORMAT_PEFT_LAYOUT_H_
 
-#include <map>
+#include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "adapters/format/adapter_format.h"
 #include "base/problem_list.h"
@@ -20,23 +21,23 @@ namespace shira {
 
 inline constexpr absl::string_view kPeftPrefix = "base_model.model.";
 
-// The tensors of one target layer, as far as they were found.
-struct PeftLayer {
-  const TensorView* values = nullptr;
-  const TensorView* indices = nullptr;
+// What a tuner calls a layer's tensors.
+struct PeftSuffixes {
+  absl::string_view values;
+  absl::string_view indices;
 };
 
-struct PeftTensors {
-  std::map<std::string, PeftLayer> layers;  // by module path, "model.layers.0.self_attn.q_proj"
-  std::vector<RawDelta> whole;              // those of modules_to_save
-};
+// Takes one layer apart, with both tensors there; nullopt when `problems` got one. `path` is the
+// module's, "model.layers.0.self_attn.q_proj".
+using PeftLayerReader =
+    absl::FunctionRef<std::optional<RawDelta>(const std::string& path, const TensorView& values,
+                                              const TensorView& indices, ProblemList& problems)>;
 
-// Sorts a file's tensors: "<prefix><path><values_suffix>" and "<prefix><path><indices_suffix>" make
-// a layer, those inside a module that modules_to_save names are whole, everything else is reported
-// as left over.
-PeftTensors CollectPeftTensors(const AdapterFiles& files, const Safetensors& tensors,
-                               absl::string_view values_suffix, absl::string_view indices_suffix,
-                               ProblemList& problems);
+// The whole adapter but for its options: "<prefix><path><suffix>" are a layer's tensors, those
+// inside a module that modules_to_save names are whole parameters. INVALID_ARGUMENT lists what is
+// missing, what is left over and every problem of read_layer.
+absl::StatusOr<RawAdapter> ReadPeftLayers(const AdapterFiles& files, const Safetensors& tensors,
+                                          const PeftSuffixes& suffixes, PeftLayerReader read_layer);
 
 // UNIMPLEMENTED naming every option that has a value (not null, false, "" or empty) and is neither
 // in `known` nor one that PEFT writes for every tuner.

@@ -21,14 +21,8 @@ constexpr absl::string_view kOptions[] = {
     "fan_in_fan_out", "init_weights", "mask_type", "r", "random_seed", "target_modules",
 };
 
-std::optional<RawDelta> ReadLayer(const std::string& path, const PeftLayer& layer,
-                                  ProblemList& problems) {
-  if (layer.values == nullptr || layer.indices == nullptr) {
-    problems.Add(kPeftPrefix, path, layer.values == nullptr ? kWeight : kIndices, ": missing");
-    return std::nullopt;
-  }
-  const TensorView& weight = *layer.values;
-  const TensorView& indices = *layer.indices;
+std::optional<RawDelta> ReadLayer(const std::string& path, const TensorView& weight,
+                                  const TensorView& indices, ProblemList& problems) {
   const size_t problems_before = problems.count();
   if (weight.shape.size() != 1 || !IsValueDType(weight.dtype)) {
     problems.Add(kPeftPrefix, path, kWeight, ": expected F32 [n], found ", DescribeTensor(weight));
@@ -56,16 +50,7 @@ std::optional<RawDelta> ReadLayer(const std::string& path, const PeftLayer& laye
 
 absl::StatusOr<RawAdapter> ReadPeftShira(const AdapterFiles& files, const Safetensors& tensors) {
   SHIRA_RETURN_IF_ERROR(CheckPeftOptions(files, kOptions));
-  ProblemList problems;
-  RawAdapter adapter;
-  adapter.base_model = PeftBaseModel(files);
-  PeftTensors collected = CollectPeftTensors(files, tensors, kWeight, kIndices, problems);
-  adapter.deltas = std::move(collected.whole);
-  for (const auto& [path, layer] : collected.layers) {
-    if (auto delta = ReadLayer(path, layer, problems)) adapter.deltas.push_back(*std::move(delta));
-  }
-  SHIRA_RETURN_IF_ERROR(problems.ToStatus(absl::StatusCode::kInvalidArgument, files.tensors_path));
-  return adapter;
+  return ReadPeftLayers(files, tensors, {kWeight, kIndices}, ReadLayer);
 }
 
 }  // namespace shira

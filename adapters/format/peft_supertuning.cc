@@ -23,14 +23,8 @@ constexpr absl::string_view kOptions[] = {
     "select_top",   "sparsity",   "target_modules",
 };
 
-std::optional<RawDelta> ReadLayer(const std::string& path, const PeftLayer& layer,
-                                  ProblemList& problems) {
-  if (layer.values == nullptr || layer.indices == nullptr) {
-    problems.Add(kPeftPrefix, path, layer.values == nullptr ? kValues : kIndices, ": missing");
-    return std::nullopt;
-  }
-  const TensorView& values = *layer.values;
-  const TensorView& indices = *layer.indices;
+std::optional<RawDelta> ReadLayer(const std::string& path, const TensorView& values,
+                                  const TensorView& indices, ProblemList& problems) {
   const size_t problems_before = problems.count();
   if (values.shape.size() != 1 || !IsValueDType(values.dtype)) {
     problems.Add(kPeftPrefix, path, kValues, ": expected F32 [n], found ", DescribeTensor(values));
@@ -60,16 +54,9 @@ absl::StatusOr<RawAdapter> ReadPeftSupertuning(const AdapterFiles& files,
                ": save_precomputed_indices: expected true, found false: where the values go is not "
                "in the file; save the adapter again with the option"));
   }
-  ProblemList problems;
-  RawAdapter adapter;
-  adapter.base_model = PeftBaseModel(files);
+  SHIRA_ASSIGN_OR_RETURN(RawAdapter adapter,
+                         ReadPeftLayers(files, tensors, {kValues, kIndices}, ReadLayer));
   adapter.rounds_values = true;
-  PeftTensors collected = CollectPeftTensors(files, tensors, kValues, kIndices, problems);
-  adapter.deltas = std::move(collected.whole);
-  for (const auto& [path, layer] : collected.layers) {
-    if (auto delta = ReadLayer(path, layer, problems)) adapter.deltas.push_back(*std::move(delta));
-  }
-  SHIRA_RETURN_IF_ERROR(problems.ToStatus(absl::StatusCode::kInvalidArgument, files.tensors_path));
   return adapter;
 }
 

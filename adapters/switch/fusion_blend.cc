@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
 #include <map>
 #include <optional>
 #include <utility>
@@ -32,19 +31,10 @@ std::vector<int64_t> FlatPositions(const IndexTable& table) {
   return flat;
 }
 
-// The union of the parts' positions, ascending.
-std::vector<int64_t> UnionPositions(absl::Span<const Part> parts) {
-  std::vector<int64_t> all = FlatPositions(*parts[0].delta->table);
-  for (const Part& part : parts.subspan(1)) {
-    if (part.delta->table->digest() == parts[0].delta->table->digest()) continue;
-    const std::vector<int64_t> positions = FlatPositions(*part.delta->table);
-    std::vector<int64_t> merged;
-    merged.reserve(all.size() + positions.size());
-    std::set_union(all.begin(), all.end(), positions.begin(), positions.end(),
-                   std::back_inserter(merged));
-    all = std::move(merged);
-  }
-  return all;
+absl::StatusOr<std::shared_ptr<const IndexTable>> UnionTable(absl::Span<const Part> parts) {
+  std::vector<std::shared_ptr<const IndexTable>> tables;
+  for (const Part& part : parts) tables.push_back(part.delta->table);
+  return IndexTable::Union(tables);
 }
 
 // For each entry of `table` its place in `positions`, which hold all of its positions.
@@ -74,9 +64,10 @@ KeepMask Thin(const FusionOptions& options, const Part& part) {
 // The elements of one parameter that some part touches, and what becomes of them.
 class ParameterFusion {
  public:
-  // `parts` are in canonical order; at least one.
-  ParameterFusion(const FusionOptions& options, absl::Span<const Part> parts)
-      : info_(InfoOf(options.rule)), parts_(parts), positions_(UnionPositions(parts)) {
+  // `parts` are in canonical order; at least one. `table` is their union.
+  ParameterFusion(const FusionOptions& options, absl::Span<const Part> parts,
+                  const IndexTable& table)
+      : info_(InfoOf(options.rule)), parts_(parts), positions_(FlatPositions(table)) {
     for (const Part& part : parts) {
       places_.push_back(PlacesOf(*part.delta->table, positions_));
       keeps_.push_back(Thin(options, part));
@@ -179,10 +170,10 @@ absl::StatusOr<std::optional<ParameterDelta>> FuseParameter(const FusionOptions&
                                                             const std::string& parameter,
                                                             absl::Span<const Part> parts,
                                                             FusionOverlap& overlap) {
-  const ParameterFusion fusion(options, parts);
+  SHIRA_ASSIGN_OR_RETURN(const std::shared_ptr<const IndexTable> table, UnionTable(parts));
+  const ParameterFusion fusion(options, parts, *table);
   overlap = fusion.Overlap();
   const std::vector<double> combined = fusion.Combine();
-  const IndexTable& first = *parts[0].delta->table;
   const bool drop_zeros = InfoOf(options.rule).thinning != FusionThinning::kNone;
   ParameterDelta delta;
   delta.parameter = parameter;
@@ -194,7 +185,7 @@ absl::StatusOr<std::optional<ParameterDelta>> FuseParameter(const FusionOptions&
       return absl::InvalidArgumentError(absl::StrFormat(
           "%s, row %d, column %d: expected a value within fp32's range, found %g: use smaller "
           "weights",
-          parameter, position / first.cols(), position % first.cols(), combined[i]));
+          parameter, position / table->cols(), position % table->cols(), combined[i]));
     }
     if (drop_zeros && value == 0.0f) continue;
     positions.push_back(fusion.positions()[i]);
@@ -203,11 +194,11 @@ absl::StatusOr<std::optional<ParameterDelta>> FuseParameter(const FusionOptions&
   }
   overlap.result_entries = static_cast<int64_t>(positions.size());
   if (positions.empty()) return std::nullopt;
-  if (static_cast<int64_t>(positions.size()) == first.entries() &&
-      fusion.positions().size() == positions.size()) {
-    delta.table = parts[0].delta->table;
+  if (overlap.result_entries == table->entries()) {
+    delta.table = table;
   } else {
-    SHIRA_ASSIGN_OR_RETURN(delta.table, IndexTable::Create(first.rows(), first.cols(), positions));
+    SHIRA_ASSIGN_OR_RETURN(delta.table,
+                           IndexTable::Create(table->rows(), table->cols(), positions));
   }
   return delta;
 }

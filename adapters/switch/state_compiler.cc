@@ -12,16 +12,6 @@
 namespace shira {
 namespace {
 
-// Calls visit(flat offset, entry) for the entries of one block, in ascending order.
-template <typename Visit>
-void ForEachInBlock(const IndexTable& table, int64_t block, Visit visit) {
-  table.WithOffsets([&](auto offsets) {
-    for (uint32_t i = table.block_offsets()[block]; i < table.block_offsets()[block + 1]; ++i) {
-      visit(offsets[i], i);
-    }
-  });
-}
-
 // W(S) over one block in `sums`, indexed by the element's offset: only elements of `table` are set.
 // Every loop is over entries, and none compares positions.
 template <typename T>
@@ -31,23 +21,22 @@ void SumBlock(const IndexTable& table, const T* pristine, absl::Span<const Fusio
     return term.delta->kind == ValueKind::kReplacement;
   };
   if (std::none_of(terms.begin(), terms.end(), is_replacement)) {
-    ForEachInBlock(table, block, [&](auto at, uint32_t i) { sums[at] = ToFloat(pristine[i]); });
+    table.ForEachInBlock(block, [&](uint32_t i, auto at) { sums[at] = ToFloat(pristine[i]); });
   } else {
     // What is replaced with weight w keeps 1 - w of W0: nothing, and exactly nothing, for w = 1.
-    ForEachInBlock(table, block, [&](auto at, uint32_t) { sums[at] = 1; });
+    table.ForEachInBlock(block, [&](uint32_t, auto at) { sums[at] = 1; });
     for (const FusionTerm& term : terms) {
       if (!is_replacement(term)) continue;
-      ForEachInBlock(*term.delta->table, block,
-                     [&](auto at, uint32_t) { sums[at] -= term.factor; });
+      term.delta->table->ForEachInBlock(block, [&](uint32_t, auto at) { sums[at] -= term.factor; });
     }
     // -0 is the number that changes nothing that is added to it: a replacement by -0 stays one.
-    ForEachInBlock(table, block, [&](auto at, uint32_t i) {
+    table.ForEachInBlock(block, [&](uint32_t i, auto at) {
       sums[at] = sums[at] == 0 ? -0.0 : sums[at] * ToFloat(pristine[i]);
     });
   }
   for (const FusionTerm& term : terms) {
     const float* values = term.delta->values.data();
-    ForEachInBlock(*term.delta->table, block, [&](auto at, uint32_t i) {
+    term.delta->table->ForEachInBlock(block, [&](uint32_t i, auto at) {
       // Rounded to float before it is added, as torch rounds delta * scaling.
       const float product = values[i] * term.factor;
       sums[at] += product;
@@ -68,7 +57,7 @@ absl::StatusOr<ElementBuffer> FuseValuesAs(std::string_view parameter, const Ind
   bool finite = true;
   for (int64_t block = 0; block < table.blocks(); ++block) {
     SumBlock(table, pristine, terms, block, sums);
-    ForEachInBlock(table, block, [&](auto at, uint32_t i) {
+    table.ForEachInBlock(block, [&](uint32_t i, auto at) {
       out[i] = FromFloat<T>(static_cast<float>(sums[at]));
       finite &= std::isfinite(ToFloat(out[i]));
     });
@@ -88,13 +77,8 @@ absl::StatusOr<ElementBuffer> FuseValuesAs(std::string_view parameter, const Ind
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const IndexTable>> UnionTable(absl::Span<const FusionTerm> terms) {
-  const std::shared_ptr<const IndexTable>& first = terms[0].delta->table;
-  const auto equals_first = [&](const FusionTerm& term) {
-    return term.delta->table->digest() == first->digest();
-  };
-  if (std::all_of(terms.begin(), terms.end(), equals_first)) return first;
-  std::vector<const IndexTable*> tables;
-  for (const FusionTerm& term : terms) tables.push_back(term.delta->table.get());
+  std::vector<std::shared_ptr<const IndexTable>> tables;
+  for (const FusionTerm& term : terms) tables.push_back(term.delta->table);
   return IndexTable::Union(tables);
 }
 

@@ -50,17 +50,15 @@ TEST_P(IndexTableShapeTest, UnitesTablesAsSetsAre) {
   std::mt19937 random(2);
   std::vector<int64_t> expected;
   std::vector<std::shared_ptr<const IndexTable>> tables;
-  std::vector<const IndexTable*> pointers;
   for (const int64_t count : {rows, rows / 2 + 1, int64_t{1}}) {
     const std::vector<int64_t> positions = RandomPositions(rows, cols, count, random);
     ASSERT_OK_AND_ASSIGN(tables.emplace_back(), IndexTable::Create(rows, cols, positions));
-    pointers.push_back(tables.back().get());
     std::vector<int64_t> merged;
     std::set_union(expected.begin(), expected.end(), positions.begin(), positions.end(),
                    std::back_inserter(merged));
     expected = merged;
   }
-  ASSERT_OK_AND_ASSIGN(const auto united, IndexTable::Union(pointers));
+  ASSERT_OK_AND_ASSIGN(const auto united, IndexTable::Union(tables));
   EXPECT_EQ(FlatPositions(*united), expected);
   ASSERT_OK_AND_ASSIGN(const auto created, IndexTable::Create(rows, cols, expected));
   EXPECT_EQ(united->digest(), created->digest());

@@ -41,15 +41,22 @@ inline std::vector<int64_t> FlatPositions(const IndexTable& table) {
   return positions;
 }
 
-// One parameter's delta with normal values.
 inline ParameterDelta MakeDelta(std::string parameter, int64_t rows, int64_t cols,
-                                const std::vector<int64_t>& positions, std::mt19937& random) {
-  std::normal_distribution<float> normal;
+                                const std::vector<int64_t>& positions, std::vector<float> values) {
   ParameterDelta delta;
   delta.parameter = std::move(parameter);
   delta.table = *IndexTable::Create(rows, cols, positions);
-  for (size_t i = 0; i < positions.size(); ++i) delta.values.push_back(normal(random));
+  delta.values = std::move(values);
   return delta;
+}
+
+// With normal values.
+inline ParameterDelta MakeDelta(std::string parameter, int64_t rows, int64_t cols,
+                                const std::vector<int64_t>& positions, std::mt19937& random) {
+  std::normal_distribution<float> normal;
+  std::vector<float> values;
+  for (size_t i = 0; i < positions.size(); ++i) values.push_back(normal(random));
+  return MakeDelta(std::move(parameter), rows, cols, positions, std::move(values));
 }
 
 // An adapter whose digest follows from `identity`.

@@ -47,9 +47,7 @@ class FormatTest : public ::testing::Test {
   }
 
   static std::vector<int64_t> Positions(const ParameterDelta& delta) {
-    std::vector<int64_t> positions;
-    delta.table->ForEach([&](auto, int64_t position) { positions.push_back(position); });
-    return positions;
+    return FlatPositions(*delta.table);
   }
 
   BaseModelIdentity base_;

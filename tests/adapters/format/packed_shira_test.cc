@@ -16,6 +16,7 @@ namespace {
 using ::shira::testing::AdapterFolder;
 using ::shira::testing::FormatTest;
 using ::shira::testing::IsOk;
+using ::shira::testing::MakeDelta;
 using ::shira::testing::StatusIs;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
@@ -29,21 +30,12 @@ class PackedShiraTest : public FormatTest {
     adapter.format = "peft_shira";
     adapter.digest = Sha256::Of("source");
     adapter.deltas = {
-        Delta("a.weight", 4, 3, {0, 1, 11}, {0.1f, -2.0f, 3.0f}),
-        Delta("a2.weight", 4, 3, {0, 1, 11}, {1.0f, 2.0f, 3.0f}),
-        Delta("norm.weight", 1, 3, {0, 1, 2}, {1.0f, 1.5f, 0.3f}),
+        MakeDelta("a.weight", 4, 3, {0, 1, 11}, {0.1f, -2.0f, 3.0f}),
+        MakeDelta("a2.weight", 4, 3, {0, 1, 11}, {1.0f, 2.0f, 3.0f}),
+        MakeDelta("norm.weight", 1, 3, {0, 1, 2}, {1.0f, 1.5f, 0.3f}),
     };
     adapter.deltas[2].kind = ValueKind::kReplacement;
     return adapter;
-  }
-
-  static ParameterDelta Delta(std::string parameter, int64_t rows, int64_t cols,
-                              const std::vector<int64_t>& positions, std::vector<float> values) {
-    ParameterDelta delta;
-    delta.parameter = std::move(parameter);
-    delta.table = *IndexTable::Create(rows, cols, positions);
-    delta.values = std::move(values);
-    return delta;
   }
 
   PackedShiraTest() { base_.parameters["a2.weight"] = {4, 3}; }

@@ -11,8 +11,10 @@
 namespace shira {
 namespace {
 
+using ::shira::testing::FlatPositions;
 using ::shira::testing::IsOk;
 using ::shira::testing::MakeAdapter;
+using ::shira::testing::MakeDelta;
 using ::shira::testing::StatusIs;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
@@ -25,22 +27,14 @@ constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 ParameterDelta Delta(std::string parameter, std::vector<int64_t> positions,
                      std::vector<float> values, int64_t rows = 4, int64_t cols = 8) {
-  ParameterDelta delta;
-  delta.parameter = std::move(parameter);
-  delta.table = *IndexTable::Create(rows, cols, positions);
-  delta.values = std::move(values);
-  return delta;
+  return MakeDelta(std::move(parameter), rows, cols, positions, std::move(values));
 }
 
 FusionOperand Operand(std::string name, std::vector<ParameterDelta> deltas, double weight = 1.0) {
   return {name, MakeAdapter(name, std::move(deltas)), weight};
 }
 
-std::vector<int64_t> Positions(const ParameterDelta& delta) {
-  std::vector<int64_t> positions;
-  delta.table->ForEach([&](int64_t, int64_t position) { positions.push_back(position); });
-  return positions;
-}
+std::vector<int64_t> Positions(const ParameterDelta& delta) { return FlatPositions(*delta.table); }
 
 class FusionBlendTest : public ::testing::Test {
  protected:
