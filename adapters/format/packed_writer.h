@@ -3,7 +3,6 @@
 // Writes an adapter as a packed file (*.shira; packed_layout.h).
 //
 //   SHIRA_ASSIGN_OR_RETURN(PackedFile file, PackAdapter(*adapter, {.tool = "shira 0.2"}));
-//   SHIRA_RETURN_IF_ERROR(WritePackedFile(file, "/srv/adapters/tone.shira"));
 
 #ifndef SHIRA_ADAPTERS_FORMAT_PACKED_WRITER_H_
 #define SHIRA_ADAPTERS_FORMAT_PACKED_WRITER_H_
