@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -21,7 +22,7 @@ class TorchSequence final : public SequenceCache {
 
   int64_t length() const override { return cache_->length(); }
   int64_t capacity() const override { return cache_->capacity(); }
-  KvCache& cache() { return *cache_; }
+  KvCache& cache() const { return *cache_; }
 
  private:
   const std::unique_ptr<KvCache> cache_;
@@ -40,8 +41,28 @@ class TorchModelExecutor final : public ModelExecutor {
     return std::make_unique<TorchSequence>(std::move(cache));
   }
 
-  absl::StatusOr<absl::Span<const float>> Forward(absl::Span<const BatchRow> rows) override {
-    SHIRA_RETURN_IF_ERROR(Check(rows));
+  absl::StatusOr<std::unique_ptr<SequenceCache>> Fork(const SequenceCache& source, int64_t tokens,
+                                                      int64_t capacity) override {
+    SHIRA_ASSIGN_OR_RETURN(std::unique_ptr<KvCache> cache,
+                           KvCache::Create(config(), weights_.dtype(), capacity, budget_));
+    const KvCache& from = static_cast<const TorchSequence&>(source).cache();
+    const int64_t token_bytes =
+        config().head_dim * static_cast<int64_t>(DTypeSize(weights_.dtype()));
+    for (int64_t layer = 0; layer < config().num_layers; ++layer) {
+      for (int64_t head = 0; head < config().num_kv_heads; ++head) {
+        const int64_t to = head * capacity * token_bytes;
+        const int64_t at = head * from.capacity() * token_bytes;
+        std::memcpy(cache->keys(layer) + to, from.keys(layer) + at, tokens * token_bytes);
+        std::memcpy(cache->values(layer) + to, from.values(layer) + at, tokens * token_bytes);
+      }
+    }
+    cache->Extend(tokens);
+    return std::make_unique<TorchSequence>(std::move(cache));
+  }
+
+  absl::StatusOr<absl::Span<const float>> Forward(const CompiledState& resident,
+                                                  absl::Span<const BatchRow> rows) override {
+    SHIRA_RETURN_IF_ERROR(Check(resident, rows));
     if (rows.empty()) return absl::Span<const float>();
     try {
       const c10::InferenceMode inference;
@@ -61,6 +82,7 @@ class TorchModelExecutor final : public ModelExecutor {
 
   int32_t vocab_size() const override { return static_cast<int32_t>(config().vocab_size); }
   int64_t context_length() const override { return config().max_position; }
+  int64_t page_tokens() const override { return 1; }
   int64_t kv_budget_bytes() const override { return budget_->limit_bytes(); }
   int64_t kv_used_bytes() const override { return budget_->used_bytes(); }
 
@@ -68,7 +90,7 @@ class TorchModelExecutor final : public ModelExecutor {
   const ModelConfig& config() const { return weights_.config(); }
 
   // What would otherwise write or read outside of memory.
-  absl::Status Check(absl::Span<const BatchRow> rows) const {
+  absl::Status Check(const CompiledState& resident, absl::Span<const BatchRow> rows) const {
     absl::flat_hash_set<const SequenceCache*> caches;
     for (size_t i = 0; i < rows.size(); ++i) {
       const BatchRow& row = rows[i];
@@ -77,6 +99,9 @@ class TorchModelExecutor final : public ModelExecutor {
       };
       if (row.cache == nullptr) return problem("no cache");
       if (row.tokens.empty()) return problem("no tokens");
+      if (row.state == nullptr || !(row.state->key == resident.key)) {
+        return problem("its state is not the resident one");
+      }
       if (!caches.insert(row.cache).second) return problem("its cache occurs twice");
       const int64_t room = row.cache->capacity() - row.cache->length();
       if (static_cast<int64_t>(row.tokens.size()) > room) {

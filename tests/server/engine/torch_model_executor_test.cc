@@ -57,8 +57,13 @@ class TorchModelExecutorTest : public ::testing::TestWithParam<Precision> {
     return *std::move(sequence);
   }
 
+  std::vector<BatchRow> InBase(std::vector<BatchRow> rows) const {
+    for (BatchRow& row : rows) row.state = &base_;
+    return rows;
+  }
+
   Logits Forward(const std::vector<BatchRow>& rows) {
-    const auto logits = executor_->Forward(rows);
+    const auto logits = executor_->Forward(base_, InBase(rows));
     EXPECT_THAT(logits, IsOk());
     return logits.ok() ? Logits(logits->begin(), logits->end()) : Logits();
   }
@@ -81,6 +86,7 @@ class TorchModelExecutorTest : public ::testing::TestWithParam<Precision> {
     }
   }
 
+  const CompiledState base_;
   ModelConfig config_;
   std::unique_ptr<ResidentWeights> weights_;
   std::unique_ptr<ModelExecutor> executor_;
@@ -180,7 +186,7 @@ TEST_P(TorchModelExecutorTest, RefusesWhatTheContractForbidsAndLeavesCachesAsThe
   const Tokens two = {1, 2}, five = {1, 2, 3, 4, 5}, negative = {-1}, too_large = {50};
   const BatchRow good = {b.get(), two, true};
   const auto refused = [&](const BatchRow& bad, const char* why) {
-    EXPECT_THAT(executor_->Forward({good, bad}),
+    EXPECT_THAT(executor_->Forward(base_, InBase({good, bad})),
                 StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(why)));
   };
   refused({nullptr, two, true}, "no cache");

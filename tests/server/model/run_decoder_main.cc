@@ -49,16 +49,18 @@ std::vector<Prompt> ReadPrompts(const char* path) {
 
 // One pass that feeds each prompt the next tokens it has, at most `most`; appends the logits.
 absl::Status Step(shira::ModelExecutor& executor, std::vector<Prompt>& prompts, int64_t most) {
+  const shira::CompiledState base;
   std::vector<shira::BatchRow> rows;
   std::vector<Prompt*> owners;
   for (Prompt& prompt : prompts) {
     const absl::Span<const int32_t> next =
         absl::MakeConstSpan(prompt.tokens).subspan(prompt.fed, most);
     if (next.empty()) continue;
-    rows.push_back({.cache = prompt.cache.get(), .tokens = next, .wants_logits = true});
+    rows.push_back(
+        {.cache = prompt.cache.get(), .tokens = next, .wants_logits = true, .state = &base});
     owners.push_back(&prompt);
   }
-  SHIRA_ASSIGN_OR_RETURN(absl::Span<const float> logits, executor.Forward(rows));
+  SHIRA_ASSIGN_OR_RETURN(absl::Span<const float> logits, executor.Forward(base, rows));
   for (size_t i = 0; i < owners.size(); ++i) {
     const auto row = logits.subspan(i * executor.vocab_size(), executor.vocab_size());
     owners[i]->logits.insert(owners[i]->logits.end(), row.begin(), row.end());
