@@ -6,6 +6,8 @@
 //
 // PROMPTS is a file of token ids, one prompt per line. Prompts run together in one batch.
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
@@ -19,6 +21,7 @@
 #include <vector>
 
 #include "base/status_macros.h"
+#include "base/thread_team.h"
 #include "server/engine/torch_model_executor.h"
 #include "server/model/resident_weights.h"
 #include "server/model/torch_parallel.h"
@@ -122,8 +125,10 @@ absl::Status Run(int argc, char** argv) {
   SHIRA_ASSIGN_OR_RETURN(const auto source, shira::WeightSource::Open(argv[2]));
   SHIRA_ASSIGN_OR_RETURN(const auto weights, shira::ResidentWeights::Load(
                                                  *source, *dtype, shira::TorchParallelFor(), {}));
-  SHIRA_ASSIGN_OR_RETURN(const auto executor,
-                         shira::CreateTorchModelExecutor(*weights, int64_t{4} << 30));
+  shira::ThreadTeam team(at::get_num_threads());
+  SHIRA_ASSIGN_OR_RETURN(const auto executor, shira::CreateTorchModelExecutor(
+                                                  *weights, {.kv_budget_bytes = int64_t{4} << 30,
+                                                             .parallel_for = team.parallel_for()}));
   std::vector<Prompt> prompts = ReadPrompts(argv[4]);
   for (Prompt& prompt : prompts) {
     SHIRA_ASSIGN_OR_RETURN(prompt.cache, executor->NewSequence(prompt.tokens.size() + count));

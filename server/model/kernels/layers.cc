@@ -1,12 +1,14 @@
-#include "server/model/kernels/decode_layers.h"
+#include "server/model/kernels/layers.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstring>
 
 #include "server/model/kernels/resident_types.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "server/model/kernels/decode_layers.cc"
+#define HWY_TARGET_INCLUDE "server/model/kernels/layers.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 // After foreach_target.h.
 #include <hwy/contrib/math/math-inl.h>
@@ -129,10 +131,23 @@ void WidenRow(DType dtype, const void* from, int64_t size, float* to) {
   HWY_DYNAMIC_DISPATCH(WidenTyped)(dtype, from, size, to);
 }
 
-void NarrowRow(DType dtype, const float* from, int64_t size, void* to) {
+void PatchRow(DType dtype, const WeightPatch& patch, int64_t row, float* to) {
+  const IndexTable& table = *patch.table;
+  const int64_t own_row = row - patch.first_row;
+  if (own_row < 0 || own_row >= table.rows()) return;
+  const int64_t block = own_row / table.rows_per_block();
+  const int64_t first = own_row % table.rows_per_block() * table.cols();
   WithResidentType(dtype, [&]<typename T>(T) {
-    T* elements = static_cast<T*>(to);
-    for (int64_t i = 0; i < size; ++i) elements[i] = FromFloat<T>(from[i]);
+    table.WithOffsets([&](auto offsets) {
+      const auto begin = offsets.begin() + table.block_offsets()[block];
+      const auto end = offsets.begin() + table.block_offsets()[block + 1];
+      for (auto i = std::lower_bound(begin, end, first); i < end && *i < first + table.cols();
+           ++i) {
+        T value;
+        std::memcpy(&value, patch.values + (i - offsets.begin()) * sizeof(T), sizeof(T));
+        to[*i - first] = ToFloat(value);
+      }
+    });
   });
 }
 
