@@ -19,7 +19,8 @@
 namespace shira {
 
 // Address space for the whole budget is taken once; a page takes memory from when it is first
-// written until some time after nobody has it. Thread-safe.
+// written until some time after nobody has it. Memory comes in the system's large pages, where it
+// has them: attention reads half as fast from small ones. Thread-safe.
 class KvPagePool {
  public:
   // As many pages of at least `page_bytes` (> 0) as the budget has room for. RESOURCE_EXHAUSTED
@@ -47,17 +48,23 @@ class KvPagePool {
   void Return(absl::Span<std::byte* const> pages) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
-  KvPagePool(int64_t page_bytes, int64_t budget_bytes, int64_t pages, std::byte* memory);
+  KvPagePool(int64_t page_bytes, int64_t budget_bytes, int64_t pages, void* mapped);
 
   int64_t NumberOf(const std::byte* page) const { return (page - memory_) / page_bytes_; }
+  // Adds `change` to the users of each large page that a page is in.
+  void CountUser(int64_t number, int32_t change) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Gives the large pages around a page to the system, but for those that others use.
+  void GiveBack(int64_t number) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const int64_t page_bytes_;
   const int64_t budget_bytes_;
   const int64_t pages_;
-  std::byte* const memory_;  // [pages_, page_bytes_]; null when there are none
+  void* const mapped_;       // what munmap() wants; null when there are no pages
+  std::byte* const memory_;  // [pages_, page_bytes_], from a large page's start on; may be null
 
   mutable absl::Mutex mutex_;
   std::vector<int32_t> owners_ ABSL_GUARDED_BY(mutex_);  // by page
+  std::vector<int32_t> users_ ABSL_GUARDED_BY(mutex_);   // pages with an owner, by large page
   // Free pages by number: those with memory, which are taken first, and those without.
   std::vector<int64_t> warm_ ABSL_GUARDED_BY(mutex_);
   std::vector<int64_t> cold_ ABSL_GUARDED_BY(mutex_);

@@ -17,6 +17,7 @@
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 // After foreach_target.h.
 #include <hwy/contrib/math/math-inl.h>
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include "server/model/kernels/vector_types-inl.h"
@@ -86,12 +87,24 @@ struct PagedBlock {
   const T* keys[kPagesOfBlock];
   const T* values[kPagesOfBlock];
   int64_t padded_dim;
+  int64_t next[kPagesOfBlock];  // elements from a page's to the next block's, which is read soon
 
   HWY_INLINE FloatVector Keys(int64_t k, int64_t position) const {
     return Widen(keys[position / kPageTokens] + k * kPageTokens + position % kPageTokens);
   }
   HWY_INLINE FloatVector Values(int64_t position, int64_t k) const {
     return Widen(values[position / kPageTokens] + position % kPageTokens * padded_dim + k);
+  }
+  // The processor sees a stream within 4 KiB only, and pages are far from each other.
+  HWY_INLINE void PrefetchKeys(int64_t k) const {
+    for (int64_t i = 0; i < kPagesOfBlock; ++i) {
+      hwy::Prefetch(keys[i] + next[i] + k * kPageTokens);
+    }
+  }
+  HWY_INLINE void PrefetchValues(int64_t position) const {
+    const int64_t i = position / kPageTokens;
+    const T* row = values[i] + next[i] + position % kPageTokens * padded_dim;
+    for (int64_t k = 0; k < padded_dim; k += 64 / sizeof(T)) hwy::Prefetch(row + k);
   }
 };
 
@@ -107,19 +120,26 @@ struct WideBlock {
   HWY_INLINE FloatVector Values(int64_t position, int64_t k) const {
     return hn::Load(FloatTag(), values + position * padded_dim + k);
   }
+  HWY_INLINE void PrefetchKeys(int64_t) const {}
+  HWY_INLINE void PrefetchValues(int64_t) const {}
 };
 
 template <typename T>
 HWY_INLINE PagedBlock<T> BlockOf(const Tile& tile, int64_t begin) {
   const int64_t plane = PlaneElements(tile.shape);
   const int64_t needed = tile.row.start + tile.row.tokens;
-  PagedBlock<T> block = {.keys = {}, .values = {}, .padded_dim = PaddedDim(tile.shape)};
+  const auto keys_at = [&](int64_t position) {
+    const std::byte* layer = tile.row.pages[position / kPageTokens] + tile.row.layer_offset;
+    return reinterpret_cast<const T*>(layer) + 2 * tile.kv_head * plane;
+  };
+  PagedBlock<T> block = {.keys = {}, .values = {}, .padded_dim = PaddedDim(tile.shape), .next = {}};
   for (int64_t i = 0; i < kPagesOfBlock; ++i) {
     // A page behind the sequence's end need not be there; what is read in its place is not used.
-    const int64_t position = begin + i * kPageTokens < needed ? begin + i * kPageTokens : begin;
-    const std::byte* layer = tile.row.pages[position / kPageTokens] + tile.row.layer_offset;
-    block.keys[i] = reinterpret_cast<const T*>(layer) + 2 * tile.kv_head * plane;
+    const int64_t own = begin + i * kPageTokens < needed ? begin + i * kPageTokens : begin;
+    block.keys[i] = keys_at(own);
     block.values[i] = block.keys[i] + plane;
+    const int64_t next = begin + kBlock + i * kPageTokens;
+    block.next[i] = next < needed ? keys_at(next) - block.keys[i] : 0;
   }
   return block;
 }
@@ -155,6 +175,7 @@ HWY_INLINE void Scores(const float* HWY_RESTRICT queries, const Block& block, in
       for (int v = 0; v < kVectors; ++v) sums[r][v] = hn::Zero(d);
     }
     for (int64_t k = 0; k < head_dim; ++k) {
+      if (at == 0) block.PrefetchKeys(k);
       FloatVector keys[kVectors];
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; ++v) keys[v] = block.Keys(k, at + v * lanes);
@@ -173,26 +194,36 @@ HWY_INLINE void Scores(const float* HWY_RESTRICT queries, const Block& block, in
   }
 }
 
-HWY_INLINE float Exponential(float x) {
-  return hn::GetLane(hn::Exp(FloatTag(), hn::Set(FloatTag(), x)));
-}
-
-// How two parts are added up: each is multiplied by what brings it to the common maximum.
+// How parts are added up: each is multiplied by what brings it to the common maximum.
 struct Merge {
   float keep;
   float take;
 };
-HWY_INLINE Merge MergeMaxima(float& maximum, float next) {
-  const float larger = std::max(maximum, next);
-  const Merge merge = {Exponential(maximum - larger), Exponential(next - larger)};
-  maximum = larger;
-  return merge;
+
+// For up to kMaxRows queries: their new maxima, and how what was there before is merged with what
+// comes. A vector of queries at a time, so that it costs two exponentials and not two for each.
+template <int kRows>
+HWY_INLINE void MergeMaxima(float* HWY_RESTRICT maxima, const float* HWY_RESTRICT next,
+                            Merge* HWY_RESTRICT merges) {
+  const FloatTag d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  HWY_ALIGN float keep[16];
+  HWY_ALIGN float take[16];
+  for (int64_t i = 0; i < kRows; i += lanes) {
+    const FloatVector before = hn::Load(d, maxima + i);
+    const FloatVector coming = hn::Load(d, next + i);
+    const FloatVector larger = hn::Max(before, coming);
+    hn::Store(hn::Exp(d, hn::Sub(before, larger)), d, keep + i);
+    hn::Store(hn::Exp(d, hn::Sub(coming, larger)), d, take + i);
+    hn::Store(larger, d, maxima + i);
+  }
+  for (int i = 0; i < kRows; ++i) merges[i] = {keep[i], take[i]};
 }
 
-// scores = exp(scores * scale - their maximum), zero from position `count` on. Adds their sum to a
-// part, and says how to add the values.
-HWY_INLINE Merge Weights(float scale, int64_t count, float* HWY_RESTRICT scores, float& total,
-                         float& maximum) {
+// scores = exp(scores * scale - their maximum), zero from position `count` on; their sum and
+// maximum.
+HWY_INLINE void Weights(float scale, int64_t count, float* HWY_RESTRICT scores, float& sum,
+                        float& maximum) {
   const FloatTag d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const FloatVector factor = hn::Set(d, scale);
@@ -202,16 +233,15 @@ HWY_INLINE Merge Weights(float scale, int64_t count, float* HWY_RESTRICT scores,
     largest = hn::Max(largest, hn::Mul(hn::Load(d, scores + i), factor));
   }
   largest = hn::MaxOfLanes(d, largest);
-  FloatVector sum = hn::Zero(d);
+  FloatVector sums = hn::Zero(d);
   for (int64_t i = 0; i < kBlock; i += lanes) {
     const FloatVector score = hn::Mul(hn::Load(d, scores + i), factor);
     const FloatVector power = hn::Exp(d, hn::Sub(score, largest));
     hn::Store(power, d, scores + i);
-    sum = hn::Add(sum, power);
+    sums = hn::Add(sums, power);
   }
-  const Merge merge = MergeMaxima(maximum, hn::GetLane(largest));
-  total = total * merge.keep + SumOf(sum) * merge.take;
-  return merge;
+  sum = SumOf(sums);
+  maximum = hn::GetLane(largest);
 }
 
 // part = part * keep + (sum of weights[i] * values[i] over `count` positions) * take, for elements
@@ -229,6 +259,7 @@ HWY_INLINE void AddValues(const float (*HWY_RESTRICT weights)[kBlock], const Blo
     for (int v = 0; v < kWidth; ++v) sums[r][v] = hn::Zero(d);
   }
   for (int64_t i = 0; i < count; ++i) {
+    if (k == 0) block.PrefetchValues(i);
     FloatVector values[kWidth];
 #pragma GCC unroll 8
     for (int v = 0; v < kWidth; ++v) values[v] = block.Values(i, k + v * lanes);
@@ -260,11 +291,20 @@ HWY_ATTR void AttendRows(const AttentionShape& shape, const float* queries, cons
   const int64_t padded_dim = block.padded_dim;
   const float scale = 1.0f / std::sqrt(static_cast<float>(shape.head_dim));
   HWY_ALIGN float scores[kRows][kBlock];
-  Merge merges[kRows];
   Scores<kRows>(queries, block, shape.head_dim, scores);
+  HWY_ALIGN float before[16] = {};
+  HWY_ALIGN float maxima[16] = {};
+  float sums[kRows];
+  Merge merges[kRows];
+  for (int r = 0; r < kRows; ++r) {
+    before[r] = parts[r * part_size + padded_dim + 1];
+    Weights(scale, count, scores[r], sums[r], maxima[r]);
+  }
+  MergeMaxima<kRows>(before, maxima, merges);
   for (int r = 0; r < kRows; ++r) {
     float* totals = parts + r * part_size + padded_dim;
-    merges[r] = Weights(scale, count, scores[r], totals[0], totals[1]);
+    totals[0] = totals[0] * merges[r].keep + sums[r] * merges[r].take;
+    totals[1] = before[r];
   }
   int64_t k = 0;
   for (; k + kVectors * lanes <= padded_dim; k += kVectors * lanes) {
@@ -337,7 +377,11 @@ HWY_ATTR void AttendTilePiece(const Tile& tile, int64_t piece, float* parts) {
 HWY_ATTR void AddPart(const AttentionShape& shape, const float* part, float* total) {
   const FloatTag d;
   const int64_t padded_dim = PaddedDim(shape);
-  const Merge merge = MergeMaxima(total[padded_dim + 1], part[padded_dim + 1]);
+  HWY_ALIGN float maximum[16] = {total[padded_dim + 1]};
+  HWY_ALIGN const float next[16] = {part[padded_dim + 1]};
+  Merge merge;
+  MergeMaxima<1>(maximum, next, &merge);
+  total[padded_dim + 1] = maximum[0];
   total[padded_dim] = total[padded_dim] * merge.keep + part[padded_dim] * merge.take;
   const FloatVector keep = hn::Set(d, merge.keep);
   const FloatVector take = hn::Set(d, merge.take);
