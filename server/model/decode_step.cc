@@ -14,7 +14,7 @@ const void* Memory(const at::Tensor& tensor) {
   return tensor.defined() ? tensor.const_data_ptr() : nullptr;
 }
 
-DecodeWeight Projection(DType dtype, const at::Tensor& weight, const at::Tensor& bias) {
+LinearWeight Projection(DType dtype, const at::Tensor& weight, const at::Tensor& bias) {
   return {.data = Memory(weight),
           .bias = Memory(bias),
           .dtype = dtype,
@@ -139,8 +139,9 @@ void DecodeStep::AddBranch(int64_t rows) {
   AddRow(dtype_, workspace_.branch, rows * config_.hidden_size, workspace_.hidden);
 }
 
-void DecodeStep::Multiply(const DecodeWeight& weight, const float* x, int64_t rows, float* y) {
-  DecodeLinear(weight, x, rows, y, workspace_.linear_scratch, parallel_for_);
+void DecodeStep::Multiply(const LinearWeight& weight, const float* x, int64_t rows, float* y) {
+  const RowGroup all = {.begin = 0, .end = rows, .patches = {}};
+  Linear(weight, x, absl::MakeConstSpan(&all, 1), y, workspace_.linear_scratch, parallel_for_);
 }
 
 void DecodeStep::AppendToCache(int64_t layer, const KvCache& cache, const float* keys,

@@ -17,7 +17,7 @@
 #include "server/model/decoder_row.h"
 #include "server/model/decoder_weights.h"
 #include "server/model/kernels/decode_attention.h"
-#include "server/model/kernels/decode_linear.h"
+#include "server/model/kernels/linear.h"
 #include "server/model/model_config.h"
 #include "server/model/rotary_embedding.h"
 #include "server/model/rotary_table.h"
@@ -43,11 +43,11 @@ class DecodeStep {
  private:
   struct Layer {
     const void* input_norm;
-    DecodeWeight qkv;
-    DecodeWeight attention_out;
+    LinearWeight qkv;
+    LinearWeight attention_out;
     const void* post_norm;
-    DecodeWeight gate_up;
-    DecodeWeight down;
+    LinearWeight gate_up;
+    LinearWeight down;
   };
 
   // hidden += attention of a layer; hidden += its MLP.
@@ -56,7 +56,7 @@ class DecodeStep {
 
   void Norm(const void* weight, int64_t rows);  // hidden to normed
   void AddBranch(int64_t rows);                 // branch to hidden
-  void Multiply(const DecodeWeight& weight, const float* x, int64_t rows, float* y);
+  void Multiply(const LinearWeight& weight, const float* x, int64_t rows, float* y);
   // A row's new keys and values, from its part of qkv, into its cache behind what that holds.
   void AppendToCache(int64_t layer, const KvCache& cache, const float* keys, const float* values);
 
@@ -66,7 +66,7 @@ class DecodeStep {
   const ParallelFor parallel_for_;
   const void* embedding_;   // [vocab, hidden]
   const void* final_norm_;  // [hidden]
-  DecodeWeight lm_head_;
+  LinearWeight lm_head_;
   std::vector<Layer> layers_;
   RotaryTable rotary_;
   DecodeWorkspace workspace_;

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "server/model/kernels/decode_linear.h"
+#include "server/model/kernels/linear.h"
 
 namespace shira {
 
@@ -15,9 +15,11 @@ DecodeWorkspace::DecodeWorkspace(const ModelConfig& config, const DecodeAttentio
       attended(Allocate(kMaxDecodeRows * config.num_heads * config.head_dim)),
       gate_up(Allocate(kMaxDecodeRows * 2 * config.intermediate_size)),
       gated(Allocate(kMaxDecodeRows * config.intermediate_size)),
-      linear_scratch(Allocate(DecodeLinearScratch(
-          kMaxDecodeRows, std::max({config.hidden_size, config.num_heads * config.head_dim,
-                                    config.intermediate_size})))),
+      linear_scratch(reinterpret_cast<std::byte*>(Allocate(
+          LinearScratchBytes(kMaxDecodeRows,
+                             std::max({config.hidden_size, config.num_heads * config.head_dim,
+                                       config.intermediate_size})) /
+          sizeof(float)))),
       attention_scratch(Allocate(DecodeAttentionScratch(attention, kMaxDecodeRows))),
       logits(at::empty({kMaxDecodeRows, config.vocab_size}, at::kFloat)) {}
 

@@ -7,6 +7,7 @@
 
 #include <ATen/ATen.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -14,6 +15,9 @@
 #include "server/model/model_config.h"
 
 namespace shira {
+
+// The most rows of activations of a decode step.
+inline constexpr int64_t kMaxDecodeRows = 16;
 
 // Activations are fp32 with values of the resident dtype; every buffer has room for kMaxDecodeRows
 // rows, the first rows of the batch at its front.
@@ -25,16 +29,16 @@ class DecodeWorkspace {
   // Throws what LibTorch throws.
   DecodeWorkspace(const ModelConfig& config, const DecodeAttentionShape& attention);
 
-  float* const hidden;             // [rows, hidden]: the residual stream
-  float* const normed;             // [rows, hidden]
-  float* const branch;             // [rows, hidden]: what is added to the stream
-  float* const qkv;                // [rows, (heads + 2 * kv_heads) * head_dim]
-  float* const attended;           // [rows, heads * head_dim]
-  float* const gate_up;            // [rows, 2 * intermediate]
-  float* const gated;              // [rows, intermediate]
-  float* const linear_scratch;     // for DecodeLinear() over the widest input
-  float* const attention_scratch;  // for DecodeAttention()
-  at::Tensor logits;               // [kMaxDecodeRows, vocab_size]
+  float* const hidden;              // [rows, hidden]: the residual stream
+  float* const normed;              // [rows, hidden]
+  float* const branch;              // [rows, hidden]: what is added to the stream
+  float* const qkv;                 // [rows, (heads + 2 * kv_heads) * head_dim]
+  float* const attended;            // [rows, heads * head_dim]
+  float* const gate_up;             // [rows, 2 * intermediate]
+  float* const gated;               // [rows, intermediate]
+  std::byte* const linear_scratch;  // for Linear() over the widest input
+  float* const attention_scratch;   // for DecodeAttention()
+  at::Tensor logits;                // [kMaxDecodeRows, vocab_size]
 };
 
 }  // namespace shira

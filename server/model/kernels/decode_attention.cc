@@ -190,7 +190,7 @@ HWY_ATTR void MergePieces(const DecodeAttentionShape& shape, const DecodeAttenti
   float* output = row.output + head * head_dim;
   for (int64_t k = 0; k < head_dim; k += static_cast<int64_t>(hn::Lanes(d))) {
     const size_t rest = static_cast<size_t>(head_dim - k);
-    StoreSome(Round<T>(hn::Mul(WidenSome(sums + k, rest), inverse)), output + k, rest);
+    StoreSome(RoundTo<T>(hn::Mul(WidenSome(sums + k, rest), inverse)), output + k, rest);
   }
 }
 
