@@ -10,9 +10,9 @@ namespace {
 
 constexpr int64_t kAlignment = 64;
 
-int64_t ScratchBytes(const ModelConfig& config, DType dtype, int64_t tokens) {
+int64_t ScratchBytes(const ModelConfig& config, int64_t tokens) {
   return LinearScratchBytes(
-      dtype, tokens,
+      tokens,
       std::max({config.hidden_size, config.num_heads * config.head_dim, config.intermediate_size}));
 }
 
@@ -24,7 +24,7 @@ AlignedBuffer::AlignedBuffer(int64_t bytes)
   if (memory_ == nullptr) throw std::bad_alloc();
 }
 
-Activations::Activations(const ModelConfig& config, DType dtype, int64_t tokens)
+Activations::Activations(const ModelConfig& config, int64_t tokens)
     : tokens(tokens),
       hidden(Allocate(tokens * config.hidden_size)),
       normed(Allocate(tokens * config.hidden_size)),
@@ -33,7 +33,7 @@ Activations::Activations(const ModelConfig& config, DType dtype, int64_t tokens)
       attended(Allocate(tokens * config.num_heads * config.head_dim)),
       gate_up(Allocate(tokens * 2 * config.intermediate_size)),
       gated(Allocate(tokens * config.intermediate_size)),
-      linear_scratch(buffers_.emplace_back(ScratchBytes(config, dtype, tokens)).bytes()) {}
+      linear_scratch(buffers_.emplace_back(ScratchBytes(config, tokens)).bytes()) {}
 
 float* Activations::Allocate(int64_t floats) {
   return buffers_.emplace_back(floats * static_cast<int64_t>(sizeof(float))).floats();

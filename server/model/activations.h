@@ -11,7 +11,6 @@
 #include <memory>
 #include <vector>
 
-#include "base/dtype.h"
 #include "server/model/model_config.h"
 
 namespace shira {
@@ -38,7 +37,7 @@ class Activations {
   float* Allocate(int64_t floats);
 
  public:
-  Activations(const ModelConfig& config, DType dtype, int64_t tokens);
+  Activations(const ModelConfig& config, int64_t tokens);
 
   const int64_t tokens;
   float* const hidden;              // [tokens, hidden]: the residual stream

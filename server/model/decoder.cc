@@ -30,7 +30,7 @@ Decoder::Decoder(const ResidentWeights& weights, ParallelFor parallel_for, int64
       rotary_embedding_(config_),
       rotary_(rotary_embedding_, dtype_),
       attention_(shape_),
-      activations_(config_, dtype_, slice_tokens) {}
+      activations_(config_, slice_tokens) {}
 
 absl::Span<const float> Decoder::Forward(const CompiledState& resident,
                                          absl::Span<const DecoderRow> rows) {

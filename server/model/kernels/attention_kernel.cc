@@ -16,8 +16,8 @@
 #define HWY_TARGET_INCLUDE "server/model/kernels/attention_kernel.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 // After foreach_target.h.
-#include <hwy/contrib/math/math-inl.h>
 #include <hwy/cache_control.h>
+#include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
 #include "server/model/kernels/vector_types-inl.h"
@@ -397,7 +397,7 @@ HWY_ATTR void Finish(const AttentionShape& shape, const float* total, float* out
   const FloatTag d;
   const FloatVector inverse = hn::Set(d, 1.0f / total[PaddedDim(shape)]);
   for (int64_t k = 0; k < shape.head_dim; k += static_cast<int64_t>(hn::Lanes(d))) {
-    StoreSome(Round<T>(hn::Mul(hn::Load(d, total + k), inverse)), output + k,
+    StoreSome(RoundTo<T>(hn::Mul(hn::Load(d, total + k), inverse)), output + k,
               static_cast<size_t>(shape.head_dim - k));
   }
 }

@@ -37,7 +37,7 @@ template <typename T>
 HWY_ATTR void AddImpl(const float* delta, int64_t size, float* x) {
   ForVectors(size, [&](int64_t i, size_t count) HWY_ATTR {
     const FloatVector sum = hn::Add(WidenSome(x + i, count), WidenSome(delta + i, count));
-    StoreSome(Round<T>(sum), x + i, count);
+    StoreSome(RoundTo<T>(sum), x + i, count);
   });
 }
 
@@ -52,8 +52,8 @@ HWY_ATTR void RmsNormImpl(const float* x, const T* weight, double eps, int64_t s
   const float mean = SumOf(squares) / static_cast<float>(size);
   const FloatVector scale = hn::Set(d, 1.0f / std::sqrt(mean + static_cast<float>(eps)));
   ForVectors(size, [&](int64_t i, size_t count) HWY_ATTR {
-    const FloatVector normed = Round<T>(hn::Mul(WidenSome(x + i, count), scale));
-    StoreSome(Round<T>(hn::Mul(normed, WidenSome(weight + i, count))), y + i, count);
+    const FloatVector normed = RoundTo<T>(hn::Mul(WidenSome(x + i, count), scale));
+    StoreSome(RoundTo<T>(hn::Mul(normed, WidenSome(weight + i, count))), y + i, count);
   });
 }
 
@@ -70,10 +70,10 @@ HWY_ATTR void RotateImpl(const float* cos, const float* sin, int64_t num_heads, 
       const FloatVector c = WidenSome(cos + i, count);
       const FloatVector s = WidenSome(sin + i, count);
       // Each product is rounded before the sum, as in transformers.
-      const FloatVector turned_a = hn::Sub(Round<T>(hn::Mul(a, c)), Round<T>(hn::Mul(b, s)));
-      const FloatVector turned_b = hn::Add(Round<T>(hn::Mul(b, c)), Round<T>(hn::Mul(a, s)));
-      StoreSome(Round<T>(turned_a), first + i, count);
-      StoreSome(Round<T>(turned_b), second + i, count);
+      const FloatVector turned_a = hn::Sub(RoundTo<T>(hn::Mul(a, c)), RoundTo<T>(hn::Mul(b, s)));
+      const FloatVector turned_b = hn::Add(RoundTo<T>(hn::Mul(b, c)), RoundTo<T>(hn::Mul(a, s)));
+      StoreSome(RoundTo<T>(turned_a), first + i, count);
+      StoreSome(RoundTo<T>(turned_b), second + i, count);
     });
   }
 }
@@ -87,8 +87,8 @@ HWY_ATTR void SiluGateImpl(const float* gate_up, int64_t size, float* y) {
     const FloatVector up = WidenSome(gate_up + size + i, count);
     // Beyond 88 e^-gate overflows; so far below zero silu is zero in every dtype.
     const FloatVector power = hn::Exp(d, hn::Min(hn::Neg(gate), hn::Set(d, 88.0f)));
-    const FloatVector silu = Round<T>(hn::Div(gate, hn::Add(one, power)));
-    StoreSome(Round<T>(hn::Mul(silu, up)), y + i, count);
+    const FloatVector silu = RoundTo<T>(hn::Div(gate, hn::Add(one, power)));
+    StoreSome(RoundTo<T>(hn::Mul(silu, up)), y + i, count);
   });
 }
 
