@@ -12,6 +12,7 @@
 #include "adapters/switch/switch_engine.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "base/thread_team.h"
 #include "server/engine/engine.h"
 #include "server/engine/torch_model_executor.h"
 #include "server/model/model_names.h"
@@ -92,6 +93,7 @@ absl::StatusOr<ModelOnDisk> ModelOnDisk::Open(const ServerOptions& options) {
 struct LoadedModel::Parts {
   TextTools text;
   std::unique_ptr<ResidentWeights> weights;
+  std::unique_ptr<ThreadTeam> team;  // the engine thread's
   std::unique_ptr<ModelExecutor> executor;
   std::unique_ptr<SwitchEngine> switch_engine;
   std::unique_ptr<AdapterReader> reader;
@@ -112,8 +114,11 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(ModelOnDisk model
   auto parts = std::make_unique<Parts>();
   parts->text = std::move(model.text);
   SHIRA_ASSIGN_OR_RETURN(parts->weights, LoadWeights(*model.weights, options, parallel_for, stop));
-  SHIRA_ASSIGN_OR_RETURN(parts->executor,
-                         CreateTorchModelExecutor(*parts->weights, options.kv_cache_bytes));
+  parts->team = std::make_unique<ThreadTeam>(at::get_num_threads());
+  SHIRA_ASSIGN_OR_RETURN(
+      parts->executor,
+      CreateTorchModelExecutor(*parts->weights, {.kv_budget_bytes = options.kv_cache_bytes,
+                                                 .parallel_for = parts->team->parallel_for()}));
   SHIRA_ASSIGN_OR_RETURN(const ParameterMap map, parts->weights->parameter_map());
   int64_t elements = 0;
   for (const ResidentParameter& parameter : map.parameters()) elements += parameter.elements();

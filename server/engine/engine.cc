@@ -281,7 +281,8 @@ void Engine::Impl::Step() {
 }
 
 absl::StatusOr<absl::Span<const float>> Engine::Impl::Forward(absl::Span<const BatchRow> rows) {
-  SHIRA_ASSIGN_OR_RETURN(const absl::Span<const float> logits, executor_.Forward(rows));
+  SHIRA_ASSIGN_OR_RETURN(const absl::Span<const float> logits,
+                         executor_.Forward(*switch_engine_.resident(), rows));
   const int64_t wanted =
       std::count_if(rows.begin(), rows.end(), [](const BatchRow& row) { return row.wants_logits; });
   if (static_cast<int64_t>(logits.size()) != wanted * executor_.vocab_size()) {

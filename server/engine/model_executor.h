@@ -1,7 +1,8 @@
 // File: server/engine/model_executor.h
 //
 // The seam between the engine and the model: one forward pass over a mixed batch of prefill chunks
-// and decode rows. The engine's tests put a double here; the real one is torch_model_executor.
+// and decode rows, whose rows may want different states of the weights. The engine's tests put a
+// double here; the real one is torch_model_executor.
 
 #ifndef SHIRA_SERVER_ENGINE_MODEL_EXECUTOR_H_
 #define SHIRA_SERVER_ENGINE_MODEL_EXECUTOR_H_
@@ -12,16 +13,18 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "adapters/switch/compiled_state.h"
 
 namespace shira {
 
-// The KV memory of one sequence. Destroying it frees the memory.
+// The KV memory of one sequence: pages, some of which it may share with others. Destroying it
+// frees what nobody shares.
 class SequenceCache {
  public:
   virtual ~SequenceCache() = default;
   // Tokens whose keys and values are stored.
   virtual int64_t length() const = 0;
-  // Tokens that fit.
+  // Tokens that fit. Their memory is reserved, so storing them cannot fail.
   virtual int64_t capacity() const = 0;
 };
 
@@ -30,6 +33,8 @@ struct BatchRow {
   SequenceCache* cache = nullptr;
   absl::Span<const int32_t> tokens;  // one for decoding, more for a prefill chunk; never empty
   bool wants_logits = false;         // of the last token
+  // The weights that this row is to be computed with; outlives the call.
+  const CompiledState* state = nullptr;
 };
 
 // Not thread-safe: everything but the const methods is called from the engine's thread.
@@ -37,15 +42,30 @@ class ModelExecutor {
  public:
   virtual ~ModelExecutor() = default;
 
-  // Memory for a sequence of at most `tokens` tokens. RESOURCE_EXHAUSTED when the KV budget has no
-  // room for it.
+  // Memory for a sequence of at most `tokens` tokens (> 0). RESOURCE_EXHAUSTED when the KV budget
+  // has no room for it.
   virtual absl::StatusOr<std::unique_ptr<SequenceCache>> NewSequence(int64_t tokens) = 0;
 
-  // Runs one pass with the weights as they are now, appends every row's tokens to its cache, and
-  // returns the logits of the rows that want them, in order: [rows that want logits][vocab_size],
-  // float, valid until the next call. On an error the caches are as before. REQUIRES: no cache
-  // occurs twice; every cache has room for its tokens; token ids are within the vocabulary.
-  virtual absl::StatusOr<absl::Span<const float>> Forward(absl::Span<const BatchRow> rows) = 0;
+  // A sequence of at most `capacity` tokens (>= tokens) that begins with the first `tokens` (0 to
+  // source.length()) of `source`. Whole pages are shared and take no memory again; the rest of a
+  // page is copied. `source` is unchanged and may be destroyed. RESOURCE_EXHAUSTED as above.
+  virtual absl::StatusOr<std::unique_ptr<SequenceCache>> Fork(const SequenceCache& source,
+                                                              int64_t tokens,
+                                                              int64_t capacity) = 0;
+
+  // Tokens per page: what Fork() shares is a multiple of it.
+  virtual int64_t page_tokens() const = 0;
+
+  // Runs one pass and appends every row's tokens to its cache. Returns the logits of the rows that
+  // want them, in order: [rows that want logits][vocab_size], float, valid until the next call.
+  // `resident` is the state that the weights are in; a row of another state is computed with weight
+  // rows that are patched in cache while they are multiplied (row patching, design of the switch).
+  // A row's logits, keys and values are the same bit for bit whatever the other rows are, however
+  // its tokens are cut into chunks, and whether its state is resident or patched. On an error the
+  // caches are as before. REQUIRES: no cache occurs twice; every cache has room for its tokens;
+  // token ids are within the vocabulary; every state was compiled for these weights.
+  virtual absl::StatusOr<absl::Span<const float>> Forward(const CompiledState& resident,
+                                                          absl::Span<const BatchRow> rows) = 0;
 
   virtual int32_t vocab_size() const = 0;
   // Most tokens that one sequence can have.

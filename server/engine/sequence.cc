@@ -80,7 +80,8 @@ void Sequence::Admit(std::unique_ptr<SequenceCache> cache, absl::Time now) {
 BatchRow Sequence::NextRow(int64_t tokens) {
   return {.cache = cache_.get(),
           .tokens = absl::MakeConstSpan(tokens_).subspan(stored_tokens_, tokens),
-          .wants_logits = stored_tokens_ + tokens == static_cast<int64_t>(tokens_.size())};
+          .wants_logits = stored_tokens_ + tokens == static_cast<int64_t>(tokens_.size()),
+          .state = request_.state.state().get()};
 }
 
 Sequence::StepOutcome Sequence::FinishStep(int64_t tokens, absl::Span<const float> logits,

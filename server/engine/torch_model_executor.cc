@@ -10,6 +10,7 @@
 #include "base/strings.h"
 #include "server/model/decoder.h"
 #include "server/model/kv_cache.h"
+#include "server/model/kv_page_pool.h"
 #include "server/model/torch_status.h"
 
 namespace shira {
@@ -22,6 +23,7 @@ class TorchSequence final : public SequenceCache {
   int64_t length() const override { return cache_->length(); }
   int64_t capacity() const override { return cache_->capacity(); }
   KvCache& cache() { return *cache_; }
+  const KvCache& cache() const { return *cache_; }
 
  private:
   const std::unique_ptr<KvCache> cache_;
@@ -29,31 +31,38 @@ class TorchSequence final : public SequenceCache {
 
 class TorchModelExecutor final : public ModelExecutor {
  public:
-  TorchModelExecutor(const ResidentWeights& weights, int64_t kv_budget_bytes)
-      : weights_(weights),
-        budget_(std::make_shared<KvBudget>(kv_budget_bytes)),
-        decoder_(weights) {}
+  TorchModelExecutor(const ResidentWeights& weights, std::shared_ptr<KvPagePool> pool,
+                     ParallelFor parallel_for)
+      : weights_(weights), pool_(std::move(pool)), decoder_(weights, std::move(parallel_for)) {}
 
   absl::StatusOr<std::unique_ptr<SequenceCache>> NewSequence(int64_t tokens) override {
-    SHIRA_ASSIGN_OR_RETURN(std::unique_ptr<KvCache> cache,
-                           KvCache::Create(config(), weights_.dtype(), tokens, budget_));
+    SHIRA_ASSIGN_OR_RETURN(std::unique_ptr<KvCache> cache, KvCache::Create(pool_, tokens));
     return std::make_unique<TorchSequence>(std::move(cache));
   }
 
-  absl::StatusOr<absl::Span<const float>> Forward(absl::Span<const BatchRow> rows) override {
+  absl::StatusOr<std::unique_ptr<SequenceCache>> Fork(const SequenceCache& source, int64_t tokens,
+                                                      int64_t capacity) override {
+    const KvCache& cache = static_cast<const TorchSequence&>(source).cache();
+    SHIRA_ASSIGN_OR_RETURN(std::unique_ptr<KvCache> fork, cache.Fork(tokens, capacity));
+    return std::make_unique<TorchSequence>(std::move(fork));
+  }
+
+  int64_t page_tokens() const override { return kPageTokens; }
+
+  absl::StatusOr<absl::Span<const float>> Forward(const CompiledState& resident,
+                                                  absl::Span<const BatchRow> rows) override {
     SHIRA_RETURN_IF_ERROR(Check(rows));
     if (rows.empty()) return absl::Span<const float>();
     try {
       const c10::InferenceMode inference;
-      std::vector<DecoderRow> decoder_rows;
-      decoder_rows.reserve(rows.size());
+      decoder_rows_.clear();
       for (const BatchRow& row : rows) {
-        decoder_rows.push_back({.cache = &static_cast<TorchSequence*>(row.cache)->cache(),
-                                .tokens = row.tokens,
-                                .wants_logits = row.wants_logits});
+        decoder_rows_.push_back({.cache = &static_cast<TorchSequence*>(row.cache)->cache(),
+                                 .tokens = row.tokens,
+                                 .wants_logits = row.wants_logits,
+                                 .state = row.state});
       }
-      logits_ = decoder_.Forward(decoder_rows);
-      return absl::MakeConstSpan(logits_.const_data_ptr<float>(), logits_.numel());
+      return decoder_.Forward(resident, decoder_rows_);
     } catch (...) {
       return StatusOfCurrentException("forward pass");
     }
@@ -61,8 +70,8 @@ class TorchModelExecutor final : public ModelExecutor {
 
   int32_t vocab_size() const override { return static_cast<int32_t>(config().vocab_size); }
   int64_t context_length() const override { return config().max_position; }
-  int64_t kv_budget_bytes() const override { return budget_->limit_bytes(); }
-  int64_t kv_used_bytes() const override { return budget_->used_bytes(); }
+  int64_t kv_budget_bytes() const override { return pool_->budget_bytes(); }
+  int64_t kv_used_bytes() const override { return pool_->used_bytes(); }
 
  private:
   const ModelConfig& config() const { return weights_.config(); }
@@ -76,6 +85,7 @@ class TorchModelExecutor final : public ModelExecutor {
         return absl::InvalidArgumentError(StrCat("forward pass, row ", i, ": ", parts...));
       };
       if (row.cache == nullptr) return problem("no cache");
+      if (row.state == nullptr) return problem("no state");
       if (row.tokens.empty()) return problem("no tokens");
       if (!caches.insert(row.cache).second) return problem("its cache occurs twice");
       const int64_t room = row.cache->capacity() - row.cache->length();
@@ -92,18 +102,24 @@ class TorchModelExecutor final : public ModelExecutor {
   }
 
   const ResidentWeights& weights_;
-  const std::shared_ptr<KvBudget> budget_;
+  const std::shared_ptr<KvPagePool> pool_;
   Decoder decoder_;
-  at::Tensor logits_;  // [rows that wanted logits, vocab_size], of the last call
+  std::vector<DecoderRow> decoder_rows_;  // of the last call
 };
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ModelExecutor>> CreateTorchModelExecutor(
-    const ResidentWeights& weights, int64_t kv_budget_bytes) {
+    const ResidentWeights& weights, TorchExecutorOptions options) {
   try {
     const c10::InferenceMode inference;
-    return std::make_unique<TorchModelExecutor>(weights, kv_budget_bytes);
+    const ModelConfig& config = weights.config();
+    const int64_t page_bytes =
+        config.num_layers * LayerBytesOfPage(AttentionShapeOf(config, weights.dtype()));
+    SHIRA_ASSIGN_OR_RETURN(std::shared_ptr<KvPagePool> pool,
+                           KvPagePool::Create(page_bytes, options.kv_budget_bytes));
+    return std::make_unique<TorchModelExecutor>(weights, std::move(pool),
+                                                std::move(options.parallel_for));
   } catch (...) {
     return StatusOfCurrentException("model executor");
   }

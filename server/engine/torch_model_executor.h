@@ -9,16 +9,23 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
+#include "base/parallel.h"
 #include "server/engine/model_executor.h"
 #include "server/model/resident_weights.h"
 
 namespace shira {
 
+struct TorchExecutorOptions {
+  int64_t kv_budget_bytes = 0;
+  // Runs the loops of the forward pass; called from the thread that calls Forward().
+  ParallelFor parallel_for = SerialFor;
+};
+
 // `weights` must outlive the executor and may be written between two calls of Forward(). Sequences
-// may outlive the executor. INTERNAL for a failure of LibTorch, RESOURCE_EXHAUSTED where it lacked
-// memory. Forward() also checks what the contract requires: INVALID_ARGUMENT, nothing computed.
+// may outlive the executor. INTERNAL for a failure of LibTorch, RESOURCE_EXHAUSTED where memory is
+// lacking. Forward() also checks what the contract requires: INVALID_ARGUMENT, nothing computed.
 absl::StatusOr<std::unique_ptr<ModelExecutor>> CreateTorchModelExecutor(
-    const ResidentWeights& weights, int64_t kv_budget_bytes);
+    const ResidentWeights& weights, TorchExecutorOptions options);
 
 }  // namespace shira
 

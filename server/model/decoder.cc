@@ -1,92 +1,236 @@
 #include "server/model/decoder.h"
 
-#include <vector>
+#include <algorithm>
+#include <cstring>
+#include <utility>
 
-#include "server/model/linear.h"
+#include "server/model/kernels/layers.h"
 
 namespace shira {
+namespace {
 
-Decoder::Decoder(const ResidentWeights& weights)
+// Waking the other threads costs as much as about so many products of a small kernel.
+constexpr int64_t kWorthThreads = 20'000;
+
+}  // namespace
+
+AttentionShape AttentionShapeOf(const ModelConfig& config, DType dtype) {
+  return {.dtype = dtype,
+          .num_heads = config.num_heads,
+          .num_kv_heads = config.num_kv_heads,
+          .head_dim = config.head_dim};
+}
+
+Decoder::Decoder(const ResidentWeights& weights, ParallelFor parallel_for, int64_t slice_tokens)
     : config_(weights.config()),
-      dtype_(ScalarTypeOf(weights.dtype())),
-      attention_{.num_heads = config_.num_heads,
-                 .num_kv_heads = config_.num_kv_heads,
-                 .head_dim = config_.head_dim},
-      rotary_(config_),
+      dtype_(weights.dtype()),
+      shape_(AttentionShapeOf(config_, dtype_)),
+      parallel_for_(std::move(parallel_for)),
       weights_(ViewWeights(weights)),
-      decode_step_(config_, weights_, rotary_) {}
+      rotary_embedding_(config_),
+      rotary_(rotary_embedding_, dtype_),
+      attention_(shape_),
+      activations_(config_, slice_tokens) {}
 
-at::Tensor Decoder::Forward(absl::Span<const DecoderRow> rows) {
-  if (DecodeStep::Takes(rows)) return decode_step_.Run(rows);
-  std::vector<Segment> segments;
-  std::vector<int64_t> ids;
-  std::vector<int64_t> positions;
-  std::vector<int64_t> wanted;  // tokens whose logits are wanted, among all tokens
-  for (const DecoderRow& row : rows) {
-    const int64_t past = row.cache->length();
-    const int64_t tokens = static_cast<int64_t>(row.tokens.size());
-    segments.push_back({.cache = row.cache,
-                        .begin = static_cast<int64_t>(ids.size()),
-                        .tokens = tokens,
-                        .mask = CausalMask(tokens, past + tokens, dtype_)});
-    for (int64_t i = 0; i < tokens; ++i) {
-      ids.push_back(row.tokens[i]);
-      positions.push_back(past + i);
-    }
-    if (row.wants_logits) wanted.push_back(static_cast<int64_t>(ids.size()) - 1);
+absl::Span<const float> Decoder::Forward(const CompiledState& resident,
+                                         absl::Span<const DecoderRow> rows) {
+  plan_.Make(weights_, resident, rows, activations_.tokens);
+  wanted_.clear();
+  wanted_index_.clear();
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const DecoderRow& row = rows[i];
+    rotary_.Reserve(row.cache->length() + static_cast<int64_t>(row.tokens.size()));
+    const int64_t index = static_cast<int64_t>(wanted_.size());
+    wanted_index_.push_back(index);
+    if (!row.wants_logits) continue;
+    wanted_.push_back(
+        {.state = plan_.state_of(static_cast<int64_t>(i)), .begin = index, .end = index + 1});
+  }
+  if (const int64_t wanted = static_cast<int64_t>(wanted_.size()); wanted > wanted_room_) {
+    final_ = AlignedBuffer(wanted * config_.hidden_size * 4);
+    logits_ = AlignedBuffer(wanted * config_.vocab_size * 4);
+    wanted_room_ = wanted;
   }
 
-  const RotaryEmbedding::Angles angles =
-      rotary_.At(at::tensor(positions, at::TensorOptions(at::kLong)), dtype_);
-  at::Tensor x = weights_.embedding.index_select(0, at::tensor(ids, at::TensorOptions(at::kLong)));
-  for (int64_t i = 0; i < config_.num_layers; ++i) {
-    const DecoderWeights::Layer& layer = weights_.layers[i];
-    x.add_(AttentionBlock(i, RmsNorm(x, layer.input_norm, config_.rms_norm_eps), angles, segments));
-    const at::Tensor normed = RmsNorm(x, layer.post_norm, config_.rms_norm_eps);
-    const at::Tensor gated = SiluGate(Linear(normed, layer.gate_up, layer.gate_up_bias));
-    x.add_(Linear(gated, layer.down, layer.down_bias));
+  for (const Slice& slice : plan_.slices()) {
+    Embed(slice, rows);
+    for (int64_t layer = 0; layer < config_.num_layers; ++layer) RunLayer(layer, slice, rows);
+    KeepWanted(slice, rows);
   }
-
-  at::Tensor logits = at::empty({0, config_.vocab_size}, at::kFloat);
-  if (!wanted.empty()) {
-    const at::Tensor last = x.index_select(0, at::tensor(wanted, at::TensorOptions(at::kLong)));
-    logits = Linear(RmsNorm(last, weights_.final_norm, config_.rms_norm_eps), weights_.lm_head, {})
-                 .to(at::kFloat);
-  }
-  // Nothing below can throw.
-  for (const Segment& segment : segments) segment.cache->Extend(segment.tokens);
+  const absl::Span<const float> logits = Logits();
+  for (const DecoderRow& row : rows) row.cache->Extend(static_cast<int64_t>(row.tokens.size()));
   return logits;
 }
 
-at::Tensor Decoder::AttentionBlock(int64_t layer, const at::Tensor& x,
-                                   const RotaryEmbedding::Angles& angles,
-                                   absl::Span<const Segment> segments) const {
-  const auto [heads, kv_heads, head_dim] = attention_;
-  const DecoderWeights::Layer& weights = weights_.layers[layer];
-  const int64_t tokens = x.size(0);
-  const at::Tensor qkv =
-      Linear(x, weights.qkv, weights.qkv_bias).view({tokens, heads + 2 * kv_heads, head_dim});
-  RotaryEmbedding::Apply(angles, qkv.narrow(1, 0, heads + kv_heads));
-
-  const at::Tensor attended = at::empty({tokens, heads * head_dim}, x.options());
-  for (const Segment& segment : segments) {
-    const KvCache& cache = *segment.cache;
-    const int64_t past = cache.length();
-    const at::Tensor own = qkv.narrow(0, segment.begin, segment.tokens);
-    // Stores the new keys or values and returns all of them: [kv_heads, length, head_dim].
-    const auto append = [&](std::byte* memory, int64_t first_head) {
-      const at::Tensor all = at::from_blob(memory, {kv_heads, past + segment.tokens, head_dim},
-                                           {cache.capacity() * head_dim, head_dim, 1}, dtype_);
-      all.narrow(1, past, segment.tokens)
-          .copy_(own.narrow(1, first_head, kv_heads).transpose(0, 1));
-      return all;
-    };
-    const at::Tensor keys = append(cache.keys(layer), heads);
-    const at::Tensor values = append(cache.values(layer), heads + kv_heads);
-    Attend(attention_, own.narrow(1, 0, heads), keys, values, segment.mask,
-           attended.narrow(0, segment.begin, segment.tokens));
+void Decoder::Embed(const Slice& slice, absl::Span<const DecoderRow> rows) {
+  const int64_t width = config_.hidden_size;
+  const int64_t element_bytes = static_cast<int64_t>(DTypeSize(dtype_));
+  const auto* table = static_cast<const std::byte*>(weights_.embedding.weight.data);
+  attention_rows_.clear();
+  for (const Segment& segment : slice.segments) {
+    const absl::Span<const WeightPatch> patches =
+        plan_.patches(segment.state).at(weights_.embedding.place);
+    for (int64_t i = 0; i < segment.tokens; ++i) {
+      const int64_t token = rows[segment.row].tokens[segment.first + i];
+      float* hidden = activations_.hidden + (segment.begin + i) * width;
+      WidenRow(dtype_, table + token * width * element_bytes, width, hidden);
+      for (const WeightPatch& patch : patches) PatchRow(dtype_, patch, token, hidden);
+    }
+    const int64_t query_width = shape_.num_heads * shape_.head_dim;
+    const int64_t stride = query_width + 2 * shape_.num_kv_heads * shape_.head_dim;
+    attention_rows_.push_back({.queries = activations_.qkv + segment.begin * stride,
+                               .query_stride = stride,
+                               .pages = rows[segment.row].cache->pages(),
+                               .layer_offset = 0,
+                               .start = segment.position,
+                               .tokens = segment.tokens,
+                               .output = activations_.attended + segment.begin * query_width});
   }
-  return Linear(attended, weights.attention_out, weights.out_bias);
+  attention_.Plan(attention_rows_);
+}
+
+void Decoder::RunLayer(int64_t layer, const Slice& slice, absl::Span<const DecoderRow> rows) {
+  const DecoderWeights::Layer& weights = weights_.layers[layer];
+  AddAndNorm(weights.input_norm, /*add=*/layer > 0, slice);
+  Multiply(weights.qkv, activations_.normed, slice.groups, activations_.qkv);
+  RotateAndStore(layer, slice, rows);
+  attention_.Run(attention_rows_, parallel_for_);
+  Multiply(weights.attention_out, activations_.attended, slice.groups, activations_.branch);
+  AddAndNorm(weights.post_norm, /*add=*/true, slice);
+  Multiply(weights.gate_up, activations_.normed, slice.groups, activations_.gate_up);
+  GateBranch(slice);
+  Multiply(weights.down, activations_.gated, slice.groups, activations_.branch);
+}
+
+void Decoder::RotateAndStore(int64_t layer, const Slice& slice, absl::Span<const DecoderRow> rows) {
+  const int64_t heads = shape_.num_heads + shape_.num_kv_heads;
+  const int64_t kv_width = shape_.num_kv_heads * shape_.head_dim;
+  const int64_t layer_offset = layer * LayerBytesOfPage(shape_);
+  for (size_t i = 0; i < slice.segments.size(); ++i) {
+    const Segment& segment = slice.segments[i];
+    attention_rows_[i].layer_offset = layer_offset;
+    std::byte* const* pages = rows[segment.row].cache->pages();
+    const int64_t stride = attention_rows_[i].query_stride;
+    ForTokens(0, segment.tokens, 4 * stride, [&](int64_t token) {
+      const int64_t position = segment.position + token;
+      float* queries = activations_.qkv + (segment.begin + token) * stride;
+      float* keys = queries + shape_.num_heads * shape_.head_dim;  // turned with the queries
+      RotateRow(dtype_, rotary_.cos(position), rotary_.sin(position), heads, shape_.head_dim,
+                queries);
+      StoreInPage(shape_, keys, keys + kv_width, position % kPageTokens,
+                  pages[position / kPageTokens] + layer_offset);
+    });
+  }
+}
+
+void Decoder::AddAndNorm(const DecoderWeights::Vector& norm, bool add, const Slice& slice) {
+  const int64_t width = config_.hidden_size;
+  for (const StateGroup& group : slice.groups) {
+    const void* weight = VectorOf(norm, group.state);
+    ForTokens(group.begin, group.end, width, [&](int64_t token) {
+      float* hidden = activations_.hidden + token * width;
+      if (add) AddRow(dtype_, activations_.branch + token * width, width, hidden);
+      RmsNormRow(dtype_, hidden, weight, config_.rms_norm_eps, width,
+                 activations_.normed + token * width);
+    });
+  }
+}
+
+void Decoder::GateBranch(const Slice& slice) {
+  const int64_t width = config_.intermediate_size;
+  ForTokens(0, slice.tokens, 4 * width, [&](int64_t token) {
+    SiluGateRow(dtype_, activations_.gate_up + token * 2 * width, width,
+                activations_.gated + token * width);
+  });
+}
+
+void Decoder::KeepWanted(const Slice& slice, absl::Span<const DecoderRow> rows) {
+  const int64_t width = config_.hidden_size;
+  for (const Segment& segment : slice.segments) {
+    const DecoderRow& row = rows[segment.row];
+    const int64_t end = segment.first + segment.tokens;
+    if (!row.wants_logits || end < static_cast<int64_t>(row.tokens.size())) continue;
+    const int64_t last = segment.begin + segment.tokens - 1;
+    float* hidden = activations_.hidden + last * width;
+    AddRow(dtype_, activations_.branch + last * width, width, hidden);
+    RmsNormRow(dtype_, hidden, VectorOf(weights_.final_norm, segment.state), config_.rms_norm_eps,
+               width, final_.floats() + wanted_index_[segment.row] * width);
+  }
+}
+
+absl::Span<const float> Decoder::Logits() {
+  const int64_t wanted = static_cast<int64_t>(wanted_.size());
+  for (int64_t begin = 0; begin < wanted; begin += activations_.tokens) {
+    const int64_t count = std::min(activations_.tokens, wanted - begin);
+    for (int64_t i = 0; i < count; ++i) {
+      wanted_[begin + i].begin = i;
+      wanted_[begin + i].end = i + 1;
+    }
+    Multiply(weights_.lm_head, final_.floats() + begin * config_.hidden_size,
+             absl::MakeConstSpan(wanted_).subspan(begin, count),
+             logits_.floats() + begin * config_.vocab_size);
+  }
+  return {logits_.floats(), static_cast<size_t>(wanted * config_.vocab_size)};
+}
+
+void Decoder::Multiply(const DecoderWeights::Projection& projection, const float* x,
+                       absl::Span<const StateGroup> groups, float* y) {
+  const LinearWeight& weight = projection.weight;
+  const bool patched_bias =
+      weight.bias != nullptr && std::any_of(groups.begin(), groups.end(), [&](const auto& group) {
+        return !plan_.patches(group.state).at(projection.bias.place).empty();
+      });
+  const auto multiply = [&](const LinearWeight& linear) {
+    Linear(linear, x, row_groups_, y, activations_.linear_scratch, parallel_for_);
+    row_groups_.clear();
+  };
+  row_groups_.clear();
+  int64_t state = -1;
+  for (const StateGroup& group : groups) {
+    const absl::Span<const WeightPatch> patches = plan_.patches(group.state).at(projection.place);
+    // What needs the same weights goes together, be it of one state or of several.
+    const bool same =
+        !row_groups_.empty() &&
+        (state == group.state || (patches.empty() && row_groups_.back().patches.empty()));
+    state = group.state;
+    if (same) {
+      row_groups_.back().end = group.end;
+    } else {
+      row_groups_.push_back({.begin = group.begin, .end = group.end, .patches = patches});
+    }
+    if (!patched_bias) continue;
+    LinearWeight own = weight;
+    own.bias = VectorOf(projection.bias, group.state);
+    multiply(own);
+  }
+  if (!patched_bias) multiply(weight);
+}
+
+const void* Decoder::VectorOf(const DecoderWeights::Vector& vector, int64_t state) {
+  const absl::Span<const WeightPatch> patches = plan_.patches(state).at(vector.place);
+  if (patches.empty()) return vector.data;
+  const size_t element_bytes = DTypeSize(dtype_);
+  const auto* resident = static_cast<const std::byte*>(vector.data);
+  patched_vector_.assign(resident, resident + vector.size * element_bytes);
+  for (const WeightPatch& patch : patches) {
+    patch.table->ForEach([&](uint32_t entry, int64_t position) {
+      std::memcpy(patched_vector_.data() + (patch.first_row + position) * element_bytes,
+                  patch.values + entry * element_bytes, element_bytes);
+    });
+  }
+  return patched_vector_.data();
+}
+
+template <typename Body>
+void Decoder::ForTokens(int64_t begin, int64_t end, int64_t products, Body body) const {
+  const auto run = [&](int64_t first, int64_t last) {
+    for (int64_t token = begin + first; token < begin + last; ++token) body(token);
+  };
+  if ((end - begin) * products < kWorthThreads) {
+    run(0, end - begin);
+  } else {
+    parallel_for_(end - begin, run);
+  }
 }
 
 }  // namespace shira

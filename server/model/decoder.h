@@ -1,64 +1,99 @@
 // File: server/model/decoder.h
 //
-// The forward pass of a decoder-only transformer in Llama's shape. Everything that differs between
-// models comes from ModelConfig and from which parameters there are.
+// The forward pass of a decoder-only transformer in Llama's shape: few kernels over buffers that
+// stay. Everything that differs between models comes from ModelConfig and from which parameters
+// there are.
 
 #ifndef SHIRA_SERVER_MODEL_DECODER_H_
 #define SHIRA_SERVER_MODEL_DECODER_H_
 
-#include <ATen/ATen.h>
-
+#include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "absl/types/span.h"
-#include "server/model/decode_step.h"
+#include "adapters/switch/compiled_state.h"
+#include "base/parallel.h"
+#include "server/model/activations.h"
+#include "server/model/batch_plan.h"
 #include "server/model/decoder_row.h"
 #include "server/model/decoder_weights.h"
-#include "server/model/kv_cache.h"
-#include "server/model/layers.h"
+#include "server/model/kernels/attention.h"
 #include "server/model/resident_weights.h"
 #include "server/model/rotary_embedding.h"
+#include "server/model/rotary_table.h"
 
 namespace shira {
 
-// Methods throw what LibTorch throws. Not thread-safe.
+// How many tokens go through the layers together. More do not make the products faster, but the
+// buffers larger.
+inline constexpr int64_t kSliceTokens = 512;
+
+// The sizes of a model's attention.
+AttentionShape AttentionShapeOf(const ModelConfig& config, DType dtype);
+
+// Methods throw what LibTorch throws, and std::bad_alloc. Not thread-safe.
 class Decoder {
  public:
-  // Reads the weights where they are, at each call; they must outlive this object.
-  explicit Decoder(const ResidentWeights& weights);
+  // Reads the weights where they are, at each call; they must outlive this object. Batches of more
+  // than `slice_tokens` tokens are cut.
+  Decoder(const ResidentWeights& weights, ParallelFor parallel_for,
+          int64_t slice_tokens = kSliceTokens);
 
   Decoder(const Decoder&) = delete;
   Decoder& operator=(const Decoder&) = delete;
 
-  // One pass over all rows: projections on the tokens of all rows together, attention per row.
-  // Appends the tokens to the caches, all or (when it throws) none. Returns float
-  // [rows that want logits, vocab_size], in the rows' order; it may change at the next call.
-  // REQUIRES: no cache occurs twice; every cache has room; ids are within the vocabulary; rows and
-  // their tokens are not empty.
+  // One pass over all rows. Appends the tokens to the caches, all or (when it throws) none. Returns
+  // [rows that want logits, vocab_size], in the rows' order, valid until the next call.
   //
-  // Up to kMaxDecodeRows rows of one token each take DecodeStep, where a row's logits do not depend
-  // on the other rows. Other batches take LibTorch's products, where they may in the last bits.
-  at::Tensor Forward(absl::Span<const DecoderRow> rows);
+  // A row's logits, keys and values are the same bit for bit whatever the other rows are, however
+  // its tokens are cut into chunks, with any number of threads, and whether the weights in memory
+  // are those of its state or are patched to be. REQUIRES: no cache occurs twice; every cache has
+  // room; ids are within the vocabulary; tokens are not empty; states were compiled for these
+  // weights, which are in state `resident`.
+  absl::Span<const float> Forward(const CompiledState& resident, absl::Span<const DecoderRow> rows);
 
  private:
-  // A row's place in the batch, and its mask.
-  struct Segment {
-    KvCache* cache;
-    int64_t begin;  // first of its tokens among all tokens
-    int64_t tokens;
-    at::Tensor mask;
-  };
+  // The parts of a pass over a slice.
+  void Embed(const Slice& slice, absl::Span<const DecoderRow> rows);
+  void RunLayer(int64_t layer, const Slice& slice, absl::Span<const DecoderRow> rows);
+  void RotateAndStore(int64_t layer, const Slice& slice, absl::Span<const DecoderRow> rows);
+  void KeepWanted(const Slice& slice, absl::Span<const DecoderRow> rows);
+  absl::Span<const float> Logits();
 
-  at::Tensor AttentionBlock(int64_t layer, const at::Tensor& x,
-                            const RotaryEmbedding::Angles& angles,
-                            absl::Span<const Segment> segments) const;
+  // hidden += branch (not in the first layer, where there is none yet); normed = norm of hidden.
+  void AddAndNorm(const DecoderWeights::Vector& norm, bool add, const Slice& slice);
+  void GateBranch(const Slice& slice);
+  // y = x times the weights of each group's state. x: [tokens, in]; y: [tokens, out].
+  void Multiply(const DecoderWeights::Projection& projection, const float* x,
+                absl::Span<const StateGroup> groups, float* y);
+  // A vector as a state has it: in memory, or a copy that lives until the next call.
+  const void* VectorOf(const DecoderWeights::Vector& vector, int64_t state);
+  // Calls body(token) for all of [begin, end), on several threads if `products` per token are
+  // worth it.
+  template <typename Body>
+  void ForTokens(int64_t begin, int64_t end, int64_t products, Body body) const;
 
   const ModelConfig& config_;
-  at::ScalarType dtype_;
-  AttentionShape attention_;
-  RotaryEmbedding rotary_;
-  DecoderWeights weights_;
-  DecodeStep decode_step_;
+  const DType dtype_;
+  const AttentionShape shape_;
+  const ParallelFor parallel_for_;
+  const DecoderWeights weights_;
+  const RotaryEmbedding rotary_embedding_;
+  RotaryTable rotary_;
+  Attention attention_;
+  const Activations activations_;
+  BatchPlan plan_;
+
+  // What a pass fills and keeps for the next one.
+  std::vector<AttentionRow> attention_rows_;  // of a slice
+  std::vector<RowGroup> row_groups_;
+  std::vector<StateGroup> wanted_;     // of the rows that want logits, in the batch's order
+  std::vector<int64_t> wanted_index_;  // by row of the batch: among those that want logits
+  std::vector<std::byte> patched_vector_;
+  AlignedBuffer final_{0};   // [wanted rows, hidden], through the last norm
+  AlignedBuffer logits_{0};  // [wanted rows, vocab_size]
+  int64_t wanted_room_ = 0;  // rows that the two have room for
 };
 
 }  // namespace shira

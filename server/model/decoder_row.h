@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "absl/types/span.h"
+#include "adapters/switch/compiled_state.h"
 #include "server/model/kv_cache.h"
 
 namespace shira {
@@ -16,7 +17,8 @@ namespace shira {
 struct DecoderRow {
   KvCache* cache = nullptr;
   absl::Span<const int32_t> tokens;
-  bool wants_logits = false;  // of the last token
+  bool wants_logits = false;             // of the last token
+  const CompiledState* state = nullptr;  // whose weights the row is computed with
 };
 
 }  // namespace shira

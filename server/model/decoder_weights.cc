@@ -1,63 +1,86 @@
 #include "server/model/decoder_weights.h"
 
-#include <cstdint>
 #include <string>
-#include <string_view>
 
 #include "base/strings.h"
 
 namespace shira {
 namespace {
 
-// The resident memory as a tensor; undefined when there is no such parameter.
-at::Tensor View(const ResidentWeights& weights, std::string_view name, bool is_vector = false) {
-  const ResidentWeights::Matrix matrix = weights.Find(name);
-  if (matrix.data == nullptr) return {};
-  const at::ScalarType dtype = ScalarTypeOf(weights.dtype());
-  if (is_vector) return at::from_blob(matrix.data, {matrix.cols}, dtype);
-  return at::from_blob(matrix.data, {matrix.rows, matrix.cols}, dtype);
-}
+// Makes the views of one model, and counts their places.
+class Viewer {
+ public:
+  explicit Viewer(const ResidentWeights& weights) : weights_(weights) {}
 
-at::Tensor VectorView(const ResidentWeights& weights, std::string_view name) {
-  return View(weights, name, /*is_vector=*/true);
-}
+  DecoderWeights::Vector VectorAt(std::string_view name) {
+    const ResidentWeights::Matrix matrix = weights_.Find(name);
+    if (matrix.data == nullptr) return {};
+    return {.data = matrix.data, .size = matrix.cols, .place = AddPlace(matrix)};
+  }
+
+  DecoderWeights::Projection ProjectionAt(const std::string& name) {
+    const ResidentWeights::Matrix matrix = weights_.Find(name + ".weight");
+    DecoderWeights::Projection projection;
+    projection.place = AddPlace(matrix);
+    projection.bias = VectorAt(name + ".bias");
+    projection.weight = {.data = matrix.data,
+                         .bias = projection.bias.data,
+                         .dtype = weights_.dtype(),
+                         .out = matrix.rows,
+                         .in = matrix.cols};
+    return projection;
+  }
+
+  int64_t places() const { return static_cast<int64_t>(places_.size()); }
+
+  // The place whose memory holds the parameter's.
+  DecoderWeights::Part PartOf(const ResidentParameter& parameter) const {
+    const int64_t element_bytes = static_cast<int64_t>(DTypeSize(weights_.dtype()));
+    for (size_t i = 0; i < places_.size(); ++i) {
+      const ResidentWeights::Matrix& place = places_[i];
+      const std::byte* end = place.data + place.rows * place.cols * element_bytes;
+      if (parameter.data < place.data || parameter.data >= end) continue;
+      const int64_t element = (parameter.data - place.data) / element_bytes;
+      return {.place = static_cast<int64_t>(i),
+              .first = place.rows == 1 ? element : element / place.cols};
+    }
+    return {};
+  }
+
+ private:
+  int64_t AddPlace(const ResidentWeights::Matrix& matrix) {
+    places_.push_back(matrix);
+    return places() - 1;
+  }
+
+  const ResidentWeights& weights_;
+  std::vector<ResidentWeights::Matrix> places_;
+};
 
 }  // namespace
 
 DecoderWeights ViewWeights(const ResidentWeights& weights) {
   const ModelConfig& config = weights.config();
+  Viewer viewer(weights);
   DecoderWeights views;
   views.dtype = weights.dtype();
-  views.embedding = View(weights, "model.embed_tokens.weight");
-  views.final_norm = VectorView(weights, "model.norm.weight");
-  views.lm_head = config.tie_word_embeddings ? views.embedding : View(weights, "lm_head.weight");
+  views.embedding = viewer.ProjectionAt("model.embed_tokens");
+  views.final_norm = viewer.VectorAt("model.norm.weight");
+  views.lm_head = config.tie_word_embeddings ? views.embedding : viewer.ProjectionAt("lm_head");
   for (int64_t i = 0; i < config.num_layers; ++i) {
     const auto name = [i](std::string_view part) { return StrCat("model.layers.", i, ".", part); };
-    views.layers.push_back({
-        .input_norm = VectorView(weights, name("input_layernorm.weight")),
-        .qkv = View(weights, name("self_attn.qkv_proj.weight")),
-        .qkv_bias = VectorView(weights, name("self_attn.qkv_proj.bias")),
-        .attention_out = View(weights, name("self_attn.o_proj.weight")),
-        .out_bias = VectorView(weights, name("self_attn.o_proj.bias")),
-        .post_norm = VectorView(weights, name("post_attention_layernorm.weight")),
-        .gate_up = View(weights, name("mlp.gate_up_proj.weight")),
-        .gate_up_bias = VectorView(weights, name("mlp.gate_up_proj.bias")),
-        .down = View(weights, name("mlp.down_proj.weight")),
-        .down_bias = VectorView(weights, name("mlp.down_proj.bias")),
-    });
+    views.layers.push_back({.input_norm = viewer.VectorAt(name("input_layernorm.weight")),
+                            .qkv = viewer.ProjectionAt(name("self_attn.qkv_proj")),
+                            .attention_out = viewer.ProjectionAt(name("self_attn.o_proj")),
+                            .post_norm = viewer.VectorAt(name("post_attention_layernorm.weight")),
+                            .gate_up = viewer.ProjectionAt(name("mlp.gate_up_proj")),
+                            .down = viewer.ProjectionAt(name("mlp.down_proj"))});
+  }
+  views.places = viewer.places();
+  for (const ResidentParameter& parameter : weights.parameters()) {
+    views.parts.push_back(viewer.PartOf(parameter));
   }
   return views;
-}
-
-at::ScalarType ScalarTypeOf(DType dtype) {
-  switch (dtype) {
-    case DType::kBF16:
-      return at::kBFloat16;
-    case DType::kF16:
-      return at::kHalf;
-    default:
-      return at::kFloat;
-  }
 }
 
 }  // namespace shira

@@ -1,42 +1,62 @@
 // File: server/model/decoder_weights.h
 //
-// The resident weights by their place in the forward pass. What a model has not is undefined.
+// The resident weights by their place in the forward pass, and which place each Hugging Face
+// parameter has, for what adapters change about them.
 
 #ifndef SHIRA_SERVER_MODEL_DECODER_WEIGHTS_H_
 #define SHIRA_SERVER_MODEL_DECODER_WEIGHTS_H_
 
-#include <ATen/ATen.h>
-
+#include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "base/dtype.h"
+#include "server/model/kernels/linear.h"
 #include "server/model/resident_weights.h"
 
 namespace shira {
 
 // Views: whoever writes the resident memory writes these.
 struct DecoderWeights {
+  // A norm's weights or a projection's biases. No data where the model has none.
+  struct Vector {
+    const void* data = nullptr;
+    int64_t size = 0;
+    int64_t place = -1;  // in `places`
+  };
+  // A matrix; weight.bias is where `bias` is.
+  struct Projection {
+    LinearWeight weight;
+    int64_t place = -1;  // in `places`
+    Vector bias;
+  };
   struct Layer {
-    at::Tensor input_norm;               // [hidden]
-    at::Tensor qkv, qkv_bias;            // [(heads + 2 * kv_heads) * head_dim, hidden]
-    at::Tensor attention_out, out_bias;  // [hidden, heads * head_dim]
-    at::Tensor post_norm;                // [hidden]
-    at::Tensor gate_up, gate_up_bias;    // [2 * intermediate, hidden]
-    at::Tensor down, down_bias;          // [hidden, intermediate]
+    Vector input_norm;         // [hidden]
+    Projection qkv;            // [(heads + 2 * kv_heads) * head_dim, hidden]
+    Projection attention_out;  // [hidden, heads * head_dim]
+    Vector post_norm;          // [hidden]
+    Projection gate_up;        // [2 * intermediate, hidden]
+    Projection down;           // [hidden, intermediate]
+  };
+
+  // Where a parameter is: the matrix or vector that it is a part of, and where it begins there.
+  struct Part {
+    int64_t place = -1;
+    int64_t first = 0;  // row of the matrix, or element of the vector
   };
 
   DType dtype = DType::kF32;  // of all
-  at::Tensor embedding;       // [vocab, hidden]
-  at::Tensor final_norm;      // [hidden]
-  at::Tensor lm_head;         // [vocab, hidden]; embedding when tied
+  Projection embedding;       // [vocab, hidden]
+  Vector final_norm;          // [hidden]
+  Projection lm_head;         // [vocab, hidden]; embedding when tied
   std::vector<Layer> layers;
+
+  int64_t places = 0;       // matrices and vectors that there are
+  std::vector<Part> parts;  // by position in ResidentWeights::parameter_map()
 };
 
-// `weights` must outlive the views. Throws what LibTorch throws.
+// `weights` must outlive the views.
 DecoderWeights ViewWeights(const ResidentWeights& weights);
-
-// REQUIRES: a resident dtype.
-at::ScalarType ScalarTypeOf(DType dtype);
 
 }  // namespace shira
 

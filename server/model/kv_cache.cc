@@ -1,66 +1,59 @@
 #include "server/model/kv_cache.h"
 
-#include <limits>
+#include <cstring>
 #include <utility>
 
+#include "absl/status/status.h"
+#include "base/status_macros.h"
 #include "base/strings.h"
 
 namespace shira {
 namespace {
 
-constexpr int64_t kAlignment = 64;
+int64_t PagesFor(int64_t tokens) {
+  return tokens / kPageTokens + (tokens % kPageTokens == 0 ? 0 : 1);
+}
 
 }  // namespace
 
-bool KvBudget::Take(int64_t bytes) {
-  int64_t used = used_bytes_.load(std::memory_order_relaxed);
-  do {
-    if (bytes > limit_bytes_ - used) return false;
-  } while (!used_bytes_.compare_exchange_weak(used, used + bytes, std::memory_order_relaxed));
-  return true;
-}
-
-void KvBudget::Return(int64_t bytes) { used_bytes_.fetch_sub(bytes, std::memory_order_relaxed); }
-
-absl::StatusOr<std::unique_ptr<KvCache>> KvCache::Create(const ModelConfig& config, DType dtype,
-                                                         int64_t capacity,
-                                                         std::shared_ptr<KvBudget> budget) {
-  const int64_t planes = 2 * config.num_layers;
-  const int64_t token_bytes =
-      config.num_kv_heads * config.head_dim * static_cast<int64_t>(DTypeSize(dtype));
+absl::StatusOr<std::unique_ptr<KvCache>> KvCache::Create(std::shared_ptr<KvPagePool> pool,
+                                                         int64_t capacity) {
   if (capacity <= 0) {
     return absl::InvalidArgumentError(
         StrCat("KV cache: expected a capacity of at least 1 token, found ", capacity));
   }
-  if (capacity > std::numeric_limits<int64_t>::max() / 2 / (planes * token_bytes)) {
-    return absl::ResourceExhaustedError(
-        StrCat("KV cache: ", capacity, " tokens are more than any machine holds"));
-  }
-  const int64_t total_bytes =
-      (planes * token_bytes * capacity + kAlignment - 1) / kAlignment * kAlignment;
-  if (!budget->Take(total_bytes)) {
-    return absl::ResourceExhaustedError(StrCat("KV cache: ", capacity, " tokens take ", total_bytes,
-                                               " bytes, but ", budget->used_bytes(), " of ",
-                                               budget->limit_bytes(), " are in use"));
-  }
-  auto* memory = static_cast<std::byte*>(std::aligned_alloc(kAlignment, total_bytes));
-  if (memory == nullptr) {
-    budget->Return(total_bytes);
-    return absl::ResourceExhaustedError(
-        StrCat("KV cache: the machine has no memory for ", total_bytes, " bytes"));
-  }
-  return std::unique_ptr<KvCache>(
-      new KvCache(capacity, token_bytes * capacity, total_bytes, std::move(budget), memory));
+  auto cache = std::unique_ptr<KvCache>(new KvCache(capacity, std::move(pool)));
+  SHIRA_RETURN_IF_ERROR(cache->TakePages(PagesFor(capacity)));
+  return cache;
 }
 
-KvCache::KvCache(int64_t capacity, int64_t plane_bytes, int64_t total_bytes,
-                 std::shared_ptr<KvBudget> budget, std::byte* memory)
-    : capacity_(capacity),
-      plane_bytes_(plane_bytes),
-      total_bytes_(total_bytes),
-      budget_(std::move(budget)),
-      memory_(memory) {}
+KvCache::~KvCache() { pool_->Return(pages_); }
 
-KvCache::~KvCache() { budget_->Return(total_bytes_); }
+absl::StatusOr<std::unique_ptr<KvCache>> KvCache::Fork(int64_t tokens, int64_t capacity) const {
+  if (tokens < 0 || tokens > length_ || tokens > capacity || capacity <= 0) {
+    return absl::InvalidArgumentError(StrCat("KV cache: ", tokens, " tokens of a sequence of ",
+                                             length_, " for one of at most ", capacity));
+  }
+  auto fork = std::unique_ptr<KvCache>(new KvCache(capacity, pool_));
+  const int64_t shared = tokens / kPageTokens;
+  const auto source = absl::MakeConstSpan(pages_).first(shared);
+  fork->pages_.reserve(PagesFor(capacity));
+  fork->pages_.assign(source.begin(), source.end());
+  pool_->Share(source);
+  SHIRA_RETURN_IF_ERROR(fork->TakePages(PagesFor(capacity) - shared));
+  if (tokens % kPageTokens != 0) {
+    std::memcpy(fork->pages_[shared], pages_[shared], pool_->page_bytes());
+  }
+  fork->length_ = tokens;
+  return fork;
+}
+
+absl::Status KvCache::TakePages(int64_t count) {
+  // Asked first: a list of more pages than there are may not even fit the memory.
+  if (count <= pool_->free_pages() && pool_->Take(count, pages_)) return absl::OkStatus();
+  return absl::ResourceExhaustedError(StrCat(
+      "KV cache: ", capacity_, " tokens take ", count, " more pages of ", pool_->page_bytes(),
+      " bytes, but ", pool_->used_bytes(), " of ", pool_->budget_bytes(), " bytes are in use"));
+}
 
 }  // namespace shira

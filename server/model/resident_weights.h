@@ -18,6 +18,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "adapters/switch/parameter_map.h"
 #include "base/dtype.h"
 #include "base/parallel.h"
@@ -66,6 +67,8 @@ class ResidentWeights {
   // Every parameter under its Hugging Face name, embeddings, norms and biases too; tied embeddings
   // once. The map must not outlive this object.
   absl::StatusOr<ParameterMap> parameter_map() const;
+  // What the map holds, in its order.
+  absl::Span<const ResidentParameter> parameters() const { return parameters_; }
 
  private:
   struct FreeMemory {

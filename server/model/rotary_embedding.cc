@@ -50,15 +50,4 @@ RotaryEmbedding::Angles RotaryEmbedding::At(const at::Tensor& positions,
   return {.cos = angles.cos().to(dtype), .sin = angles.sin().to(dtype)};
 }
 
-void RotaryEmbedding::Apply(const Angles& angles, at::Tensor heads) {
-  const int64_t half = heads.size(2) / 2;
-  at::Tensor first = heads.narrow(2, 0, half);
-  at::Tensor second = heads.narrow(2, half, half);
-  // Each product is rounded before the sum, as in transformers.
-  const at::Tensor first_by_sin = first.mul(angles.sin);
-  const at::Tensor second_by_sin = second.mul(angles.sin);
-  first.mul_(angles.cos).sub_(second_by_sin);
-  second.mul_(angles.cos).add_(first_by_sin);
-}
-
 }  // namespace shira

@@ -1,8 +1,7 @@
 // File: server/model/rotary_embedding.h
 //
-// Rotary positions, half-split: element i of a head turns with element i + head_dim / 2. Angles as
-// transformers computes them, bit for bit: frequencies, cosines and sines in fp32, then rounded to
-// the model's dtype.
+// The angles of rotary positions, as transformers computes them, bit for bit: frequencies, cosines
+// and sines in fp32, then rounded to the model's dtype.
 
 #ifndef SHIRA_SERVER_MODEL_ROTARY_EMBEDDING_H_
 #define SHIRA_SERVER_MODEL_ROTARY_EMBEDDING_H_
@@ -26,9 +25,6 @@ class RotaryEmbedding {
   };
   // `positions`: [tokens], int64.
   Angles At(const at::Tensor& positions, at::ScalarType dtype) const;
-
-  // Turns `heads` in place: [tokens, heads, head_dim], of the angles' dtype, rows may be strided.
-  static void Apply(const Angles& angles, at::Tensor heads);
 
  private:
   at::Tensor inverse_frequencies_;  // [head_dim / 2], fp32

@@ -1,6 +1,6 @@
 // File: server/model/rotary_table.h
 //
-// RotaryEmbedding's angles by position, kept: a decode step looks them up.
+// RotaryEmbedding's angles by position, kept: a forward pass looks them up.
 
 #ifndef SHIRA_SERVER_MODEL_ROTARY_TABLE_H_
 #define SHIRA_SERVER_MODEL_ROTARY_TABLE_H_
@@ -9,6 +9,7 @@
 
 #include <cstdint>
 
+#include "base/dtype.h"
 #include "server/model/rotary_embedding.h"
 
 namespace shira {
@@ -17,8 +18,7 @@ namespace shira {
 class RotaryTable {
  public:
   // Angles rounded to `dtype`. `rotary` must outlive this object.
-  RotaryTable(const RotaryEmbedding& rotary, at::ScalarType dtype)
-      : rotary_(rotary), dtype_(dtype) {}
+  RotaryTable(const RotaryEmbedding& rotary, DType dtype) : rotary_(rotary), dtype_(dtype) {}
 
   // Makes every position below `positions` available. Throws what LibTorch throws.
   void Reserve(int64_t positions);
@@ -33,7 +33,7 @@ class RotaryTable {
   }
 
   const RotaryEmbedding& rotary_;
-  const at::ScalarType dtype_;
+  const DType dtype_;
   int64_t positions_ = 0;
   at::Tensor cos_, sin_;  // [positions_, head_dim / 2], fp32 with values of dtype_
 };

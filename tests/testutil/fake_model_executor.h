@@ -4,6 +4,8 @@
 // weights as they were in memory when that token was run. So a test can say what any request has to
 // answer under any weights, and one token run under other weights changes all that follow.
 //
+// A row of another state than the resident one is run under the weights that patching would make.
+//
 // It also keeps a trace of the calls, and can be told to wait or to fail.
 
 #ifndef SHIRA_TESTS_TESTUTIL_FAKE_MODEL_EXECUTOR_H_
@@ -14,6 +16,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <set>
@@ -50,13 +53,15 @@ class FakeModelExecutor : public ModelExecutor {
   struct Options {
     int64_t context_length = 64;
     int64_t kv_budget_tokens = 1000;
+    int64_t page_tokens = 1;
   };
 
   // One row of a step.
   struct TracedRow {
-    int64_t sequence;  // counted by NewSequence(), from 0
+    int64_t sequence;  // counted by NewSequence() and Fork(), from 0
     int64_t tokens;
     Fingerprint weights;
+    bool patched;  // its state was not the resident one
   };
   using TracedStep = std::vector<TracedRow>;
   using Hook = std::function<absl::Status(absl::Span<const BatchRow>)>;
@@ -85,7 +90,7 @@ class FakeModelExecutor : public ModelExecutor {
     absl::MutexLock lock(&mutex_);
     forward_hook_ = std::make_shared<Hook>(std::move(hook));
   }
-  // The next call of NewSequence() fails with this.
+  // The next call of NewSequence() or Fork() fails with this.
   void FailNextSequence(absl::Status status) {
     absl::MutexLock lock(&mutex_);
     next_sequence_status_ = std::move(status);
@@ -94,26 +99,29 @@ class FakeModelExecutor : public ModelExecutor {
     absl::MutexLock lock(&mutex_);
     return trace_;
   }
-  // How many tokens each call of NewSequence() that was granted asked for.
+  // How many tokens each call of NewSequence() and Fork() that was granted asked for.
   std::vector<int64_t> capacities() const {
     absl::MutexLock lock(&mutex_);
     return capacities_;
   }
 
   absl::StatusOr<std::unique_ptr<SequenceCache>> NewSequence(int64_t tokens) override {
-    absl::MutexLock lock(&mutex_);
-    if (absl::Status status = std::exchange(next_sequence_status_, absl::OkStatus());
-        !status.ok()) {
-      return status;
-    }
-    if (used_tokens_ + tokens > options_.kv_budget_tokens) {
-      return absl::ResourceExhaustedError("no KV memory");
-    }
-    capacities_.push_back(tokens);
-    return std::make_unique<Cache>(used_tokens_, next_sequence_++, tokens);
+    EXPECT_GT(tokens, 0);
+    return MakeCache({}, {}, tokens);
   }
 
-  absl::StatusOr<absl::Span<const float>> Forward(absl::Span<const BatchRow> rows) override {
+  absl::StatusOr<std::unique_ptr<SequenceCache>> Fork(const SequenceCache& source, int64_t tokens,
+                                                      int64_t capacity) override {
+    const auto& from = static_cast<const Cache&>(source);
+    EXPECT_TRUE(tokens >= 0 && tokens <= from.length()) << tokens;
+    EXPECT_GE(capacity, tokens);
+    const auto whole_pages = from.pages_.begin() + tokens / options_.page_tokens;
+    return MakeCache({from.pages_.begin(), whole_pages},
+                     {from.histories_.begin(), from.histories_.begin() + tokens}, capacity);
+  }
+
+  absl::StatusOr<absl::Span<const float>> Forward(const CompiledState& resident,
+                                                  absl::Span<const BatchRow> rows) override {
     std::shared_ptr<Hook> hook;
     {
       absl::MutexLock lock(&mutex_);
@@ -123,7 +131,6 @@ class FakeModelExecutor : public ModelExecutor {
       if (absl::Status status = (*hook)(rows); !status.ok()) return status;
     }
     EXPECT_FALSE(rows.empty());
-    const Fingerprint weights = FingerprintOf(weights_.data());
     std::set<const SequenceCache*> seen;
     TracedStep step;
     logits_.clear();
@@ -131,17 +138,18 @@ class FakeModelExecutor : public ModelExecutor {
       auto& cache = static_cast<Cache&>(*row.cache);
       EXPECT_TRUE(seen.insert(&cache).second) << "a cache occurs twice";
       EXPECT_FALSE(row.tokens.empty());
-      EXPECT_LE(cache.length_ + static_cast<int64_t>(row.tokens.size()), cache.capacity_);
+      EXPECT_LE(cache.length() + static_cast<int64_t>(row.tokens.size()), cache.capacity_);
+      const Fingerprint weights = FingerprintUnder(resident, *row.state);
       for (const int32_t token : row.tokens) {
         EXPECT_TRUE(token >= 0 && token < kVocabSize) << token;
-        cache.history_ = Append(cache.history_, token, weights);
-        ++cache.length_;
+        cache.histories_.push_back(Append(cache.history(), token, weights));
       }
       if (row.wants_logits) {
         logits_.resize(logits_.size() + kVocabSize, 0.0f);
-        logits_[logits_.size() - kVocabSize + cache.history_ % kVocabSize] = 1.0f;
+        logits_[logits_.size() - kVocabSize + cache.history() % kVocabSize] = 1.0f;
       }
-      step.push_back({cache.number_, static_cast<int64_t>(row.tokens.size()), weights});
+      step.push_back({cache.number_, static_cast<int64_t>(row.tokens.size()), weights,
+                      !(row.state->key == resident.key)});
     }
     absl::MutexLock lock(&mutex_);
     trace_.push_back(std::move(step));
@@ -150,26 +158,77 @@ class FakeModelExecutor : public ModelExecutor {
 
   int32_t vocab_size() const override { return kVocabSize; }
   int64_t context_length() const override { return options_.context_length; }
+  int64_t page_tokens() const override { return options_.page_tokens; }
   int64_t kv_budget_bytes() const override { return options_.kv_budget_tokens; }
   int64_t kv_used_bytes() const override { return used_tokens_; }
 
  private:
+  // Takes its memory while it lives.
+  struct Page {
+    Page(std::atomic<int64_t>& used, int64_t size) : used_tokens(used), tokens(size) {
+      used_tokens += tokens;
+    }
+    ~Page() { used_tokens -= tokens; }
+    std::atomic<int64_t>& used_tokens;
+    const int64_t tokens;
+  };
+  using Pages = std::vector<std::shared_ptr<const Page>>;
+
   class Cache : public SequenceCache {
    public:
-    Cache(std::atomic<int64_t>& used_tokens, int64_t number, int64_t capacity)
-        : used_tokens_(used_tokens), number_(number), capacity_(capacity) {
-      used_tokens_ += capacity_;
-    }
-    ~Cache() override { used_tokens_ -= capacity_; }
-    int64_t length() const override { return length_; }
+    Cache(Pages pages, std::vector<Fingerprint> histories, int64_t number, int64_t capacity)
+        : number_(number),
+          capacity_(capacity),
+          pages_(std::move(pages)),
+          histories_(std::move(histories)) {}
+    int64_t length() const override { return static_cast<int64_t>(histories_.size()); }
     int64_t capacity() const override { return capacity_; }
+    Fingerprint history() const { return histories_.empty() ? 0 : histories_.back(); }
 
-    std::atomic<int64_t>& used_tokens_;
     const int64_t number_;
     const int64_t capacity_;
-    int64_t length_ = 0;
-    Fingerprint history_ = 0;
+    const Pages pages_;
+    std::vector<Fingerprint> histories_;  // after each token
   };
+
+  // `pages` are shared; the rest up to the capacity is new.
+  absl::StatusOr<std::unique_ptr<SequenceCache>> MakeCache(Pages pages,
+                                                           std::vector<Fingerprint> histories,
+                                                           int64_t capacity) {
+    absl::MutexLock lock(&mutex_);
+    if (absl::Status status = std::exchange(next_sequence_status_, absl::OkStatus());
+        !status.ok()) {
+      return status;
+    }
+    const int64_t page = options_.page_tokens;
+    const int64_t missing = (capacity + page - 1) / page - static_cast<int64_t>(pages.size());
+    if (used_tokens_ + missing * page > options_.kv_budget_tokens) {
+      return absl::ResourceExhaustedError("no KV memory");
+    }
+    for (int64_t i = 0; i < missing; ++i) {
+      pages.push_back(std::make_shared<const Page>(used_tokens_, page));
+    }
+    capacities_.push_back(capacity);
+    return std::make_unique<Cache>(std::move(pages), std::move(histories), next_sequence_++,
+                                   capacity);
+  }
+
+  // Of the weights in memory, taken from `resident` to `state`.
+  Fingerprint FingerprintUnder(const CompiledState& resident, const CompiledState& state) const {
+    std::vector<std::vector<std::byte>> weights = weights_.data();
+    const size_t size = DTypeSize(weights_.dtype());
+    const auto write = [&](const CompiledParameter& parameter, const ElementBuffer& values) {
+      parameter.table->ForEach([&](uint32_t entry, int64_t position) {
+        std::memcpy(weights[parameter.parameter].data() + position * size,
+                    values.data() + entry * size, size);
+      });
+    };
+    if (!(state.key == resident.key)) {
+      for (const CompiledParameter& p : resident.parameters) write(p, *p.originals);
+      for (const CompiledParameter& p : state.parameters) write(p, p.fused);
+    }
+    return FingerprintOf(weights);
+  }
 
   static Fingerprint Append(Fingerprint history, int32_t token, Fingerprint weights) {
     return Mix(Mix(history, weights), token);

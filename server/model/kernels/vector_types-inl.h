@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "base/float_types.h"
 
@@ -61,28 +62,21 @@ inline HWY_ATTR void StoreSome(FloatVector v, float* to, size_t count) {
   std::memcpy(to, lanes, count * sizeof(float));
 }
 
-// What storing as T and reading again would give: nearest, ties to even.
-template <typename T>
-HWY_ATTR FloatVector Round(FloatVector v);
-
-template <>
-inline HWY_ATTR FloatVector Round<float>(FloatVector v) {
-  return v;
-}
-template <>
-inline HWY_ATTR FloatVector Round<BFloat16>(FloatVector v) {
-  const FloatTag d;
-  const hn::Rebind<uint32_t, FloatTag> d32;
+// What storing as T and reading again would give: nearest, ties to even. For vectors of fp32.
+template <class V>
+inline HWY_ATTR V RoundToBFloat16(V v) {
+  const hn::DFromV<V> d;
+  const hn::Rebind<uint32_t, decltype(d)> d32;
   const auto bits = hn::BitCast(d32, v);
   const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(d32, 1));
   const auto moved = hn::Add(hn::Add(bits, hn::Set(d32, 0x7FFF)), odd);
   const auto rounded = hn::BitCast(d, hn::And(moved, hn::Set(d32, 0xFFFF0000u)));
   return hn::IfThenElse(hn::Eq(v, v), rounded, v);  // NaN stays
 }
-template <>
-inline HWY_ATTR FloatVector Round<Float16>(FloatVector v) {
-  const FloatTag d;
-  const hn::Rebind<uint32_t, FloatTag> d32;
+template <class V>
+inline HWY_ATTR V RoundToFloat16(V v) {
+  const hn::DFromV<V> d;
+  const hn::Rebind<uint32_t, decltype(d)> d32;
   const auto magnitude = hn::Abs(v);
   const auto bits = hn::BitCast(d32, magnitude);
   const auto odd = hn::And(hn::ShiftRight<13>(bits), hn::Set(d32, 1));
@@ -95,6 +89,16 @@ inline HWY_ATTR FloatVector Round<Float16>(FloatVector v) {
   const auto infinity = hn::BitCast(d, hn::Set(d32, 0x7F800000u));
   rounded = hn::IfThenElse(hn::Ge(magnitude, hn::Set(d, 65520.0f)), infinity, rounded);
   return hn::IfThenElse(hn::Eq(v, v), hn::CopySignToAbs(rounded, v), v);
+}
+template <typename T, class V>
+HWY_INLINE V RoundTo(V v) {
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    return RoundToBFloat16(v);
+  } else if constexpr (std::is_same_v<T, Float16>) {
+    return RoundToFloat16(v);
+  } else {
+    return v;
+  }
 }
 
 inline HWY_ATTR float SumOf(FloatVector v) { return hn::GetLane(hn::SumOfLanes(FloatTag(), v)); }

@@ -1,8 +1,7 @@
 #include "server/model/kv_cache.h"
 
+#include <cstring>
 #include <limits>
-#include <thread>
-#include <vector>
 
 #include "tests/testutil/status_matchers.h"
 
@@ -14,76 +13,128 @@ using ::shira::testing::StatusIs;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-ModelConfig SmallConfig() {
-  ModelConfig config;
-  config.num_layers = 3;
-  config.num_kv_heads = 2;
-  config.head_dim = 8;
-  return config;
+constexpr int64_t kPageBytes = 8192;
+
+std::shared_ptr<KvPagePool> PoolOf(int64_t pages) {
+  return KvPagePool::Create(kPageBytes, pages * kPageBytes).value();
 }
 
-// Of SmallConfig in bfloat16: layers x 2 x kv_heads x head_dim x 2 bytes.
-constexpr int64_t kTokenBytes = 3 * 2 * 2 * 8 * 2;
-
-TEST(KvCacheTest, TakesItsBytesFromTheBudgetAndGivesThemBack) {
-  const auto budget = std::make_shared<KvBudget>(100 * kTokenBytes);
-  {
-    ASSERT_OK_AND_ASSIGN(const auto cache,
-                         KvCache::Create(SmallConfig(), DType::kBF16, 60, budget));
-    EXPECT_EQ(cache->capacity(), 60);
-    EXPECT_EQ(cache->length(), 0);
-    EXPECT_EQ(budget->used_bytes(), 60 * kTokenBytes);
+// A cache that is full of a byte.
+std::unique_ptr<KvCache> Filled(const std::shared_ptr<KvPagePool>& pool, int64_t tokens, int byte) {
+  auto cache = KvCache::Create(pool, tokens).value();
+  for (int64_t i = 0; i * kPageTokens < tokens; ++i) {
+    std::memset(cache->pages()[i], byte, kPageBytes);
   }
-  EXPECT_EQ(budget->used_bytes(), 0);
+  cache->Extend(tokens);
+  return cache;
 }
 
-TEST(KvCacheTest, RefusesMoreThanTheBudgetHasLeft) {
-  const auto budget = std::make_shared<KvBudget>(100 * kTokenBytes);
-  ASSERT_OK_AND_ASSIGN(auto cache, KvCache::Create(SmallConfig(), DType::kBF16, 60, budget));
-  EXPECT_THAT(KvCache::Create(SmallConfig(), DType::kBF16, 41, budget),
-              StatusIs(absl::StatusCode::kResourceExhausted,
-                       AllOf(HasSubstr("41 tokens"), HasSubstr("are in use"))));
-  EXPECT_EQ(budget->used_bytes(), 60 * kTokenBytes);
-  EXPECT_THAT(KvCache::Create(SmallConfig(), DType::kBF16, 40, budget), IsOk());
+TEST(KvCacheTest, TakesWholePagesAndGivesThemBack) {
+  const auto pool = PoolOf(10);
+  {
+    ASSERT_OK_AND_ASSIGN(const auto cache, KvCache::Create(pool, 2 * kPageTokens + 1));
+    EXPECT_EQ(cache->capacity(), 2 * kPageTokens + 1);
+    EXPECT_EQ(cache->length(), 0);
+    EXPECT_EQ(pool->used_bytes(), 3 * kPageBytes);
+  }
+  EXPECT_EQ(pool->used_bytes(), 0);
+}
+
+TEST(KvCacheTest, RefusesMoreThanThePoolHasLeftAndTakesNothing) {
+  const auto pool = PoolOf(10);
+  ASSERT_OK_AND_ASSIGN(auto cache, KvCache::Create(pool, 6 * kPageTokens));
+  EXPECT_THAT(
+      KvCache::Create(pool, 4 * kPageTokens + 1),
+      StatusIs(absl::StatusCode::kResourceExhausted,
+               AllOf(HasSubstr("129 tokens"), HasSubstr("5 more pages"), HasSubstr("are in use"))));
+  EXPECT_EQ(pool->used_bytes(), 6 * kPageBytes);
+  EXPECT_THAT(KvCache::Create(pool, 4 * kPageTokens), IsOk());
 }
 
 TEST(KvCacheTest, RefusesMoreThanAnyMachineHas) {
-  const auto budget = std::make_shared<KvBudget>(std::numeric_limits<int64_t>::max());
-  EXPECT_THAT(KvCache::Create(SmallConfig(), DType::kF32, int64_t{1} << 60, budget),
+  const auto pool = PoolOf(10);
+  EXPECT_THAT(KvCache::Create(pool, std::numeric_limits<int64_t>::max()),
               StatusIs(absl::StatusCode::kResourceExhausted));
-  EXPECT_EQ(budget->used_bytes(), 0);
+  EXPECT_EQ(pool->used_bytes(), 0);
 }
 
 TEST(KvCacheTest, RefusesAnEmptyCapacity) {
-  const auto budget = std::make_shared<KvBudget>(1000);
-  EXPECT_THAT(KvCache::Create(SmallConfig(), DType::kF32, 0, budget),
-              StatusIs(absl::StatusCode::kInvalidArgument));
-  EXPECT_THAT(KvCache::Create(SmallConfig(), DType::kF32, -1, budget),
-              StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(KvCache::Create(PoolOf(1), 0), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(KvCache::Create(PoolOf(1), -1), StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
-TEST(KvCacheTest, PlanesLieOneAfterTheOther) {
-  const auto budget = std::make_shared<KvBudget>(100 * kTokenBytes);
-  ASSERT_OK_AND_ASSIGN(const auto cache, KvCache::Create(SmallConfig(), DType::kBF16, 5, budget));
-  const int64_t plane_bytes = 2 * 5 * 8 * 2;
-  for (int64_t layer = 0; layer < 3; ++layer) {
-    EXPECT_EQ(cache->keys(layer) - cache->keys(0), 2 * layer * plane_bytes);
-    EXPECT_EQ(cache->values(layer) - cache->keys(layer), plane_bytes);
-  }
+TEST(KvCacheTest, AForkSharesWholePagesAndCopiesTheRest) {
+  const auto pool = PoolOf(10);
+  const auto source = Filled(pool, 3 * kPageTokens, 7);
+  ASSERT_OK_AND_ASSIGN(const auto fork, source->Fork(2 * kPageTokens + 5, 4 * kPageTokens));
+  EXPECT_EQ(fork->length(), 2 * kPageTokens + 5);
+  EXPECT_EQ(fork->capacity(), 4 * kPageTokens);
+  EXPECT_EQ(fork->pages()[0], source->pages()[0]);
+  EXPECT_EQ(fork->pages()[1], source->pages()[1]);
+  ASSERT_NE(fork->pages()[2], source->pages()[2]);
+  EXPECT_EQ(std::memcmp(fork->pages()[2], source->pages()[2], kPageBytes), 0);
+  // Three of the source, two of the fork's own.
+  EXPECT_EQ(pool->used_bytes(), 5 * kPageBytes);
+  std::memset(fork->pages()[2], 1, kPageBytes);
+  EXPECT_EQ(source->pages()[2][0], std::byte{7});
 }
 
-TEST(KvBudgetTest, NeverGivesMoreThanItsLimitToThreadsAtOnce) {
-  KvBudget budget(1000);
-  std::vector<std::thread> threads;
-  std::atomic<int> taken{0};
-  for (int i = 0; i < 4; ++i) {
-    threads.emplace_back([&] {
-      for (int j = 0; j < 1000; ++j) taken += budget.Take(3) ? 1 : 0;
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(taken, 333);
-  EXPECT_EQ(budget.used_bytes(), 999);
+TEST(KvCacheTest, AForkAtAPagesEndCopiesNothing) {
+  const auto pool = PoolOf(3);
+  const auto source = Filled(pool, 2 * kPageTokens, 7);
+  ASSERT_OK_AND_ASSIGN(const auto fork, source->Fork(2 * kPageTokens, 2 * kPageTokens));
+  EXPECT_EQ(pool->used_bytes(), 2 * kPageBytes);
+  ASSERT_OK_AND_ASSIGN(const auto longer, source->Fork(kPageTokens, kPageTokens + 1));
+  EXPECT_EQ(pool->used_bytes(), 3 * kPageBytes);
+}
+
+TEST(KvCacheTest, AForkOfNothingSharesNothing) {
+  const auto pool = PoolOf(4);
+  const auto source = Filled(pool, 2 * kPageTokens, 7);
+  ASSERT_OK_AND_ASSIGN(const auto fork, source->Fork(0, 2 * kPageTokens));
+  EXPECT_EQ(fork->length(), 0);
+  EXPECT_EQ(pool->used_bytes(), 4 * kPageBytes);
+}
+
+TEST(KvCacheTest, SharedPagesStayUntilTheirLastOwnerIsGone) {
+  const auto pool = PoolOf(10);
+  auto source = Filled(pool, 2 * kPageTokens, 7);
+  ASSERT_OK_AND_ASSIGN(auto fork, source->Fork(2 * kPageTokens, 3 * kPageTokens));
+  ASSERT_OK_AND_ASSIGN(auto of_fork, fork->Fork(kPageTokens, kPageTokens));
+  source.reset();
+  EXPECT_EQ(pool->used_bytes(), 3 * kPageBytes);
+  EXPECT_EQ(fork->pages()[1][kPageBytes - 1], std::byte{7});
+  fork.reset();
+  EXPECT_EQ(pool->used_bytes(), 1 * kPageBytes);
+  EXPECT_EQ(of_fork->pages()[0][0], std::byte{7});
+  of_fork.reset();
+  EXPECT_EQ(pool->used_bytes(), 0);
+}
+
+TEST(KvCacheTest, AForkThatDoesNotFitLeavesEverythingAsItWas) {
+  const auto pool = PoolOf(4);
+  auto source = Filled(pool, 2 * kPageTokens, 7);
+  EXPECT_THAT(source->Fork(kPageTokens + 1, 5 * kPageTokens),
+              StatusIs(absl::StatusCode::kResourceExhausted));
+  EXPECT_EQ(pool->used_bytes(), 2 * kPageBytes);
+  source.reset();
+  EXPECT_EQ(pool->used_bytes(), 0);
+}
+
+TEST(KvCacheTest, RefusesForksOfWhatIsNotThere) {
+  const auto pool = PoolOf(9);
+  const auto source = Filled(pool, 5, 7);
+  EXPECT_THAT(source->Fork(6, 9), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(source->Fork(-1, 9), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(source->Fork(5, 4), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(source->Fork(0, 0), StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+TEST(KvCacheTest, MayOutliveEveryOtherOwnerOfThePool) {
+  auto pool = PoolOf(2);
+  const auto cache = Filled(pool, 3, 7);
+  pool.reset();
+  EXPECT_EQ(cache->pages()[0][5], std::byte{7});
 }
 
 }  // namespace

@@ -21,23 +21,14 @@ float SineAt(const ModelConfig& config, int64_t position, int64_t frequency) {
   return RotaryEmbedding(config).At(positions, at::kFloat).sin[0][0][frequency].item<float>();
 }
 
-TEST(RotaryEmbeddingTest, TurnsEachPairOfHalvesByItsAngle) {
-  const RotaryEmbedding rotary(Config());
-  at::Tensor heads = at::tensor({1.0f, 0.0f, 0.0f, 1.0f}).view({1, 1, 4});
-  RotaryEmbedding::Apply(rotary.At(at::full({1}, 2, at::TensorOptions(at::kLong)), at::kFloat),
-                         heads);
-  const std::vector<float> expected = {std::cos(2.0f), -std::sin(0.2f), std::sin(2.0f),
-                                       std::cos(0.2f)};
-  for (int64_t i = 0; i < 4; ++i) EXPECT_NEAR(heads[0][0][i].item<float>(), expected[i], 1e-6) << i;
-}
-
-TEST(RotaryEmbeddingTest, PositionZeroChangesNothing) {
-  at::Tensor heads = at::tensor({1.0f, 2.0f, 3.0f, 4.0f}).view({1, 1, 4});
-  const at::Tensor before = heads.clone();
-  RotaryEmbedding::Apply(
-      RotaryEmbedding(Config()).At(at::zeros({1}, at::TensorOptions(at::kLong)), at::kFloat),
-      heads);
-  EXPECT_TRUE(heads.equal(before));
+TEST(RotaryEmbeddingTest, APairsAngleIsItsFrequencyTimesThePosition) {
+  const at::Tensor positions = at::tensor(std::vector<int64_t>{0, 2});
+  const RotaryEmbedding::Angles angles = RotaryEmbedding(Config()).At(positions, at::kFloat);
+  const std::vector<double> expected = {0.0, 0.0, 2.0, 0.2};
+  for (int64_t i = 0; i < 4; ++i) {
+    EXPECT_NEAR(angles.cos[i / 2][0][i % 2].item<float>(), std::cos(expected[i]), 1e-6) << i;
+    EXPECT_NEAR(angles.sin[i / 2][0][i % 2].item<float>(), std::sin(expected[i]), 1e-6) << i;
+  }
 }
 
 TEST(RotaryEmbeddingTest, LinearScalingDividesThePosition) {

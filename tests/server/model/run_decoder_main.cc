@@ -6,6 +6,8 @@
 //
 // PROMPTS is a file of token ids, one prompt per line. Prompts run together in one batch.
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
@@ -19,6 +21,7 @@
 #include <vector>
 
 #include "base/status_macros.h"
+#include "base/thread_team.h"
 #include "server/engine/torch_model_executor.h"
 #include "server/model/resident_weights.h"
 #include "server/model/torch_parallel.h"
@@ -49,16 +52,18 @@ std::vector<Prompt> ReadPrompts(const char* path) {
 
 // One pass that feeds each prompt the next tokens it has, at most `most`; appends the logits.
 absl::Status Step(shira::ModelExecutor& executor, std::vector<Prompt>& prompts, int64_t most) {
+  const shira::CompiledState base;
   std::vector<shira::BatchRow> rows;
   std::vector<Prompt*> owners;
   for (Prompt& prompt : prompts) {
     const absl::Span<const int32_t> next =
         absl::MakeConstSpan(prompt.tokens).subspan(prompt.fed, most);
     if (next.empty()) continue;
-    rows.push_back({.cache = prompt.cache.get(), .tokens = next, .wants_logits = true});
+    rows.push_back(
+        {.cache = prompt.cache.get(), .tokens = next, .wants_logits = true, .state = &base});
     owners.push_back(&prompt);
   }
-  SHIRA_ASSIGN_OR_RETURN(absl::Span<const float> logits, executor.Forward(rows));
+  SHIRA_ASSIGN_OR_RETURN(absl::Span<const float> logits, executor.Forward(base, rows));
   for (size_t i = 0; i < owners.size(); ++i) {
     const auto row = logits.subspan(i * executor.vocab_size(), executor.vocab_size());
     owners[i]->logits.insert(owners[i]->logits.end(), row.begin(), row.end());
@@ -120,8 +125,10 @@ absl::Status Run(int argc, char** argv) {
   SHIRA_ASSIGN_OR_RETURN(const auto source, shira::WeightSource::Open(argv[2]));
   SHIRA_ASSIGN_OR_RETURN(const auto weights, shira::ResidentWeights::Load(
                                                  *source, *dtype, shira::TorchParallelFor(), {}));
-  SHIRA_ASSIGN_OR_RETURN(const auto executor,
-                         shira::CreateTorchModelExecutor(*weights, int64_t{4} << 30));
+  shira::ThreadTeam team(at::get_num_threads());
+  SHIRA_ASSIGN_OR_RETURN(const auto executor, shira::CreateTorchModelExecutor(
+                                                  *weights, {.kv_budget_bytes = int64_t{4} << 30,
+                                                             .parallel_for = team.parallel_for()}));
   std::vector<Prompt> prompts = ReadPrompts(argv[4]);
   for (Prompt& prompt : prompts) {
     SHIRA_ASSIGN_OR_RETURN(prompt.cache, executor->NewSequence(prompt.tokens.size() + count));

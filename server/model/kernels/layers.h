@@ -1,24 +1,25 @@
-// File: server/model/kernels/decode_layers.h
+// File: server/model/kernels/layers.h
 //
 // The small parts of a decoder layer, for one row of activations each. Activations are fp32 arrays
 // whose values are of the resident dtype; every function rounds where transformers does. A row's
 // result depends on that row alone. Resident arrays (`const void*`) are of `dtype`: kF32, kBF16 or
 // kF16.
 
-#ifndef SHIRA_SERVER_MODEL_KERNELS_DECODE_LAYERS_H_
-#define SHIRA_SERVER_MODEL_KERNELS_DECODE_LAYERS_H_
+#ifndef SHIRA_SERVER_MODEL_KERNELS_LAYERS_H_
+#define SHIRA_SERVER_MODEL_KERNELS_LAYERS_H_
 
 #include <cstdint>
 
 #include "base/dtype.h"
+#include "server/model/kernels/linear.h"
 
 namespace shira {
 
 // to[i] = from[i], size elements.
 void WidenRow(DType dtype, const void* from, int64_t size, float* to);
 
-// The inverse; values that `dtype` does not have are rounded.
-void NarrowRow(DType dtype, const float* from, int64_t size, void* to);
+// What a patch makes of row `row` of its matrix. to: [cols], the row as it is in memory, widened.
+void PatchRow(DType dtype, const WeightPatch& patch, int64_t row, float* to);
 
 // x += delta, the end of a residual branch. Both: [size].
 void AddRow(DType dtype, const float* delta, int64_t size, float* x);
@@ -37,4 +38,4 @@ void SiluGateRow(DType dtype, const float* gate_up, int64_t size, float* y);
 
 }  // namespace shira
 
-#endif  // SHIRA_SERVER_MODEL_KERNELS_DECODE_LAYERS_H_
+#endif  // SHIRA_SERVER_MODEL_KERNELS_LAYERS_H_

@@ -1,12 +1,14 @@
-#include "server/model/kernels/decode_layers.h"
+#include "server/model/kernels/layers.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstring>
 
 #include "server/model/kernels/resident_types.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "server/model/kernels/decode_layers.cc"
+#define HWY_TARGET_INCLUDE "server/model/kernels/layers.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 // After foreach_target.h.
 #include <hwy/contrib/math/math-inl.h>
@@ -35,7 +37,7 @@ template <typename T>
 HWY_ATTR void AddImpl(const float* delta, int64_t size, float* x) {
   ForVectors(size, [&](int64_t i, size_t count) HWY_ATTR {
     const FloatVector sum = hn::Add(WidenSome(x + i, count), WidenSome(delta + i, count));
-    StoreSome(Round<T>(sum), x + i, count);
+    StoreSome(RoundTo<T>(sum), x + i, count);
   });
 }
 
@@ -50,8 +52,8 @@ HWY_ATTR void RmsNormImpl(const float* x, const T* weight, double eps, int64_t s
   const float mean = SumOf(squares) / static_cast<float>(size);
   const FloatVector scale = hn::Set(d, 1.0f / std::sqrt(mean + static_cast<float>(eps)));
   ForVectors(size, [&](int64_t i, size_t count) HWY_ATTR {
-    const FloatVector normed = Round<T>(hn::Mul(WidenSome(x + i, count), scale));
-    StoreSome(Round<T>(hn::Mul(normed, WidenSome(weight + i, count))), y + i, count);
+    const FloatVector normed = RoundTo<T>(hn::Mul(WidenSome(x + i, count), scale));
+    StoreSome(RoundTo<T>(hn::Mul(normed, WidenSome(weight + i, count))), y + i, count);
   });
 }
 
@@ -68,10 +70,10 @@ HWY_ATTR void RotateImpl(const float* cos, const float* sin, int64_t num_heads, 
       const FloatVector c = WidenSome(cos + i, count);
       const FloatVector s = WidenSome(sin + i, count);
       // Each product is rounded before the sum, as in transformers.
-      const FloatVector turned_a = hn::Sub(Round<T>(hn::Mul(a, c)), Round<T>(hn::Mul(b, s)));
-      const FloatVector turned_b = hn::Add(Round<T>(hn::Mul(b, c)), Round<T>(hn::Mul(a, s)));
-      StoreSome(Round<T>(turned_a), first + i, count);
-      StoreSome(Round<T>(turned_b), second + i, count);
+      const FloatVector turned_a = hn::Sub(RoundTo<T>(hn::Mul(a, c)), RoundTo<T>(hn::Mul(b, s)));
+      const FloatVector turned_b = hn::Add(RoundTo<T>(hn::Mul(b, c)), RoundTo<T>(hn::Mul(a, s)));
+      StoreSome(RoundTo<T>(turned_a), first + i, count);
+      StoreSome(RoundTo<T>(turned_b), second + i, count);
     });
   }
 }
@@ -85,8 +87,8 @@ HWY_ATTR void SiluGateImpl(const float* gate_up, int64_t size, float* y) {
     const FloatVector up = WidenSome(gate_up + size + i, count);
     // Beyond 88 e^-gate overflows; so far below zero silu is zero in every dtype.
     const FloatVector power = hn::Exp(d, hn::Min(hn::Neg(gate), hn::Set(d, 88.0f)));
-    const FloatVector silu = Round<T>(hn::Div(gate, hn::Add(one, power)));
-    StoreSome(Round<T>(hn::Mul(silu, up)), y + i, count);
+    const FloatVector silu = RoundTo<T>(hn::Div(gate, hn::Add(one, power)));
+    StoreSome(RoundTo<T>(hn::Mul(silu, up)), y + i, count);
   });
 }
 
@@ -129,10 +131,23 @@ void WidenRow(DType dtype, const void* from, int64_t size, float* to) {
   HWY_DYNAMIC_DISPATCH(WidenTyped)(dtype, from, size, to);
 }
 
-void NarrowRow(DType dtype, const float* from, int64_t size, void* to) {
+void PatchRow(DType dtype, const WeightPatch& patch, int64_t row, float* to) {
+  const IndexTable& table = *patch.table;
+  const int64_t own_row = row - patch.first_row;
+  if (own_row < 0 || own_row >= table.rows()) return;
+  const int64_t block = own_row / table.rows_per_block();
+  const int64_t first = own_row % table.rows_per_block() * table.cols();
   WithResidentType(dtype, [&]<typename T>(T) {
-    T* elements = static_cast<T*>(to);
-    for (int64_t i = 0; i < size; ++i) elements[i] = FromFloat<T>(from[i]);
+    table.WithOffsets([&](auto offsets) {
+      const auto begin = offsets.begin() + table.block_offsets()[block];
+      const auto end = offsets.begin() + table.block_offsets()[block + 1];
+      for (auto i = std::lower_bound(begin, end, first); i < end && *i < first + table.cols();
+           ++i) {
+        T value;
+        std::memcpy(&value, patch.values + (i - offsets.begin()) * sizeof(T), sizeof(T));
+        to[*i - first] = ToFloat(value);
+      }
+    });
   });
 }
 

@@ -1,0 +1,42 @@
+#include "server/model/activations.h"
+
+#include <algorithm>
+#include <new>
+
+#include "server/model/kernels/linear.h"
+
+namespace shira {
+namespace {
+
+constexpr int64_t kAlignment = 64;
+
+int64_t ScratchBytes(const ModelConfig& config, int64_t tokens) {
+  return LinearScratchBytes(
+      tokens,
+      std::max({config.hidden_size, config.num_heads * config.head_dim, config.intermediate_size}));
+}
+
+}  // namespace
+
+AlignedBuffer::AlignedBuffer(int64_t bytes)
+    : memory_(static_cast<std::byte*>(
+          std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment))) {
+  if (memory_ == nullptr) throw std::bad_alloc();
+}
+
+Activations::Activations(const ModelConfig& config, int64_t tokens)
+    : tokens(tokens),
+      hidden(Allocate(tokens * config.hidden_size)),
+      normed(Allocate(tokens * config.hidden_size)),
+      branch(Allocate(tokens * config.hidden_size)),
+      qkv(Allocate(tokens * (config.num_heads + 2 * config.num_kv_heads) * config.head_dim)),
+      attended(Allocate(tokens * config.num_heads * config.head_dim)),
+      gate_up(Allocate(tokens * 2 * config.intermediate_size)),
+      gated(Allocate(tokens * config.intermediate_size)),
+      linear_scratch(buffers_.emplace_back(ScratchBytes(config, tokens)).bytes()) {}
+
+float* Activations::Allocate(int64_t floats) {
+  return buffers_.emplace_back(floats * static_cast<int64_t>(sizeof(float))).floats();
+}
+
+}  // namespace shira

@@ -1,0 +1,548 @@
+// What differs between a prompt's queries and a decoding one is only how a block's keys and values
+// come into registers: a tile's are widened once and then multiplied from the first-level cache, a
+// decoding query's are used once and widened on the way.
+
+#include "server/model/kernels/attention_kernel.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "server/model/kernels/resident_types.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "server/model/kernels/attention_kernel.cc"
+#include <hwy/foreach_target.h>  // IWYU pragma: keep
+// After foreach_target.h.
+#include <hwy/cache_control.h>
+#include <hwy/contrib/math/math-inl.h>
+#include <hwy/highway.h>
+
+#include "server/model/kernels/vector_types-inl.h"
+
+#ifndef SHIRA_SERVER_MODEL_KERNELS_ATTENTION_KERNEL_ONCE_
+#define SHIRA_SERVER_MODEL_KERNELS_ATTENTION_KERNEL_ONCE_
+namespace shira {
+namespace {
+
+constexpr int64_t kBlock = 64;  // positions: two pages
+constexpr int64_t kPagesOfBlock = kBlock / kPageTokens;
+
+int64_t RoundUp(int64_t value, int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+int64_t PaddedDim(const AttentionShape& shape) { return RoundUp(shape.head_dim, 16); }
+int64_t PlaneElements(const AttentionShape& shape) { return PaddedDim(shape) * kPageTokens; }
+
+// A tile of queries of one key head on its way through the positions.
+struct Tile {
+  const AttentionShape& shape;
+  const AttentionRow& row;
+  int64_t kv_head;
+  int64_t first;  // of the tile's tokens among the row's
+  int64_t tokens;
+  const float* queries;  // [tokens, group, head_dim]
+  float* wide_keys;      // [head_dim, kBlock]; these two for more than one token only
+  float* wide_values;    // [kBlock, padded_dim]
+
+  int64_t position(int64_t token) const { return row.start + first + token; }
+  int64_t rows() const { return tokens * shape.queries_per_kv_head(); }
+};
+
+// Kept by each thread for its tiles: aligned, and only ever grows.
+class TileMemory {
+ public:
+  float* Floats(int64_t count) {
+    if (count + 16 > static_cast<int64_t>(memory_.size())) memory_.resize(count + 16);
+    const auto address = reinterpret_cast<uintptr_t>(memory_.data());
+    return memory_.data() + (RoundUp(static_cast<int64_t>(address), 64) - address) / sizeof(float);
+  }
+
+ private:
+  std::vector<float> memory_;
+};
+
+float* ThreadMemory(int64_t floats) {
+  thread_local TileMemory memory;
+  return memory.Floats(floats);
+}
+
+}  // namespace
+}  // namespace shira
+#endif  // SHIRA_SERVER_MODEL_KERNELS_ATTENTION_KERNEL_ONCE_
+
+HWY_BEFORE_NAMESPACE();
+namespace shira::HWY_NAMESPACE {
+namespace {
+
+// Queries whose sums stay in registers together: AVX-512 has 32 registers, its elders 16.
+constexpr int kMaxRows = HWY_TARGET <= HWY_AVX3 ? 6 : 3;
+constexpr int kVectors = 4;  // of positions, or of a value's elements, at a time
+
+// A block as the pages hold it.
+template <typename T>
+struct PagedBlock {
+  const T* keys[kPagesOfBlock];
+  const T* values[kPagesOfBlock];
+  int64_t padded_dim;
+  int64_t next[kPagesOfBlock];  // elements from a page's to the next block's, which is read soon
+
+  HWY_INLINE FloatVector Keys(int64_t k, int64_t position) const {
+    return Widen(keys[position / kPageTokens] + k * kPageTokens + position % kPageTokens);
+  }
+  HWY_INLINE FloatVector Values(int64_t position, int64_t k) const {
+    return Widen(values[position / kPageTokens] + position % kPageTokens * padded_dim + k);
+  }
+  // The processor sees a stream within 4 KiB only, and pages are far from each other.
+  HWY_INLINE void PrefetchKeys(int64_t k) const {
+    for (int64_t i = 0; i < kPagesOfBlock; ++i) {
+      hwy::Prefetch(keys[i] + next[i] + k * kPageTokens);
+    }
+  }
+  HWY_INLINE void PrefetchValues(int64_t position) const {
+    const int64_t i = position / kPageTokens;
+    const T* row = values[i] + next[i] + position % kPageTokens * padded_dim;
+    for (int64_t k = 0; k < padded_dim; k += 64 / sizeof(T)) hwy::Prefetch(row + k);
+  }
+};
+
+// A block widened to fp32.
+struct WideBlock {
+  const float* keys;    // [head_dim, kBlock]
+  const float* values;  // [kBlock, padded_dim]
+  int64_t padded_dim;
+
+  HWY_INLINE FloatVector Keys(int64_t k, int64_t position) const {
+    return hn::Load(FloatTag(), keys + k * kBlock + position);
+  }
+  HWY_INLINE FloatVector Values(int64_t position, int64_t k) const {
+    return hn::Load(FloatTag(), values + position * padded_dim + k);
+  }
+  HWY_INLINE void PrefetchKeys(int64_t) const {}
+  HWY_INLINE void PrefetchValues(int64_t) const {}
+};
+
+template <typename T>
+HWY_INLINE PagedBlock<T> BlockOf(const Tile& tile, int64_t begin) {
+  const int64_t plane = PlaneElements(tile.shape);
+  const int64_t needed = tile.row.start + tile.row.tokens;
+  const auto keys_at = [&](int64_t position) {
+    const std::byte* layer = tile.row.pages[position / kPageTokens] + tile.row.layer_offset;
+    return reinterpret_cast<const T*>(layer) + 2 * tile.kv_head * plane;
+  };
+  PagedBlock<T> block = {.keys = {}, .values = {}, .padded_dim = PaddedDim(tile.shape), .next = {}};
+  for (int64_t i = 0; i < kPagesOfBlock; ++i) {
+    // A page behind the sequence's end need not be there; what is read in its place is not used.
+    const int64_t own = begin + i * kPageTokens < needed ? begin + i * kPageTokens : begin;
+    block.keys[i] = keys_at(own);
+    block.values[i] = block.keys[i] + plane;
+    const int64_t next = begin + kBlock + i * kPageTokens;
+    block.next[i] = next < needed ? keys_at(next) - block.keys[i] : 0;
+  }
+  return block;
+}
+
+template <typename T>
+HWY_ATTR WideBlock WidenBlock(const Tile& tile, const PagedBlock<T>& block, int64_t count) {
+  const FloatTag d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  for (int64_t k = 0; k < tile.shape.head_dim; ++k) {
+    for (int64_t at = 0; at < kBlock; at += lanes) {
+      hn::Store(block.Keys(k, at), d, tile.wide_keys + k * kBlock + at);
+    }
+  }
+  for (int64_t at = 0; at < count; ++at) {
+    for (int64_t k = 0; k < block.padded_dim; k += lanes) {
+      hn::Store(block.Values(at, k), d, tile.wide_values + at * block.padded_dim + k);
+    }
+  }
+  return {.keys = tile.wide_keys, .values = tile.wide_values, .padded_dim = block.padded_dim};
+}
+
+// scores[row][i] = query . key of position i, added up in the order of the head's elements.
+template <int kRows, typename Block>
+HWY_INLINE void Scores(const float* HWY_RESTRICT queries, const Block& block, int64_t head_dim,
+                       float (*HWY_RESTRICT scores)[kBlock]) {
+  const FloatTag d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  for (int64_t at = 0; at < kBlock; at += kVectors * lanes) {
+    FloatVector sums[kRows][kVectors];
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = hn::Zero(d);
+    }
+    for (int64_t k = 0; k < head_dim; ++k) {
+      if (at == 0) block.PrefetchKeys(k);
+      FloatVector keys[kVectors];
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) keys[v] = block.Keys(k, at + v * lanes);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        const FloatVector query = hn::Set(d, queries[r * head_dim + k]);
+#pragma GCC unroll 8
+        for (int v = 0; v < kVectors; ++v) sums[r][v] = hn::MulAdd(query, keys[v], sums[r][v]);
+      }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) hn::Store(sums[r][v], d, scores[r] + at + v * lanes);
+    }
+  }
+}
+
+// How parts are added up: each is multiplied by what brings it to the common maximum.
+struct Merge {
+  float keep;
+  float take;
+};
+
+// For up to kMaxRows queries: their new maxima, and how what was there before is merged with what
+// comes. A vector of queries at a time, so that it costs two exponentials and not two for each.
+template <int kRows>
+HWY_INLINE void MergeMaxima(float* HWY_RESTRICT maxima, const float* HWY_RESTRICT next,
+                            Merge* HWY_RESTRICT merges) {
+  const FloatTag d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  HWY_ALIGN float keep[16];
+  HWY_ALIGN float take[16];
+  for (int64_t i = 0; i < kRows; i += lanes) {
+    const FloatVector before = hn::Load(d, maxima + i);
+    const FloatVector coming = hn::Load(d, next + i);
+    const FloatVector larger = hn::Max(before, coming);
+    hn::Store(hn::Exp(d, hn::Sub(before, larger)), d, keep + i);
+    hn::Store(hn::Exp(d, hn::Sub(coming, larger)), d, take + i);
+    hn::Store(larger, d, maxima + i);
+  }
+  for (int i = 0; i < kRows; ++i) merges[i] = {keep[i], take[i]};
+}
+
+// scores = exp(scores * scale - their maximum), zero from position `count` on; their sum and
+// maximum.
+HWY_INLINE void Weights(float scale, int64_t count, float* HWY_RESTRICT scores, float& sum,
+                        float& maximum) {
+  const FloatTag d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const FloatVector factor = hn::Set(d, scale);
+  std::fill(scores + count, scores + kBlock, -std::numeric_limits<float>::infinity());
+  FloatVector largest = hn::Set(d, -std::numeric_limits<float>::infinity());
+  for (int64_t i = 0; i < kBlock; i += lanes) {
+    largest = hn::Max(largest, hn::Mul(hn::Load(d, scores + i), factor));
+  }
+  largest = hn::MaxOfLanes(d, largest);
+  FloatVector sums = hn::Zero(d);
+  for (int64_t i = 0; i < kBlock; i += lanes) {
+    const FloatVector score = hn::Mul(hn::Load(d, scores + i), factor);
+    const FloatVector power = hn::Exp(d, hn::Sub(score, largest));
+    hn::Store(power, d, scores + i);
+    sums = hn::Add(sums, power);
+  }
+  sum = SumOf(sums);
+  maximum = hn::GetLane(largest);
+}
+
+// part = part * keep + (sum of weights[i] * values[i] over `count` positions) * take, for elements
+// [k, k + kWidth * lanes).
+template <int kRows, int kWidth, typename Block>
+HWY_INLINE void AddValues(const float (*HWY_RESTRICT weights)[kBlock], const Block& block,
+                          int64_t k, int64_t count, const Merge* merges, float* HWY_RESTRICT parts,
+                          int64_t part_size) {
+  const FloatTag d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  FloatVector sums[kRows][kWidth];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+    for (int v = 0; v < kWidth; ++v) sums[r][v] = hn::Zero(d);
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    if (k == 0) block.PrefetchValues(i);
+    FloatVector values[kWidth];
+#pragma GCC unroll 8
+    for (int v = 0; v < kWidth; ++v) values[v] = block.Values(i, k + v * lanes);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      const FloatVector weight = hn::Set(d, weights[r][i]);
+#pragma GCC unroll 8
+      for (int v = 0; v < kWidth; ++v) sums[r][v] = hn::MulAdd(weight, values[v], sums[r][v]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+    const FloatVector keep = hn::Set(d, merges[r].keep);
+    const FloatVector take = hn::Set(d, merges[r].take);
+#pragma GCC unroll 8
+    for (int v = 0; v < kWidth; ++v) {
+      float* to = parts + r * part_size + k + v * lanes;
+      hn::Store(hn::MulAdd(hn::Load(d, to), keep, hn::Mul(sums[r][v], take)), d, to);
+    }
+  }
+}
+
+// One block for kRows queries that all see its first `count` positions.
+template <int kRows, typename Block>
+HWY_ATTR void AttendRows(const AttentionShape& shape, const float* queries, const Block& block,
+                         int64_t count, float* parts) {
+  const int64_t lanes = static_cast<int64_t>(FloatLanes());
+  const int64_t part_size = AttentionPartSize(shape);
+  const int64_t padded_dim = block.padded_dim;
+  const float scale = 1.0f / std::sqrt(static_cast<float>(shape.head_dim));
+  HWY_ALIGN float scores[kRows][kBlock];
+  Scores<kRows>(queries, block, shape.head_dim, scores);
+  HWY_ALIGN float before[16] = {};
+  HWY_ALIGN float maxima[16] = {};
+  float sums[kRows];
+  Merge merges[kRows];
+  for (int r = 0; r < kRows; ++r) {
+    before[r] = parts[r * part_size + padded_dim + 1];
+    Weights(scale, count, scores[r], sums[r], maxima[r]);
+  }
+  MergeMaxima<kRows>(before, maxima, merges);
+  for (int r = 0; r < kRows; ++r) {
+    float* totals = parts + r * part_size + padded_dim;
+    totals[0] = totals[0] * merges[r].keep + sums[r] * merges[r].take;
+    totals[1] = before[r];
+  }
+  int64_t k = 0;
+  for (; k + kVectors * lanes <= padded_dim; k += kVectors * lanes) {
+    AddValues<kRows, kVectors>(scores, block, k, count, merges, parts, part_size);
+  }
+  for (; k < padded_dim; k += lanes) {
+    AddValues<kRows, 1>(scores, block, k, count, merges, parts, part_size);
+  }
+}
+
+template <typename Block>
+HWY_ATTR void AttendAll(const AttentionShape& shape, const float* queries, int64_t rows,
+                        const Block& block, int64_t count, float* parts) {
+  const int64_t part_size = AttentionPartSize(shape);
+  const auto next = [&](int64_t done) {
+    queries += done * shape.head_dim;
+    parts += done * part_size;
+    rows -= done;
+  };
+  for (; rows >= kMaxRows; next(kMaxRows)) {
+    AttendRows<kMaxRows>(shape, queries, block, count, parts);
+  }
+  if (kMaxRows > 3 && rows >= 3) {
+    AttendRows<3>(shape, queries, block, count, parts);
+    next(3);
+  }
+  if (rows >= 2) {
+    AttendRows<2>(shape, queries, block, count, parts);
+    next(2);
+  }
+  if (rows >= 1) AttendRows<1>(shape, queries, block, count, parts);
+}
+
+HWY_INLINE void Clear(int64_t padded_dim, float* part) {
+  std::fill_n(part, padded_dim + 1, 0.0f);
+  part[padded_dim + 1] = -std::numeric_limits<float>::infinity();
+}
+
+// The tile's queries over one piece: parts [rows, part_size].
+template <typename T>
+HWY_ATTR void AttendTilePiece(const Tile& tile, int64_t piece, float* parts) {
+  const AttentionShape& shape = tile.shape;
+  const int64_t group = shape.queries_per_kv_head();
+  const int64_t length = tile.position(tile.tokens - 1) + 1;
+  for (int64_t i = 0; i < tile.rows(); ++i)
+    Clear(PaddedDim(shape), parts + i * AttentionPartSize(shape));
+  const int64_t end = std::min(length, (piece + 1) * kAttentionPiece);
+  for (int64_t begin = piece * kAttentionPiece; begin < end; begin += kBlock) {
+    const PagedBlock<T> paged = BlockOf<T>(tile, begin);
+    const int64_t seen = std::min(kBlock, length - begin);  // by the last token
+    if (tile.tokens == 1) {
+      AttendAll(shape, tile.queries, group, paged, seen, parts);
+      continue;
+    }
+    const WideBlock wide = WidenBlock(tile, paged, seen);
+    if (tile.position(0) + 1 >= begin + kBlock) {
+      AttendAll(shape, tile.queries, tile.rows(), wide, kBlock, parts);
+      continue;
+    }
+    for (int64_t token = 0; token < tile.tokens; ++token) {
+      const int64_t count = std::min(kBlock, tile.position(token) + 1 - begin);
+      if (count <= 0) continue;
+      AttendAll(shape, tile.queries + token * group * shape.head_dim, group, wide, count,
+                parts + token * group * AttentionPartSize(shape));
+    }
+  }
+}
+
+// total += part, both as a block, a piece or the whole leaves it.
+HWY_ATTR void AddPart(const AttentionShape& shape, const float* part, float* total) {
+  const FloatTag d;
+  const int64_t padded_dim = PaddedDim(shape);
+  HWY_ALIGN float maximum[16] = {total[padded_dim + 1]};
+  HWY_ALIGN const float next[16] = {part[padded_dim + 1]};
+  Merge merge;
+  MergeMaxima<1>(maximum, next, &merge);
+  total[padded_dim + 1] = maximum[0];
+  total[padded_dim] = total[padded_dim] * merge.keep + part[padded_dim] * merge.take;
+  const FloatVector keep = hn::Set(d, merge.keep);
+  const FloatVector take = hn::Set(d, merge.take);
+  for (int64_t k = 0; k < padded_dim; k += static_cast<int64_t>(hn::Lanes(d))) {
+    hn::Store(hn::MulAdd(hn::Load(d, total + k), keep, hn::Mul(hn::Load(d, part + k), take)), d,
+              total + k);
+  }
+}
+
+// The output of one query.
+template <typename T>
+HWY_ATTR void Finish(const AttentionShape& shape, const float* total, float* output) {
+  const FloatTag d;
+  const FloatVector inverse = hn::Set(d, 1.0f / total[PaddedDim(shape)]);
+  for (int64_t k = 0; k < shape.head_dim; k += static_cast<int64_t>(hn::Lanes(d))) {
+    StoreSome(RoundTo<T>(hn::Mul(hn::Load(d, total + k), inverse)), output + k,
+              static_cast<size_t>(shape.head_dim - k));
+  }
+}
+
+float* OutputOf(const AttentionShape& shape, const AttentionRow& row, int64_t token, int64_t head) {
+  return row.output + (token * shape.num_heads + head) * shape.head_dim;
+}
+
+// A prompt's tile over all pieces.
+template <typename T>
+HWY_ATTR void AttendTokens(const AttentionShape& shape, const AttentionRow& row, int64_t kv_head,
+                           int64_t first, int64_t tokens) {
+  const int64_t group = shape.queries_per_kv_head();
+  const int64_t rows = tokens * group;
+  const int64_t part_size = AttentionPartSize(shape);
+  const int64_t query_floats = RoundUp(rows * shape.head_dim, 16);
+  const int64_t block_floats = PaddedDim(shape) * kBlock;
+  float* memory = ThreadMemory(query_floats + 2 * block_floats + 2 * rows * part_size);
+  float* queries = memory;
+  float* parts = memory + query_floats + 2 * block_floats;
+  float* totals = parts + rows * part_size;
+  for (int64_t token = 0; token < tokens; ++token) {
+    std::copy_n(row.queries + (first + token) * row.query_stride + kv_head * group * shape.head_dim,
+                group * shape.head_dim, queries + token * group * shape.head_dim);
+  }
+  const Tile tile = {.shape = shape,
+                     .row = row,
+                     .kv_head = kv_head,
+                     .first = first,
+                     .tokens = tokens,
+                     .queries = queries,
+                     .wide_keys = memory + query_floats,
+                     .wide_values = memory + query_floats + block_floats};
+  for (int64_t i = 0; i < rows; ++i) Clear(PaddedDim(shape), totals + i * part_size);
+  for (int64_t piece = 0; piece < AttentionPieces(tile.position(tokens - 1) + 1); ++piece) {
+    AttendTilePiece<T>(tile, piece, parts);
+    for (int64_t i = 0; i < rows; ++i) {
+      if (tile.position(i / group) < piece * kAttentionPiece) continue;
+      AddPart(shape, parts + i * part_size, totals + i * part_size);
+    }
+  }
+  for (int64_t i = 0; i < rows; ++i) {
+    Finish<T>(shape, totals + i * part_size,
+              OutputOf(shape, row, first + i / group, kv_head * group + i % group));
+  }
+}
+
+// Turns keys into columns; values are a row.
+template <typename T>
+HWY_ATTR void StoreTokens(const AttentionShape& shape, const float* keys, const float* values,
+                          int64_t place, T* layer) {
+  const int64_t plane = PlaneElements(shape);
+  for (int64_t head = 0; head < shape.num_kv_heads; ++head) {
+    T* to_keys = layer + 2 * head * plane + place;
+    T* to_values = layer + (2 * head + 1) * plane + place * PaddedDim(shape);
+    for (int64_t k = 0; k < shape.head_dim; ++k) {
+      to_keys[k * kPageTokens] = FromFloat<T>(keys[head * shape.head_dim + k]);
+      to_values[k] = FromFloat<T>(values[head * shape.head_dim + k]);
+    }
+  }
+}
+
+void TileTyped(const AttentionShape& shape, const AttentionRow& row, int64_t kv_head, int64_t first,
+               int64_t tokens) {
+  WithResidentType(shape.dtype,
+                   [&]<typename T>(T) { AttendTokens<T>(shape, row, kv_head, first, tokens); });
+}
+
+// One piece of a decoding query: parts [group, part_size].
+void PieceTyped(const AttentionShape& shape, const AttentionRow& row, int64_t kv_head,
+                int64_t piece, float* parts) {
+  const Tile tile = {
+      .shape = shape,
+      .row = row,
+      .kv_head = kv_head,
+      .first = 0,
+      .tokens = 1,
+      .queries = row.queries + kv_head * shape.queries_per_kv_head() * shape.head_dim,
+      .wide_keys = nullptr,
+      .wide_values = nullptr};
+  WithResidentType(shape.dtype, [&]<typename T>(T) { AttendTilePiece<T>(tile, piece, parts); });
+}
+
+// Adds up a decoding query's pieces in order. parts: [pieces, group, part_size].
+void FinishTyped(const AttentionShape& shape, const AttentionRow& row, int64_t kv_head,
+                 const float* parts) {
+  const int64_t group = shape.queries_per_kv_head();
+  const int64_t part_size = AttentionPartSize(shape);
+  float* total = ThreadMemory(part_size);
+  for (int64_t i = 0; i < group; ++i) {
+    Clear(PaddedDim(shape), total);
+    for (int64_t piece = 0; piece < AttentionPieces(row.start + 1); ++piece) {
+      AddPart(shape, parts + (piece * group + i) * part_size, total);
+    }
+    WithResidentType(shape.dtype, [&]<typename T>(T) {
+      Finish<T>(shape, total, OutputOf(shape, row, 0, kv_head * group + i));
+    });
+  }
+}
+
+void StoreTyped(const AttentionShape& shape, const float* keys, const float* values, int64_t place,
+                std::byte* layer) {
+  WithResidentType(shape.dtype, [&]<typename T>(T) {
+    StoreTokens<T>(shape, keys, values, place, reinterpret_cast<T*>(layer));
+  });
+}
+
+}  // namespace
+}  // namespace shira::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace shira {
+
+HWY_EXPORT(TileTyped);
+HWY_EXPORT(PieceTyped);
+HWY_EXPORT(FinishTyped);
+HWY_EXPORT(StoreTyped);
+
+int64_t AttentionPartSize(const AttentionShape& shape) { return PaddedDim(shape) + 16; }
+
+int64_t LayerBytesOfPage(const AttentionShape& shape) {
+  return 2 * shape.num_kv_heads * PlaneElements(shape) *
+         static_cast<int64_t>(DTypeSize(shape.dtype));
+}
+
+void StoreInPage(const AttentionShape& shape, const float* keys, const float* values, int64_t place,
+                 std::byte* layer) {
+  HWY_DYNAMIC_DISPATCH(StoreTyped)(shape, keys, values, place, layer);
+}
+
+void AttendTile(const AttentionShape& shape, const AttentionRow& row, int64_t kv_head,
+                int64_t first, int64_t tokens) {
+  HWY_DYNAMIC_DISPATCH(TileTyped)(shape, row, kv_head, first, tokens);
+}
+
+void AttendPiece(const AttentionShape& shape, const AttentionRow& row, int64_t kv_head,
+                 int64_t piece, float* parts) {
+  HWY_DYNAMIC_DISPATCH(PieceTyped)(shape, row, kv_head, piece, parts);
+}
+
+void FinishPieces(const AttentionShape& shape, const AttentionRow& row, int64_t kv_head,
+                  const float* parts) {
+  HWY_DYNAMIC_DISPATCH(FinishTyped)(shape, row, kv_head, parts);
+}
+
+}  // namespace shira
+#endif  // HWY_ONCE

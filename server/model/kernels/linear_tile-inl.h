@@ -1,0 +1,274 @@
+// File: server/model/kernels/linear_tile-inl.h
+//
+// The register tile of linear layers: a few weight rows against a few rows of activations, one
+// accumulator vector for each pair, which walks through the columns in order. Nothing about a sum
+// depends on the tile that it is in. Included once per target, after highway.h.
+
+// The guard toggles: foreach_target.h includes the kernel's file, and with it this one, again.
+#if defined(SHIRA_SERVER_MODEL_KERNELS_LINEAR_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef SHIRA_SERVER_MODEL_KERNELS_LINEAR_TILE_INL_H_
+#undef SHIRA_SERVER_MODEL_KERNELS_LINEAR_TILE_INL_H_
+#else
+#define SHIRA_SERVER_MODEL_KERNELS_LINEAR_TILE_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "base/float_types.h"
+#include "server/model/kernels/vector_types-inl.h"
+
+// Highway 1.0.3 knows no AVX-512 BF16; a CPU that has it has all of AVX3. Nothing but Bf16Dot uses
+// it: the other code of that target contains no bfloat16 type that a compiler could use it for.
+#undef SHIRA_BF16_DOT
+#undef SHIRA_TILE_BEFORE_NAMESPACE
+#if HWY_TARGET == HWY_AVX3
+#define SHIRA_BF16_DOT 1
+#define SHIRA_TILE_BEFORE_NAMESPACE()               \
+  HWY_PUSH_ATTRIBUTES(HWY_TARGET_STR ",avx512bf16") \
+  static_assert(true, "For requiring trailing semicolon")
+#else
+#define SHIRA_BF16_DOT 0
+#define SHIRA_TILE_BEFORE_NAMESPACE() HWY_BEFORE_NAMESPACE()
+#endif
+
+SHIRA_TILE_BEFORE_NAMESPACE();
+namespace shira::HWY_NAMESPACE {
+
+// Columns of packed activations are padded with zeros to a multiple of every kind's step.
+inline constexpr int64_t kMaxStep = 32;
+
+// The most rows of activations in a tile of four weight rows: what the registers hold.
+inline constexpr int kMaxTileRows = HWY_MAX_BYTES >= 64 ? 6 : 3;
+
+// What follows are the kinds of products: which elements a step takes and in which order
+// activations are packed to meet them. Each has
+//   Weight, Activation  element types in memory and packed
+//   Step()              weights that one step takes
+//   Pack()              Step() activations, fp32, to their packed order
+//   Add()               one step of a tile: sums[o][r] += weights of row o * activations of row r
+
+// fp32 multiply-add of widened weights, one vector a step.
+template <typename T>
+struct FloatProducts {
+  using Weight = T;
+  using Activation = float;
+
+  static HWY_INLINE int64_t Step() { return static_cast<int64_t>(FloatLanes()); }
+
+  static HWY_INLINE void Pack(const float* from, float* to) {
+    hn::StoreU(hn::LoadU(FloatTag(), from), FloatTag(), to);
+  }
+
+  template <int kOuts, int kRows>
+  static HWY_INLINE void Add(const T* HWY_RESTRICT weights, int64_t weight_stride,
+                             const float* HWY_RESTRICT x, int64_t x_stride,
+                             FloatVector (&sums)[kOuts][kRows]) {
+    FloatVector activations[kRows];
+    HWY_UNROLL(8)
+    for (int r = 0; r < kRows; ++r) activations[r] = hn::Load(FloatTag(), x + r * x_stride);
+    HWY_UNROLL(8)
+    for (int o = 0; o < kOuts; ++o) {
+      const FloatVector w = Widen(weights + o * weight_stride);
+      HWY_UNROLL(8)
+      for (int r = 0; r < kRows; ++r) sums[o][r] = hn::MulAdd(w, activations[r], sums[o][r]);
+    }
+  }
+};
+
+#if HWY_TARGET != HWY_SCALAR  // which has vectors of one element only
+// Two bfloat16 in a 32-bit lane are floats once the other is out of the way: first the even
+// elements of a step, then the odd ones.
+template <>
+struct FloatProducts<BFloat16> {
+  using Weight = BFloat16;
+  using Activation = float;
+
+  static HWY_INLINE int64_t Step() { return 2 * static_cast<int64_t>(FloatLanes()); }
+
+  static HWY_INLINE void Pack(const float* from, float* to) {
+    const FloatTag d;
+    FloatVector even, odd;
+    hn::LoadInterleaved2(d, from, even, odd);
+    hn::StoreU(even, d, to);
+    hn::StoreU(odd, d, to + hn::Lanes(d));
+  }
+
+  static HWY_INLINE auto Bits(const BFloat16* from) {
+    const hn::Rebind<uint32_t, FloatTag> d32;
+    const hn::Repartition<uint16_t, decltype(d32)> d16;
+    return hn::BitCast(d32, hn::LoadU(d16, reinterpret_cast<const uint16_t*>(from)));
+  }
+  static HWY_INLINE FloatVector Even(const BFloat16* from) {
+    return hn::BitCast(FloatTag(), hn::ShiftLeft<16>(Bits(from)));
+  }
+  static HWY_INLINE FloatVector Odd(const BFloat16* from) {
+    const hn::Rebind<uint32_t, FloatTag> d32;
+    return hn::BitCast(FloatTag(), hn::And(Bits(from), hn::Set(d32, 0xFFFF0000u)));
+  }
+
+  template <int kOuts, int kRows>
+  static HWY_INLINE void Add(const BFloat16* HWY_RESTRICT weights, int64_t weight_stride,
+                             const float* HWY_RESTRICT x, int64_t x_stride,
+                             FloatVector (&sums)[kOuts][kRows]) {
+    FloatVector activations[kRows];
+    HWY_UNROLL(8)
+    for (int r = 0; r < kRows; ++r) activations[r] = hn::Load(FloatTag(), x + r * x_stride);
+    HWY_UNROLL(8)
+    for (int o = 0; o < kOuts; ++o) {
+      const FloatVector w = Even(weights + o * weight_stride);
+      HWY_UNROLL(8)
+      for (int r = 0; r < kRows; ++r) sums[o][r] = hn::MulAdd(w, activations[r], sums[o][r]);
+    }
+    x += FloatLanes();
+    HWY_UNROLL(8)
+    for (int r = 0; r < kRows; ++r) activations[r] = hn::Load(FloatTag(), x + r * x_stride);
+    HWY_UNROLL(8)
+    for (int o = 0; o < kOuts; ++o) {
+      const FloatVector w = Odd(weights + o * weight_stride);
+      HWY_UNROLL(8)
+      for (int r = 0; r < kRows; ++r) sums[o][r] = hn::MulAdd(w, activations[r], sums[o][r]);
+    }
+  }
+};
+#endif
+
+#if SHIRA_BF16_DOT
+// Pairs of bfloat16 products added up by one instruction, which takes subnormal numbers for zero.
+struct Bf16Dot {
+  using Weight = BFloat16;
+  using Activation = BFloat16;
+
+  static HWY_INLINE int64_t Step() { return 32; }
+
+  static HWY_INLINE void Pack(const float* from, BFloat16* to) {
+    const hn::Rebind<uint32_t, FloatTag> d32;
+    const hn::Rebind<uint16_t, FloatTag> d16;
+    for (int64_t i = 0; i < Step(); i += 16) {
+      const auto bits = hn::BitCast(d32, RoundTo<BFloat16>(hn::LoadU(FloatTag(), from + i)));
+      hn::StoreU(hn::TruncateTo(d16, hn::ShiftRight<16>(bits)), d16,
+                 reinterpret_cast<uint16_t*>(to + i));
+    }
+  }
+
+  static HWY_INLINE __m512bh Load(const BFloat16* from) {
+    return reinterpret_cast<__m512bh>(_mm512_loadu_si512(from));
+  }
+
+  template <int kOuts, int kRows>
+  static HWY_INLINE void Add(const BFloat16* HWY_RESTRICT weights, int64_t weight_stride,
+                             const BFloat16* HWY_RESTRICT x, int64_t x_stride,
+                             FloatVector (&sums)[kOuts][kRows]) {
+    __m512bh activations[kRows];
+    HWY_UNROLL(8)
+    for (int r = 0; r < kRows; ++r) activations[r] = Load(x + r * x_stride);
+    HWY_UNROLL(8)
+    for (int o = 0; o < kOuts; ++o) {
+      const __m512bh w = Load(weights + o * weight_stride);
+      HWY_UNROLL(8)
+      for (int r = 0; r < kRows; ++r) {
+        sums[o][r].raw = _mm512_dpbf16_ps(sums[o][r].raw, w, activations[r]);
+      }
+    }
+  }
+};
+#endif
+
+// The lanes of four vectors added up: four numbers. Each is summed in the same order, whichever of
+// the four it is.
+#if HWY_TARGET == HWY_SCALAR
+HWY_INLINE void StoreSums(FloatVector a, FloatVector b, FloatVector c, FloatVector d, float* to) {
+  to[0] = hn::GetLane(a);
+  to[1] = hn::GetLane(b);
+  to[2] = hn::GetLane(c);
+  to[3] = hn::GetLane(d);
+}
+#else
+// Adds up the 128-bit blocks of a vector.
+template <class D>
+HWY_INLINE auto SumOfBlocks(D d, hn::Vec<D> v) {
+  if constexpr (hn::MaxLanes(D()) > 4) {
+    const hn::Half<D> half;
+    return SumOfBlocks(half, hn::Add(hn::LowerHalf(half, v), hn::UpperHalf(half, v)));
+  } else {
+    return v;
+  }
+}
+
+HWY_INLINE void StoreSums(FloatVector a, FloatVector b, FloatVector c, FloatVector d, float* to) {
+  const FloatTag tag;
+  const hn::Repartition<double, FloatTag> tag64;
+  // In each block: a0+a2, b0+b2, a1+a3, b1+b3.
+  const auto ab =
+      hn::BitCast(tag64, hn::Add(hn::InterleaveLower(tag, a, b), hn::InterleaveUpper(tag, a, b)));
+  const auto cd =
+      hn::BitCast(tag64, hn::Add(hn::InterleaveLower(tag, c, d), hn::InterleaveUpper(tag, c, d)));
+  const auto abcd = hn::Add(hn::BitCast(tag, hn::InterleaveLower(tag64, ab, cd)),
+                            hn::BitCast(tag, hn::InterleaveUpper(tag64, ab, cd)));
+  hn::StoreU(SumOfBlocks(tag, abcd), hn::CappedTag<float, 4>(), to);
+}
+#endif
+
+// kOuts weight rows against kRows rows of activations: sums, [kRows][kOuts]. kOuts is 1 or a
+// multiple of 4.
+template <class Products, int kOuts, int kRows>
+HWY_INLINE void Tile(const typename Products::Weight* HWY_RESTRICT weights, int64_t weight_stride,
+                     const typename Products::Activation* HWY_RESTRICT x, int64_t x_stride,
+                     int64_t in, float* HWY_RESTRICT to) {
+  FloatVector sums[kOuts][kRows];
+  HWY_UNROLL(8)
+  for (int o = 0; o < kOuts; ++o) {
+    HWY_UNROLL(8)
+    for (int r = 0; r < kRows; ++r) sums[o][r] = hn::Zero(FloatTag());
+  }
+  const int64_t step = Products::Step();
+  int64_t i = 0;
+  for (; i + step <= in; i += step) {
+    Products::template Add<kOuts, kRows>(weights + i, weight_stride, x + i, x_stride, sums);
+  }
+  if (i < in) {
+    typename Products::Weight padded[kOuts * kMaxStep] = {};
+    for (int o = 0; o < kOuts; ++o) {
+      std::memcpy(padded + o * kMaxStep, weights + o * weight_stride + i,
+                  (in - i) * sizeof(padded[0]));
+    }
+    Products::template Add<kOuts, kRows>(padded, kMaxStep, x + i, x_stride, sums);
+  }
+  HWY_UNROLL(8)
+  for (int r = 0; r < kRows; ++r) {
+    if constexpr (kOuts == 1) {
+      const FloatVector zero = hn::Zero(FloatTag());
+      float four[4];
+      StoreSums(sums[0][r], zero, zero, zero, four);
+      to[r] = four[0];
+    } else {
+      HWY_UNROLL(2)
+      for (int o = 0; o < kOuts; o += 4) {
+        StoreSums(sums[o][r], sums[o + 1][r], sums[o + 2][r], sums[o + 3][r], to + r * kOuts + o);
+      }
+    }
+  }
+}
+
+// A row of activations in packed order, zeros behind its end up to `padded_in`.
+template <class Products>
+HWY_ATTR void PackRow(const float* x, int64_t in, int64_t padded_in,
+                      typename Products::Activation* packed) {
+  const int64_t step = Products::Step();
+  int64_t i = 0;
+  for (; i + step <= in; i += step) Products::Pack(x + i, packed + i);
+  for (; i < padded_in; i += step) {
+    float padded[kMaxStep] = {};
+    std::copy(x + std::min(i, in), x + std::min(i + step, in), padded);
+    Products::Pack(padded, packed + i);
+  }
+}
+
+}  // namespace shira::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // SHIRA_SERVER_MODEL_KERNELS_LINEAR_TILE_INL_H_

@@ -1,0 +1,82 @@
+// A tiny model of random weights, whose sizes fill no vector evenly, and sequences to run on it.
+
+#ifndef SHIRA_TESTS_SERVER_MODEL_DECODER_FIXTURE_H_
+#define SHIRA_TESTS_SERVER_MODEL_DECODER_FIXTURE_H_
+
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/thread_team.h"
+#include "server/model/decoder.h"
+#include "server/model/kv_cache.h"
+#include "server/model/resident_weights.h"
+#include "tests/testutil/plain_weights.h"
+
+namespace shira {
+
+inline ModelConfig TinyDecoderConfig(bool tied = true) {
+  ModelConfig config;
+  config.architecture = "llama";
+  config.hidden_size = 44;
+  config.num_layers = 2;
+  config.num_heads = 6;
+  config.num_kv_heads = 2;
+  config.head_dim = 10;
+  config.intermediate_size = 70;
+  config.vocab_size = 301;
+  config.max_position = 4096;
+  config.attention_bias = true;
+  config.mlp_bias = true;
+  config.tie_word_embeddings = tied;
+  return config;
+}
+
+inline std::unique_ptr<ResidentWeights> RandomWeights(const ModelConfig& config, DType dtype) {
+  std::unique_ptr<ResidentWeights> weights = ResidentWeights::Allocate(config, dtype).value();
+  std::mt19937 random(3);
+  std::normal_distribution<float> normal(0.0f, 0.3f);
+  for (const ResidentParameter& parameter : weights->parameters()) {
+    for (int64_t i = 0; i < parameter.elements(); ++i) {
+      testing::StoreElement(dtype, normal(random), i, parameter.data);
+    }
+  }
+  return weights;
+}
+
+// Sequence s's tokens: no two sequences are alike.
+inline std::vector<int32_t> TokensOf(int64_t sequence, int64_t count) {
+  std::mt19937 random(static_cast<uint32_t>(100 + sequence));
+  std::vector<int32_t> tokens;
+  for (int64_t i = 0; i < count; ++i) tokens.push_back(static_cast<int32_t>(random() % 301));
+  return tokens;
+}
+
+inline std::shared_ptr<KvPagePool> MakePool(const ModelConfig& config, DType dtype) {
+  return KvPagePool::Create(config.num_layers * LayerBytesOfPage(AttentionShapeOf(config, dtype)),
+                            int64_t{1} << 28)
+      .value();
+}
+
+using Logits = std::vector<float>;
+
+inline std::vector<Logits> SplitLogits(absl::Span<const float> logits, int64_t vocab_size) {
+  std::vector<Logits> rows;
+  for (size_t at = 0; at < logits.size(); at += vocab_size) {
+    const auto row = logits.subspan(at, vocab_size);
+    rows.emplace_back(row.begin(), row.end());
+  }
+  return rows;
+}
+
+inline std::string DTypeTestName(const ::testing::TestParamInfo<DType>& info) {
+  return std::string(DTypeName(info.param));
+}
+
+}  // namespace shira
+
+#endif  // SHIRA_TESTS_SERVER_MODEL_DECODER_FIXTURE_H_

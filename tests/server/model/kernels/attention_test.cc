@@ -1,0 +1,204 @@
+#include "server/model/kernels/attention.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+
+#include "tests/server/model/kernels/kernel_testing.h"
+
+namespace shira {
+namespace {
+
+// Sequences over one shape, whole: queries, keys and values of every position. Pages are filled as
+// StoreInPage() does it; what is behind a sequence's end is NaN.
+class Sequences {
+ public:
+  Sequences(const AttentionShape& shape, const std::vector<int64_t>& lengths) : shape_(shape) {
+    std::mt19937 random(5);
+    for (const int64_t length : lengths) {
+      Sequence& sequence = sequences_.emplace_back();
+      sequence.length = length;
+      sequence.queries = RandomNumbers(shape.dtype, length * query_width(), random, 2.0f).values;
+      sequence.keys = RandomNumbers(shape.dtype, length * kv_width(), random).values;
+      sequence.values = RandomNumbers(shape.dtype, length * kv_width(), random).values;
+      StorePages(sequence);
+    }
+  }
+
+  int64_t query_width() const { return shape_.num_heads * shape_.head_dim; }
+  int64_t kv_width() const { return shape_.num_kv_heads * shape_.head_dim; }
+  int64_t length(size_t i) const { return sequences_[i].length; }
+
+  // What a run computes: tokens [start, start + tokens) of one sequence.
+  struct Part {
+    size_t sequence;
+    int64_t start;
+    int64_t tokens;
+  };
+  // By part: [tokens, num_heads * head_dim].
+  std::vector<std::vector<float>> Attend(const std::vector<Part>& parts,
+                                         const ParallelFor& parallel_for = SerialFor) const {
+    std::vector<AttentionRow> rows;
+    std::vector<std::vector<float>> outputs(parts.size());
+    for (size_t i = 0; i < parts.size(); ++i) {
+      const Sequence& sequence = sequences_[parts[i].sequence];
+      outputs[i].assign(parts[i].tokens * query_width(), NAN);
+      rows.push_back({.queries = sequence.queries.data() + parts[i].start * query_width(),
+                      .query_stride = query_width(),
+                      .pages = sequence.pages.data(),
+                      .layer_offset = kLayerOffset,
+                      .start = parts[i].start,
+                      .tokens = parts[i].tokens,
+                      .output = outputs[i].data()});
+    }
+    Attention attention(shape_);
+    attention.Plan(rows);
+    for (int layer = 0; layer < 2; ++layer)
+      attention.Run(rows, parallel_for);  // a plan serves many
+    return outputs;
+  }
+  std::vector<float> AttendWhole(size_t i) const { return Attend({{i, 0, length(i)}})[0]; }
+
+  // The textbook, in double, for one position: [num_heads * head_dim].
+  std::vector<double> Expected(size_t i, int64_t position) const {
+    const Sequence& s = sequences_[i];
+    const int64_t width = shape_.head_dim;
+    std::vector<double> expected(query_width(), 0.0);
+    for (int64_t head = 0; head < shape_.num_heads; ++head) {
+      const float* query = s.queries.data() + position * query_width() + head * width;
+      const int64_t kv = head / shape_.queries_per_kv_head() * width;
+      std::vector<double> scores(position + 1, 0.0);
+      for (int64_t at = 0; at <= position; ++at) {
+        for (int64_t k = 0; k < width; ++k) {
+          scores[at] += static_cast<double>(query[k]) * s.keys[at * kv_width() + kv + k];
+        }
+        scores[at] /= std::sqrt(static_cast<double>(width));
+      }
+      const double maximum = *std::max_element(scores.begin(), scores.end());
+      double total = 0.0;
+      for (double& score : scores) total += score = std::exp(score - maximum);
+      for (int64_t at = 0; at <= position; ++at) {
+        for (int64_t k = 0; k < width; ++k) {
+          expected[head * width + k] += scores[at] / total * s.values[at * kv_width() + kv + k];
+        }
+      }
+    }
+    return expected;
+  }
+
+ private:
+  static constexpr int64_t kLayerOffset = 64;
+
+  struct Sequence {
+    int64_t length = 0;
+    std::vector<float> queries;       // [length, num_heads, head_dim]
+    std::vector<float> keys, values;  // [length, num_kv_heads, head_dim]
+    std::vector<std::unique_ptr<std::byte, decltype(&std::free)>> memory;
+    std::vector<const std::byte*> pages;
+  };
+
+  void StorePages(Sequence& sequence) const {
+    const int64_t bytes = kLayerOffset + LayerBytesOfPage(shape_);
+    for (int64_t at = 0; at < sequence.length; ++at) {
+      if (at % kPageTokens == 0) {
+        auto* page = static_cast<std::byte*>(std::aligned_alloc(64, bytes));
+        std::memset(page, 0xFF, bytes);
+        sequence.memory.emplace_back(page, &std::free);
+        sequence.pages.push_back(page);
+      }
+      StoreInPage(shape_, sequence.keys.data() + at * kv_width(),
+                  sequence.values.data() + at * kv_width(), at % kPageTokens,
+                  sequence.memory.back().get() + kLayerOffset);
+    }
+  }
+
+  const AttentionShape shape_;
+  std::vector<Sequence> sequences_;
+};
+
+class AttentionTest : public ::testing::TestWithParam<DType> {
+ protected:
+  // Grouped, one key head for all, one each, many for one; head sizes with and without a rest.
+  std::vector<AttentionShape> Shapes() const {
+    return {{GetParam(), 9, 3, 64},
+            {GetParam(), 4, 1, 24},
+            {GetParam(), 2, 2, 10},
+            {GetParam(), 8, 1, 80}};
+  }
+};
+
+// One position, around a page of 32, a block of 64, a tile of 16 and a piece of 256.
+const std::vector<int64_t> kLengths = {1, 2, 15, 31, 32, 33, 63, 64, 65, 257, 700};
+
+TEST_P(AttentionTest, EqualsTheTextbookInDouble) {
+  for (const AttentionShape& shape : Shapes()) {
+    const Sequences sequences(shape, kLengths);
+    OnEveryTarget([&] {
+      for (size_t i = 0; i < kLengths.size(); ++i) {
+        const std::vector<float> output = sequences.AttendWhole(i);
+        for (int64_t at = 0; at < kLengths[i]; at += 1 + kLengths[i] / 9) {
+          const std::vector<double> expected = sequences.Expected(i, at);
+          for (size_t k = 0; k < expected.size(); ++k) {
+            const float found = output[at * sequences.query_width() + k];
+            ASSERT_NEAR(found, expected[k],
+                        std::abs(expected[k]) * RoundingError(GetParam()) * 1.01 + 4e-6)
+                << "length " << kLengths[i] << ", position " << at << ", element " << k;
+            ASSERT_EQ(found, RoundedTo(GetParam(), found));
+          }
+        }
+      }
+    });
+  }
+}
+
+TEST_P(AttentionTest, APositionsBitsDoNotDependOnHowItsSequenceIsCut) {
+  for (const AttentionShape& shape : Shapes()) {
+    const Sequences sequences(shape, {700});
+    OnEveryTarget([&] {
+      const std::vector<float> whole = sequences.AttendWhole(0);
+      for (const int64_t chunk : {1, 2, 7, 16, 33, 64, 300}) {
+        std::vector<Sequences::Part> parts;
+        for (int64_t at = 0; at < 700; at += chunk) {
+          parts.push_back({0, at, std::min(chunk, 700 - at)});
+        }
+        std::vector<float> chunked;
+        for (const std::vector<float>& output : sequences.Attend(parts)) {
+          chunked.insert(chunked.end(), output.begin(), output.end());
+        }
+        ASSERT_EQ(chunked, whole) << "chunks of " << chunk;
+      }
+    });
+  }
+}
+
+TEST_P(AttentionTest, BitsDoNotDependOnCompanionsOrThreads) {
+  for (const AttentionShape& shape : Shapes()) {
+    const Sequences sequences(shape, kLengths);
+    std::vector<Sequences::Part> parts;
+    for (size_t i = 0; i < kLengths.size(); ++i) {
+      // The last position, the last few, or all.
+      const int64_t tokens = i % 3 == 0 ? 1 : i % 3 == 1 ? (kLengths[i] + 1) / 2 : kLengths[i];
+      parts.push_back({i, kLengths[i] - tokens, tokens});
+    }
+    parts.push_back({8, 20, 1});
+    OnEveryTarget([&] {
+      const auto together = sequences.Attend(parts);
+      for (size_t i = 0; i < parts.size(); ++i) {
+        ASSERT_EQ(sequences.Attend({parts[i]}), std::vector<std::vector<float>>{together[i]}) << i;
+      }
+      for (const int64_t split : {2, 3, 7, 100}) {
+        ASSERT_EQ(sequences.Attend(parts, SplitFor(split)), together) << split;
+      }
+    });
+  }
+}
+
+std::string DTypeTestName(const ::testing::TestParamInfo<DType>& info) {
+  return std::string(DTypeName(info.param));
+}
+INSTANTIATE_TEST_SUITE_P(All, AttentionTest, ::testing::ValuesIn(kResidentDTypes), DTypeTestName);
+
+}  // namespace
+}  // namespace shira
