@@ -54,6 +54,10 @@ ThreadTeam::~ThreadTeam() {
   for (std::thread& worker : workers_) worker.join();
 }
 
+int ThreadTeam::DefaultThreads() {
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
 ParallelFor ThreadTeam::parallel_for() {
   return [this](int64_t count, Body body) { For(count, body); };
 }

@@ -1,6 +1,5 @@
 #include "server/loaded_model.h"
 
-#include <ATen/Parallel.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -17,7 +16,6 @@
 #include "server/engine/torch_model_executor.h"
 #include "server/model/model_names.h"
 #include "server/model/resident_weights.h"
-#include "server/model/torch_parallel.h"
 #include "server/registry/adapter_registry.h"
 #include "server/version.h"
 
@@ -91,9 +89,9 @@ absl::StatusOr<ModelOnDisk> ModelOnDisk::Open(const ServerOptions& options) {
 
 // In the order of construction: each part uses those above it.
 struct LoadedModel::Parts {
+  std::unique_ptr<ThreadTeam> team;  // the process's one
   TextTools text;
   std::unique_ptr<ResidentWeights> weights;
-  std::unique_ptr<ThreadTeam> team;  // the engine thread's
   std::unique_ptr<ModelExecutor> executor;
   std::unique_ptr<SwitchEngine> switch_engine;
   std::unique_ptr<AdapterReader> reader;
@@ -109,16 +107,16 @@ void LoadedModel::Drain(absl::Duration timeout) { parts_->engine->Drain(timeout)
 absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(ModelOnDisk model,
                                                                const ServerOptions& options,
                                                                const absl::Notification& stop) {
-  if (options.threads > 0) at::set_num_threads(options.threads);
-  const ParallelFor parallel_for = TorchParallelFor();
   auto parts = std::make_unique<Parts>();
+  parts->team = std::make_unique<ThreadTeam>(options.threads > 0 ? options.threads
+                                                                 : ThreadTeam::DefaultThreads());
+  const ParallelFor parallel_for = parts->team->parallel_for();
   parts->text = std::move(model.text);
   SHIRA_ASSIGN_OR_RETURN(parts->weights, LoadWeights(*model.weights, options, parallel_for, stop));
-  parts->team = std::make_unique<ThreadTeam>(at::get_num_threads());
   SHIRA_ASSIGN_OR_RETURN(
       parts->executor,
       CreateTorchModelExecutor(*parts->weights, {.kv_budget_bytes = options.kv_cache_bytes,
-                                                 .parallel_for = parts->team->parallel_for()}));
+                                                 .parallel_for = parallel_for}));
   SHIRA_ASSIGN_OR_RETURN(const ParameterMap map, parts->weights->parameter_map());
   int64_t elements = 0;
   for (const ResidentParameter& parameter : map.parameters()) elements += parameter.elements();
