@@ -67,6 +67,17 @@ AdapterRegistry::Options RegistryOptions(const ServerOptions& options) {
   return registry;
 }
 
+Engine::Options EngineOptions(const ServerOptions& options) {
+  Engine::Options engine;
+  engine.max_queued = options.max_queued;
+  engine.max_running = options.max_running;
+  engine.max_choices = options.max_choices;
+  engine.step.step_tokens = options.step_tokens;
+  engine.step.row_patching = options.row_patching ? RowPatching::kAuto : RowPatching::kOff;
+  engine.max_prefixes = options.max_prefixes;
+  return engine;
+}
+
 // What ends an answer by the account of the model's config and of its tokenizer.
 std::vector<int32_t> EndOfGenerationIds(const ModelConfig& config, const Tokenizer& tokenizer) {
   std::vector<int32_t> ids = config.eos_token_ids;
@@ -128,34 +139,35 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(ModelOnDisk model
   SHIRA_ASSIGN_OR_RETURN(
       parts->registry,
       AdapterRegistry::Create(RegistryOptions(options), *parts->reader, *parts->switch_engine));
-  parts->engine = std::make_unique<Engine>(
-      Engine::Options{.max_queued = options.max_queued, .max_running = options.max_running},
-      *parts->executor, *parts->switch_engine);
+  parts->engine =
+      std::make_unique<Engine>(EngineOptions(options), *parts->executor, *parts->switch_engine);
 
   const ModelConfig& config = parts->weights->config();
   const std::optional<ChatTemplate>& chat_template = parts->text.chat_template;
   std::unique_ptr<LoadedModel> loaded(new LoadedModel(std::move(parts)));
   Parts& owned = *loaded->parts_;
-  loaded->backend_ = std::make_unique<const Backend>(Backend{
-      .model = {.name = model.weights->name(),
-                .architecture = config.architecture,
-                .parameter_count = elements,
-                .dtype = std::string(ResidentDTypeName(options.dtype)),
-                .weight_bytes = owned.weights->bytes(),
-                .vocab_size = owned.executor->vocab_size(),
-                .context_length = static_cast<int32_t>(owned.executor->context_length()),
-                .num_layers = static_cast<int32_t>(config.num_layers),
-                .hidden_size = static_cast<int32_t>(config.hidden_size),
-                .end_of_generation_ids = EndOfGenerationIds(config, *owned.text.tokenizer),
-                .has_chat_template = chat_template.has_value(),
-                .base_sha256 = owned.switch_engine->base_digest().Hex(),
-                .server_version = std::string(kVersion)},
-      .limits = {.vocab_size = owned.executor->vocab_size(), .max_tokens = options.max_tokens},
-      .tokenizer = *owned.text.tokenizer,
-      .chat_template = chat_template.has_value() ? &*chat_template : nullptr,
-      .registry = *owned.registry,
-      .switch_engine = *owned.switch_engine,
-      .engine = *owned.engine});
+  loaded->backend_ = std::make_unique<const Backend>(
+      Backend{.model = {.name = model.weights->name(),
+                        .architecture = config.architecture,
+                        .parameter_count = elements,
+                        .dtype = std::string(ResidentDTypeName(options.dtype)),
+                        .weight_bytes = owned.weights->bytes(),
+                        .vocab_size = owned.executor->vocab_size(),
+                        .context_length = static_cast<int32_t>(owned.engine->context_length()),
+                        .num_layers = static_cast<int32_t>(config.num_layers),
+                        .hidden_size = static_cast<int32_t>(config.hidden_size),
+                        .end_of_generation_ids = EndOfGenerationIds(config, *owned.text.tokenizer),
+                        .has_chat_template = chat_template.has_value(),
+                        .base_sha256 = owned.switch_engine->base_digest().Hex(),
+                        .server_version = std::string(kVersion)},
+              .limits = {.vocab_size = owned.executor->vocab_size(),
+                         .max_tokens = options.max_tokens,
+                         .max_choices = static_cast<int>(options.max_choices)},
+              .tokenizer = *owned.text.tokenizer,
+              .chat_template = chat_template.has_value() ? &*chat_template : nullptr,
+              .registry = *owned.registry,
+              .switch_engine = *owned.switch_engine,
+              .engine = *owned.engine});
   return loaded;
 }
 

@@ -37,6 +37,7 @@ struct Flags {
   ServerOptions options;
   std::string dtype = std::string(ResidentDTypeName(ServerOptions().dtype));
   std::vector<std::string> adapters;  // NAME=PATH
+  std::string row_patching = "auto";
   int64_t kv_cache_mb = ServerOptions().kv_cache_bytes >> 20;
   int64_t adapter_memory_mb = ServerOptions().adapter_memory_bytes >> 20;
   int64_t max_message_mb = ServerOptions().max_message_bytes >> 20;
@@ -104,7 +105,10 @@ void DefineFlags(CLI::App& app, Flags& flags) {
   app.add_option("--max-queued", options.max_queued, "Most generations that wait")
       ->capture_default_str()
       ->group("Limits");
-  app.add_option("--max-running", options.max_running, "Most generations that run at a time")
+  app.add_option("--max-running", options.max_running, "Most answers that are generated at a time")
+      ->capture_default_str()
+      ->group("Limits");
+  app.add_option("--max-choices", options.max_choices, "Most answers to one request")
       ->capture_default_str()
       ->group("Limits");
   app.add_option("--kv-cache-mb", flags.kv_cache_mb, "Memory for keys and values, in MiB")
@@ -114,6 +118,22 @@ void DefineFlags(CLI::App& app, Flags& flags) {
   app.add_option("--max-tokens", options.max_tokens, "Most new tokens of one generation")
       ->capture_default_str()
       ->group("Limits");
+
+  app.add_option("--step-tokens", options.step_tokens,
+                 "Most tokens of one forward pass; prompts are cut to pieces")
+      ->capture_default_str()
+      ->group("Scheduling");
+  app.add_option("--row-patching", flags.row_patching,
+                 "Whether one forward pass may serve several adapters: auto (where that is faster "
+                 "than taking turns) or off")
+      ->check(CLI::IsMember({"auto", "off"}))
+      ->capture_default_str()
+      ->group("Scheduling");
+  app.add_option("--prefix-cache", options.max_prefixes,
+                 "Beginnings of prompts to keep for later requests, in memory for keys and values "
+                 "that is free; 0: none")
+      ->capture_default_str()
+      ->group("Scheduling");
 
   app.add_option("--log-level", flags.log_level, "Least important line to log")
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
@@ -132,6 +152,7 @@ absl::StatusOr<ServerOptions> ToOptions(const Flags& flags) {
     }
     options.adapters.push_back(*std::move(adapter));
   }
+  options.row_patching = flags.row_patching == "auto";
   options.kv_cache_bytes = flags.kv_cache_mb << 20;
   options.adapter_memory_bytes = flags.adapter_memory_mb << 20;
   options.max_message_bytes = flags.max_message_mb << 20;

@@ -39,7 +39,11 @@ struct ServerOptions {
   int64_t adapter_memory_bytes = int64_t{4} << 30;
 
   int64_t max_queued = 1024;
-  int64_t max_running = 8;
+  int64_t max_running = 16;  // answers at a time
+  int64_t max_choices = 8;   // of one request
+  int64_t step_tokens = 512;
+  bool row_patching = true;  // where it is cheaper; false: never
+  int64_t max_prefixes = 1024;
   int64_t kv_cache_bytes = int64_t{1} << 30;
   int64_t max_tokens = 4096;  // most new tokens that a request may ask for
 };

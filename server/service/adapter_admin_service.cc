@@ -139,7 +139,10 @@ absl::Status AdapterAdminService::Unload(const v1::UnloadAdapterRequest& request
   if (!status.ok()) {
     return WithReason(status, Operation::kUnloadAdapter, {{"name", request.name()}});
   }
-  if (digest.has_value()) LeaveStatesOf(*backend, *digest, deadline);
+  if (digest.has_value()) {
+    LeaveStatesOf(*backend, *digest, deadline);
+    backend->engine.ForgetPrefixesOf(*digest);
+  }
   spdlog::info("adapter {}: unloaded", request.name());
   return absl::OkStatus();
 }

@@ -23,7 +23,7 @@ namespace shira {
 
 using AnswerChunk = v1::StreamGenerateResponse::Chunk;
 
-// Appends `from` to `into`, which is another chunk or the whole answer.
+// Appends `from` to `into`, which is another chunk of the same answer or the whole of it.
 template <typename Into>
 void AppendChunk(AnswerChunk&& from, Into& into) {
   into.mutable_text()->append(from.text());
@@ -50,8 +50,9 @@ class AnswerObserver final : public GenerationObserver {
   struct Request {
     std::string id;
     std::vector<AdapterRef> adapters;
-    std::optional<uint64_t> seed;  // nullopt: greedy
+    std::optional<uint64_t> seed;  // the first answer's; nullopt: greedy
     std::vector<int32_t> prompt;
+    int32_t choices = 1;
     absl::Time deadline = absl::InfiniteFuture();
   };
 
@@ -60,18 +61,25 @@ class AnswerObserver final : public GenerationObserver {
                  AnswerSink& sink);
 
   Verdict OnToken(const GeneratedToken& token) override;
+  void OnChoiceEnd(const ChoiceResult& result) override;
   void OnFinished(const GenerationResult& result) override;
   void OnFailed(const absl::Status& status) override;
 
  private:
+  // The text of one answer.
+  struct Answer {
+    StreamDecoder decoder;
+    bool stopped = false;
+    std::string stop_string = {};
+  };
+
   v1::TokenLogprob ToProto(const TokenProbability& token) const;
+  v1::ChoiceEnd ToProto(const ChoiceResult& result) const;
 
   const Request request_;
   const Tokenizer& tokenizer_;
-  StreamDecoder decoder_;
+  std::vector<Answer> answers_;  // by choice
   AnswerSink& sink_;
-  bool stopped_ = false;
-  std::string stop_string_;
 };
 
 }  // namespace shira

@@ -3,6 +3,7 @@
 #include <google/protobuf/util/time_util.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <random>
 #include <utility>
 
@@ -58,11 +59,13 @@ void GenerateCall::LogSummary(const v1::GenerateSummary& summary) const {
     return static_cast<double>(TimeUtil::DurationToMicroseconds(duration)) / 1000.0;
   };
   spdlog::info(
-      "generate {}: adapter {}, {} prompt + {} new tokens, {}, queue {:.1f} ms, switch {:.1f} ms, "
+      "generate {}: adapter {}, {} prompt ({} cached) + {} new tokens, {}, queue {:.1f} ms, switch "
+      "{:.1f} ms, "
       "prefill {:.1f} ms, decode {:.1f} ms",
       id_, AdapterLabel(summary), summary.usage().prompt_tokens(),
-      summary.usage().completion_tokens(), v1::FinishReason_Name(summary.finish_reason()),
-      ms(timings.queue()), ms(timings.switch_()), ms(timings.prefill()), ms(timings.decode()));
+      summary.usage().cached_prompt_tokens(), summary.usage().completion_tokens(),
+      v1::FinishReason_Name(summary.finish_reason()), ms(timings.queue()), ms(timings.switch_()),
+      ms(timings.prefill()), ms(timings.decode()));
 }
 
 void GenerateCall::LogError(const absl::Status& status) const {
@@ -77,10 +80,24 @@ void UnaryGenerateReactor::Start(const BackendGate& gate,
   if (!status.ok()) OnError(status);
 }
 
-void UnaryGenerateReactor::OnChunk(AnswerChunk chunk) { AppendChunk(std::move(chunk), response_); }
+void UnaryGenerateReactor::OnChunk(AnswerChunk chunk) {
+  const size_t index = chunk.choice();
+  if (index >= choices_.size()) choices_.resize(index + 1);
+  AppendChunk(std::move(chunk), choices_[index]);
+}
 
 void UnaryGenerateReactor::OnSummary(v1::GenerateSummary summary) {
   call_.LogSummary(summary);
+  if (!choices_.empty()) {
+    const v1::Choice& first = choices_.front();
+    response_.set_text(first.text());
+    *response_.mutable_token_ids() = first.token_ids();
+    *response_.mutable_logprobs() = first.logprobs();
+  }
+  for (const v1::ChoiceEnd& end : summary.choices()) {
+    *choices_[end.index()].mutable_end() = end;
+    response_.mutable_choices()->Add(std::move(choices_[end.index()]));
+  }
   *response_.mutable_summary() = std::move(summary);
   Finish(grpc::Status::OK);
 }
@@ -101,10 +118,14 @@ void StreamGenerateReactor::OnChunk(AnswerChunk chunk) {
   Step step = Step::kNothing;
   {
     absl::MutexLock lock(&mutex_);
-    if (pending_.has_value()) {
-      AppendChunk(std::move(chunk), *pending_);
+    const auto same = std::find_if(
+        pending_.begin(), pending_.end(),
+        [&](const AnswerChunk& pending) { return pending.choice() == chunk.choice(); });
+    if (same == pending_.end()) {
+      pending_.push_back(std::move(chunk));
     } else {
-      pending_ = std::move(chunk);
+      same->set_finish_reason(chunk.finish_reason());
+      AppendChunk(std::move(chunk), *same);
     }
     step = NextStep();
   }
@@ -150,12 +171,12 @@ void StreamGenerateReactor::OnWriteDone(bool ok) {
 StreamGenerateReactor::Step StreamGenerateReactor::NextStep() {
   if (writing_) return Step::kNothing;
   if (broken_) {
-    pending_.reset();
+    pending_.clear();
     summary_.reset();
   }
-  if (pending_.has_value()) {
-    *outgoing_.mutable_chunk() = *std::move(pending_);
-    pending_.reset();
+  if (!pending_.empty()) {
+    *outgoing_.mutable_chunk() = std::move(pending_.front());
+    pending_.pop_front();
   } else if (summary_.has_value()) {
     *outgoing_.mutable_summary() = *std::move(summary_);
     summary_.reset();

@@ -14,9 +14,11 @@
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/server_callback.h>
 
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -65,10 +67,12 @@ class UnaryGenerateReactor final : public grpc::ServerUnaryReactor, private Answ
 
   GenerateCall call_;
   v1::GenerateResponse& response_;
+  std::vector<v1::Choice> choices_;  // so far, by index
 };
 
 // StreamGenerate: one write at a time. What the engine makes during a write is merged into one
-// chunk, so a client that reads slowly gets fewer, longer chunks; memory is bounded by the answer.
+// chunk per answer, so a client that reads slowly gets fewer, longer chunks; memory is bounded by
+// the answers.
 class StreamGenerateReactor final : public grpc::ServerWriteReactor<v1::StreamGenerateResponse>,
                                     private AnswerSink {
  public:
@@ -100,7 +104,7 @@ class StreamGenerateReactor final : public grpc::ServerWriteReactor<v1::StreamGe
   absl::Status end_status_;
 
   absl::Mutex mutex_;
-  std::optional<AnswerChunk> pending_ ABSL_GUARDED_BY(mutex_);
+  std::deque<AnswerChunk> pending_ ABSL_GUARDED_BY(mutex_);             // at most one per answer
   std::optional<v1::GenerateSummary> summary_ ABSL_GUARDED_BY(mutex_);  // still to be written
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;  // the sink had its last event
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;

@@ -28,6 +28,9 @@ struct RequestLimits {
   int max_stop_tokens = 256;
   int max_logprobs = 20;
   int max_adapters = 64;  // in one selection
+  int max_choices = 16;
+  int max_logit_biases = 1024;
+  int max_priority = 100;  // and -max_priority the lowest
   size_t max_request_id_bytes = 128;
 };
 
@@ -41,6 +44,8 @@ struct GenerateOptions {
   bool ignore_eos = false;
   StreamDecoder::Options text;
   std::optional<int32_t> top_logprobs;
+  int32_t choices = 1;
+  int32_t priority = 0;
 };
 
 // Everything about the request but its input, which only the tokenizer can judge; that there is

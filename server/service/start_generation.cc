@@ -66,6 +66,8 @@ absl::StatusOr<std::shared_ptr<CancellationToken>> StartGeneration(
   }
   generation.sampling = options.sampling;
   generation.top_logprobs = options.top_logprobs;
+  generation.choices = options.choices;
+  generation.priority = options.priority;
   generation.deadline = deadline;
   const std::optional<uint64_t> seed =
       options.sampling.greedy() ? std::nullopt : std::optional(options.sampling.seed);
@@ -73,6 +75,7 @@ absl::StatusOr<std::shared_ptr<CancellationToken>> StartGeneration(
                                  .adapters = generation.state.adapters(),
                                  .seed = seed,
                                  .prompt = generation.prompt,
+                                 .choices = options.choices,
                                  .deadline = deadline};
   generation.observer = std::make_shared<AnswerObserver>(std::move(answer), backend.tokenizer,
                                                          std::move(options.text), sink);

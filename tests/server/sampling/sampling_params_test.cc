@@ -16,7 +16,7 @@ constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 TEST(SamplingParamsTest, DefaultsAreGreedyAndValid) {
-  EXPECT_THAT(SamplingParams().Validate(), IsOk());
+  EXPECT_THAT(SamplingParams().Validate(100), IsOk());
   EXPECT_TRUE(SamplingParams().greedy());
 }
 
@@ -26,7 +26,7 @@ TEST(SamplingParamsTest, AcceptsTheEndsOfEveryRange) {
                               .top_p = 1e-9f,
                               .min_p = 1.0f,
                               .repetition_penalty = 1e-3f})
-                  .Validate(),
+                  .Validate(100),
               IsOk());
 }
 
@@ -36,7 +36,7 @@ TEST(SamplingParamsTest, ListsEveryProblemAtOnce) {
                               .top_p = 0.0f,
                               .min_p = 1.5f,
                               .repetition_penalty = 0.0f})
-                  .Validate(),
+                  .Validate(100),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        AllOf(HasSubstr("temperature: expected 0 or more, found -1"),
                              HasSubstr("top_k: expected 0 (all) or more, found -2"),
@@ -47,7 +47,7 @@ TEST(SamplingParamsTest, ListsEveryProblemAtOnce) {
 
 TEST(SamplingParamsTest, RefusesNanAndInfinityInEveryField) {
   const auto refused = [](const SamplingParams& params, const char* field) {
-    EXPECT_THAT(params.Validate(), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(field)));
+    EXPECT_THAT(params.Validate(100), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(field)));
   };
   for (const float value : {kNan, kInfinity, -kInfinity}) {
     refused({.temperature = value}, "temperature");
