@@ -71,6 +71,12 @@ TEST_F(SequenceTest, RefusesRequestsThatTheModelCannotRun) {
   request.top_logprobs = -1;
   EXPECT_THAT(check(request), invalid("top_logprobs"));
   request = Request({1}, 1);
+  request.choices = 4;
+  EXPECT_THAT(check(request), invalid("1 to 3 answers"));
+  request = Request({1}, 1);
+  request.sampling.logit_bias = {{10, 1.0f}};
+  EXPECT_THAT(check(request), invalid("logit_bias"));
+  request = Request({1}, 1);
   request.state = StateHandle();
   EXPECT_THAT(check(request), invalid("state"));
   request = Request({1}, 1);
@@ -165,6 +171,51 @@ TEST_F(SequenceTest, GivesNoLogprobsUnasked) {
   Make(Request({1}, 1)).FinishStep(1, Favouring(7), Times(0));
   ASSERT_EQ(observer_->generated().size(), 1u);
   EXPECT_FALSE(observer_->generated()[0].logprobs.has_value());
+}
+
+TEST_F(SequenceTest, AnswersShareThePromptAndEndApart) {
+  GenerationRequest request = Request({1, 2}, 3);
+  request.choices = 3;
+  request.stop_tokens = {9};
+  request.sampling.temperature = 1.0f;
+  Sequence sequence = Make(std::move(request));
+  EXPECT_EQ(sequence.kv_demand().answers, 3);
+  EXPECT_EQ(sequence.View(start_).rows, 3);
+  std::vector<BatchRow> rows;
+  sequence.AddRows(2, rows);
+  EXPECT_EQ(rows.size(), 1u);  // one prompt
+  const auto certain = [](std::vector<int32_t> tokens) {
+    std::vector<float> logits;
+    for (const int32_t token : tokens) {
+      logits.insert(logits.end(), kVocabSize, 0.0f);
+      logits[logits.size() - kVocabSize + token] = 1000.0f;
+    }
+    return logits;
+  };
+  Sequence::StepOutcome outcome = sequence.FinishStep(2, certain({5}), Times(0));
+  EXPECT_TRUE(outcome.prompt_complete);
+  EXPECT_EQ(outcome.emitted_tokens, 3);
+  rows.clear();
+  sequence.AddRows(1, rows);
+  EXPECT_EQ(rows.size(), 3u);
+  outcome = sequence.FinishStep(1, certain({6, 9, 7}), Times(1));
+  EXPECT_EQ(outcome.emitted_tokens, 2);
+  EXPECT_EQ(sequence.rows(), 2);
+  EXPECT_FALSE(sequence.Result().has_value());
+  rows.clear();
+  sequence.AddRows(1, rows);
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_THAT(rows[1].tokens, ElementsAre(7));
+  sequence.FinishStep(1, certain({8, 9}), Times(2));
+  const std::optional<GenerationResult> result = sequence.Result();
+  ASSERT_TRUE(result.has_value());
+  ASSERT_EQ(result->choices.size(), 3u);
+  EXPECT_EQ(result->choices[0].reason, FinishReason::kLength);
+  EXPECT_EQ(result->choices[1].completion_tokens, 1);
+  EXPECT_EQ(result->choices[2].completion_tokens, 2);
+  EXPECT_THAT(observer_->tokens(0), ElementsAre(5, 6, 8));
+  EXPECT_THAT(observer_->tokens(1), ElementsAre(5));
+  EXPECT_THAT(observer_->tokens(2), ElementsAre(5, 7));
 }
 
 TEST_F(SequenceTest, TimesAddUpToTheWhole) {
