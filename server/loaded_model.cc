@@ -157,8 +157,7 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(ModelOnDisk model
       AdapterRegistry::Create(RegistryOptions(options), *parts->reader, *parts->switch_engine));
   SHIRA_ASSIGN_OR_RETURN(const Engine::Options engine_options,
                          EngineOptions(options, *parts->executor, *parts->switch_engine));
-  parts->engine =
-      std::make_unique<Engine>(engine_options, *parts->executor, *parts->switch_engine);
+  parts->engine = std::make_unique<Engine>(engine_options, *parts->executor, *parts->switch_engine);
 
   const ModelConfig& config = parts->weights->config();
   const std::optional<ChatTemplate>& chat_template = parts->text.chat_template;
@@ -180,7 +179,8 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(ModelOnDisk model
                         .server_version = std::string(kVersion)},
               .limits = {.vocab_size = owned.executor->vocab_size(),
                          .max_tokens = options.max_tokens,
-                         .max_choices = static_cast<int>(options.max_choices)},
+                         .max_choices =
+                             static_cast<int>(std::min(options.max_choices, options.max_running))},
               .tokenizer = *owned.text.tokenizer,
               .chat_template = chat_template.has_value() ? &*chat_template : nullptr,
               .registry = *owned.registry,

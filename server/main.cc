@@ -108,7 +108,8 @@ void DefineFlags(CLI::App& app, Flags& flags) {
   app.add_option("--max-running", options.max_running, "Most answers that are generated at a time")
       ->capture_default_str()
       ->group("Limits");
-  app.add_option("--max-choices", options.max_choices, "Most answers to one request")
+  app.add_option("--max-choices", options.max_choices,
+                 "Most answers to one request (and never more than --max-running)")
       ->capture_default_str()
       ->group("Limits");
   app.add_option("--kv-cache-mb", flags.kv_cache_mb, "Memory for keys and values, in MiB")

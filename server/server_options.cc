@@ -123,10 +123,6 @@ absl::Status ValidateValues(const ServerOptions& options) {
   at_least("--max-queued", options.max_queued, 1);
   at_least("--max-running", options.max_running, 1);
   at_least("--max-choices", options.max_choices, 1);
-  if (options.max_choices > options.max_running) {
-    problems.Add("--max-choices: is ", options.max_choices, ", more than --max-running, which is ",
-                 options.max_running);
-  }
   at_least("--step-tokens", options.step_tokens, 1);
   at_least("--prefix-cache", options.max_prefixes, 0);
   at_least("--max-tokens", options.max_tokens, 1);

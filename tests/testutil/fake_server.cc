@@ -91,12 +91,20 @@ class FakeServer::InferenceService final : public v1::Inference::Service {
 
   grpc::Status Generate(grpc::ServerContext* context, const v1::GenerateRequest* request,
                         v1::GenerateResponse* response) override {
-    return Run(*context, *request, *response->mutable_summary(),
-               [&](const v1::StreamGenerateResponse::Chunk& chunk) {
-                 response->mutable_text()->append(chunk.text());
-                 response->mutable_token_ids()->MergeFrom(chunk.token_ids());
-                 response->mutable_logprobs()->MergeFrom(chunk.logprobs());
-               });
+    const grpc::Status status = Run(*context, *request, *response->mutable_summary(),
+                                    [&](const v1::StreamGenerateResponse::Chunk& chunk) {
+                                      response->mutable_text()->append(chunk.text());
+                                      response->mutable_token_ids()->MergeFrom(chunk.token_ids());
+                                      response->mutable_logprobs()->MergeFrom(chunk.logprobs());
+                                    });
+    for (const v1::ChoiceEnd& end : response->summary().choices()) {
+      v1::Choice& choice = *response->add_choices();
+      choice.set_text(absl::StrCat(response->text(), "#", end.index()));
+      *choice.mutable_token_ids() = response->token_ids();
+      *choice.mutable_logprobs() = response->logprobs();
+      *choice.mutable_end() = end;
+    }
+    return status;
   }
 
   grpc::Status StreamGenerate(grpc::ServerContext* context,
@@ -206,6 +214,12 @@ class FakeServer::InferenceService final : public v1::Inference::Service {
     summary.mutable_timings()->mutable_decode()->set_seconds(1);
     if (request.sampling().temperature() > 0)
       summary.set_seed(request.sampling().has_seed() ? request.sampling().seed() : 42);
+    for (int i = 0; request.n() > 1 && i < request.n(); ++i) {
+      v1::ChoiceEnd& end = *summary.add_choices();
+      end.set_index(i);
+      end.set_finish_reason(summary.finish_reason());
+      if (summary.has_seed()) end.set_seed(summary.seed() + i);
+    }
     return grpc::Status::OK;
   }
 

@@ -273,6 +273,53 @@ TEST_F(EngineTest, CountsWhatItDid) {
   EXPECT_GT(stats.switch_time, absl::ZeroDuration());
   EXPECT_EQ(stats.kv_used_bytes, 0);
   EXPECT_EQ(stats.kv_budget_bytes, 1000);
+  EXPECT_EQ(stats.fused_steps, 7);
+  EXPECT_EQ(stats.patched_steps, 0);
+  EXPECT_EQ(stats.prefill_steps, 2);
+  EXPECT_EQ(stats.step_rows, 7);
+  EXPECT_EQ(stats.step_time.count, 7);
+  EXPECT_EQ(stats.queue_time.count, 2);
+  EXPECT_EQ(stats.time_to_first_token.count, 2);
+  EXPECT_EQ(stats.inter_token_time.count, 5);
+  EXPECT_EQ(stats.generation_time.count, 2);
+}
+
+TEST_F(EngineTest, HigherPriorityIsTakenFirst) {
+  Start({.max_running = 1});
+  const auto gate = CloseGate();
+  const Observer running = Submit(0, {1}, 2);
+  gate->WaitForStep();
+  std::vector<int> order;  // written by the engine's thread alone
+  const auto submit = [&](int32_t priority) {
+    auto observer = std::make_shared<RecordingObserver>(
+        nullptr, [&order, priority] { order.push_back(priority); });
+    GenerationRequest request = Request(0, {1}, 2, observer);
+    request.priority = priority;
+    EXPECT_THAT(engine_->Submit(std::move(request)), IsOk());
+    return observer;
+  };
+  const std::vector<Observer> observers = {submit(0), submit(50), submit(-50)};
+  gate->Open();
+  for (const Observer& observer : observers) observer->Wait();
+  EXPECT_THAT(order, ElementsAre(50, 0, -50));
+}
+
+TEST_F(EngineTest, RowsOfSeveralStatesShareAStep) {
+  Start();
+  const auto gate = CloseGate();
+  const Observer first = Submit(1, {1}, 6);
+  gate->WaitForStep();
+  const Observer second = Submit(2, {2}, 6);
+  const Observer third = Submit(1, {3}, 6);
+  gate->Open();
+  EXPECT_THAT(first->status(), IsOk());
+  EXPECT_THAT(second->status(), IsOk());
+  EXPECT_EQ(first->tokens(), Expected(1, {1}, 6));
+  EXPECT_EQ(second->tokens(), Expected(2, {2}, 6));
+  EXPECT_EQ(third->tokens(), Expected(1, {3}, 6));
+  const EngineStats stats = engine_->stats();
+  EXPECT_GT(stats.patched_steps, 0);
+  EXPECT_GT(stats.patched_rows, 0);
 }
 
 TEST_F(EngineTest, ReportsTheTimesOfEachPhase) {
