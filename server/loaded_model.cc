@@ -65,6 +65,7 @@ AdapterRegistry::Options RegistryOptions(const ServerOptions& options) {
   AdapterRegistry::Options registry;
   registry.roots = options.adapter_roots;
   for (const NamedAdapter& adapter : options.adapters) registry.roots.push_back(adapter.path);
+  registry.max_adapters = options.max_adapters;
   registry.memory_budget_bytes = options.adapter_memory_bytes;
   return registry;
 }
@@ -126,7 +127,8 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(ModelOnDisk model
       std::make_unique<SwitchEngine>(map, SwitchEngine::Options{.parallel_for = parallel_for});
   parts->reader = std::make_unique<AdapterReader>(
       IdentityOf(*parts->switch_engine, parts->weights->config(), std::move(model.names)),
-      AdapterLimits{});
+      AdapterLimits{.max_file_bytes = static_cast<uint64_t>(options.max_adapter_bytes),
+                    .max_entries = options.max_adapter_entries});
   SHIRA_ASSIGN_OR_RETURN(
       parts->registry,
       AdapterRegistry::Create(RegistryOptions(options), *parts->reader, *parts->switch_engine));
@@ -138,26 +140,29 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(ModelOnDisk model
   const std::optional<ChatTemplate>& chat_template = parts->text.chat_template;
   std::unique_ptr<LoadedModel> loaded(new LoadedModel(std::move(parts)));
   Parts& owned = *loaded->parts_;
-  loaded->backend_ = std::make_unique<const Backend>(Backend{
-      .model = {.name = model.weights->name(),
-                .architecture = config.architecture,
-                .parameter_count = elements,
-                .dtype = std::string(ResidentDTypeName(options.dtype)),
-                .weight_bytes = owned.weights->bytes(),
-                .vocab_size = owned.executor->vocab_size(),
-                .context_length = static_cast<int32_t>(owned.executor->context_length()),
-                .num_layers = static_cast<int32_t>(config.num_layers),
-                .hidden_size = static_cast<int32_t>(config.hidden_size),
-                .end_of_generation_ids = EndOfGenerationIds(config, *owned.text.tokenizer),
-                .has_chat_template = chat_template.has_value(),
-                .base_sha256 = owned.switch_engine->base_digest().Hex(),
-                .server_version = std::string(kVersion)},
-      .limits = {.vocab_size = owned.executor->vocab_size(), .max_tokens = options.max_tokens},
-      .tokenizer = *owned.text.tokenizer,
-      .chat_template = chat_template.has_value() ? &*chat_template : nullptr,
-      .registry = *owned.registry,
-      .switch_engine = *owned.switch_engine,
-      .engine = *owned.engine});
+  loaded->backend_ = std::make_unique<const Backend>(
+      Backend{.model = {.name = model.weights->name(),
+                        .architecture = config.architecture,
+                        .parameter_count = elements,
+                        .dtype = std::string(ResidentDTypeName(options.dtype)),
+                        .weight_bytes = owned.weights->bytes(),
+                        .vocab_size = owned.executor->vocab_size(),
+                        .context_length = static_cast<int32_t>(owned.executor->context_length()),
+                        .num_layers = static_cast<int32_t>(config.num_layers),
+                        .hidden_size = static_cast<int32_t>(config.hidden_size),
+                        .end_of_generation_ids = EndOfGenerationIds(config, *owned.text.tokenizer),
+                        .has_chat_template = chat_template.has_value(),
+                        .base_sha256 = owned.switch_engine->base_digest().Hex(),
+                        .server_version = std::string(kVersion)},
+              .limits = {.vocab_size = owned.executor->vocab_size(),
+                         .max_tokens = options.max_tokens,
+                         .max_prompt_tokens = options.max_prompt_tokens},
+              .tokenizer = *owned.text.tokenizer,
+              .chat_template = chat_template.has_value() ? &*chat_template : nullptr,
+              .registry = *owned.registry,
+              .switch_engine = *owned.switch_engine,
+              .engine = *owned.engine,
+              .adapter_memory_budget_bytes = options.adapter_memory_bytes});
   return loaded;
 }
 

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,9 +19,14 @@
 #include "base/strings.h"
 #include "server/access/access_control.h"
 #include "server/loaded_model.h"
+#include "server/metrics/exporter.h"
+#include "server/metrics/metrics.h"
+#include "server/metrics/server_samples.h"
 #include "server/service/adapter_admin_service.h"
 #include "server/service/backend.h"
+#include "server/service/generation_ledger.h"
 #include "server/service/inference_service.h"
+#include "server/service/operations_service.h"
 #include "server/transport/call_records.h"
 #include "server/transport/rpc_server.h"
 #include "server/transport/tls_files.h"
@@ -96,18 +102,27 @@ class Server::Impl {
  private:
   absl::StatusOr<std::unique_ptr<RpcServer>> OpenPort(
       const std::string& listen, const std::vector<RpcServer::Service>& services);
+  absl::Status OpenMetrics();
+  std::vector<Sample> SamplesOf() const;
   absl::Status LoadAdapters(const absl::Notification& stop);
   absl::Status WritePortFile(const std::string& path, const RpcServer& server);
 
   const ServerOptions options_;
+  const absl::Time start_time_ = absl::Now();
   std::optional<ModelOnDisk> on_disk_;  // until Load()
   const std::unique_ptr<AccessControl> access_;
   std::vector<std::string> port_files_;  // that were written
 
   CallRecords records_;
   BackendGate gate_;
-  InferenceService inference_{gate_};
+  Metrics metrics_{{.max_adapters = options_.metrics_max_adapters}};
+  GenerationLedger ledger_{{.max_waiting_per_client = options_.max_queued_per_client}, metrics_};
+  const ServiceContext context_{
+      .gate = gate_, .records = records_, .ledger = ledger_, .log_prompts = options_.log_prompts};
+  InferenceService inference_{context_};
   AdapterAdminService admin_{gate_};
+  OperationsService operations_{context_, std::string(kVersion), start_time_};
+  std::unique_ptr<MetricsExporter> exporter_;
   std::unique_ptr<LoadedModel> model_;
   std::vector<std::unique_ptr<RpcServer>> ports_;  // last: calls use what is above
 };
@@ -128,12 +143,17 @@ void Server::ServeUntil(const absl::Notification& stop) { impl_->ServeUntil(stop
 
 absl::Status Server::Impl::OpenPorts() {
   gpr_set_log_function(LogGrpc);
+  SHIRA_RETURN_IF_ERROR(OpenMetrics());
   std::vector<RpcServer::Service> services = {
       {&inference_, std::string(v1::Inference::service_full_name())}};
   std::vector<RpcServer::Service> admin = {
       {&admin_, std::string(v1::AdapterAdmin::service_full_name())}};
+  // Whoever reaches either port may want to look, if a role allows it.
+  for (std::vector<RpcServer::Service>* port : {&services, &admin}) {
+    port->push_back({&operations_, std::string(v1::Operations::service_full_name())});
+  }
   if (options_.admin_listen.empty()) {
-    services.insert(services.end(), admin.begin(), admin.end());
+    services.push_back(admin.front());
     admin.clear();
   }
   SHIRA_ASSIGN_OR_RETURN(std::unique_ptr<RpcServer> port, OpenPort(options_.listen, services));
@@ -145,16 +165,49 @@ absl::Status Server::Impl::OpenPorts() {
   return absl::OkStatus();
 }
 
+absl::Status Server::Impl::OpenMetrics() {
+  metrics_.AddSource([this] { return SamplesOf(); });
+  if (options_.metrics_listen.empty()) return absl::OkStatus();
+  SHIRA_ASSIGN_OR_RETURN(exporter_, MetricsExporter::Start(options_.metrics_listen, metrics_));
+  spdlog::info("metrics at http://{} (port {})", options_.metrics_listen, exporter_->port());
+  return absl::OkStatus();
+}
+
+std::vector<Sample> Server::Impl::SamplesOf() const {
+  std::vector<Sample> samples = ProcessSamples(kVersion, start_time_);
+  const Backend* backend = gate_.Peek();
+  if (backend == nullptr) return samples;
+  const auto add = [&](std::vector<Sample> more) {
+    std::move(more.begin(), more.end(), std::back_inserter(samples));
+  };
+  add(EngineSamples(backend->engine.stats()));
+  add(RegistrySamples(backend->registry.List(), backend->registry.memory_in_use_bytes(),
+                      backend->adapter_memory_budget_bytes));
+  const ModelInfo& model = backend->model;
+  add({AdapterRequestsInfo(ledger_.Loads(), options_.max_running, absl::Now()),
+       InfoSample("shira_model_info", "The base model",
+                  {{"name", model.name},
+                   {"architecture", model.architecture},
+                   {"dtype", model.dtype},
+                   {"base_sha256", model.base_sha256}}),
+       InfoSample("shira_resident_state_info", "The state that the weights are in",
+                  {{"adapters", AdapterLabel(backend->registry.Describe(
+                                    backend->switch_engine.resident()->key))}})});
+  return samples;
+}
+
 absl::StatusOr<std::unique_ptr<RpcServer>> Server::Impl::OpenPort(
     const std::string& listen, const std::vector<RpcServer::Service>& services) {
   const TlsOptions tls = TlsOptionsOf(options_);
-  SHIRA_ASSIGN_OR_RETURN(
-      std::unique_ptr<RpcServer> port,
-      RpcServer::Start({.listen = listen,
-                        .max_message_bytes = options_.max_message_bytes,
-                        .tls = options_.uses_tls() ? &tls : nullptr},
-                       services, *access_, records_,
-                       [](std::string_view, absl::StatusCode, absl::Duration) {}));
+  SHIRA_ASSIGN_OR_RETURN(std::unique_ptr<RpcServer> port,
+                         RpcServer::Start({.listen = listen,
+                                           .max_message_bytes = options_.max_message_bytes,
+                                           .tls = options_.uses_tls() ? &tls : nullptr},
+                                          services, *access_, records_,
+                                          [this](std::string_view method, absl::StatusCode code,
+                                                 absl::Duration duration) {
+                                            metrics_.ObserveCall(method, code, duration);
+                                          }));
   spdlog::info("shira-server {}: listening on {} (port {}){}, loading {}", std::string(kVersion),
                listen, port->address(), options_.uses_tls() ? " with TLS" : "", options_.model);
   return port;
@@ -209,6 +262,7 @@ void Server::Impl::ServeUntil(const absl::Notification& stop) {
 
 Server::Impl::~Impl() {
   ports_.clear();
+  metrics_.RemoveSources();
   for (const std::string& path : port_files_) std::remove(path.c_str());
 }
 

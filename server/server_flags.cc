@@ -136,8 +136,6 @@ void DefineLimitFlags(CLI::App& app, Flags& flags) {
       ->check(megabytes);
   Add(app, group, "--max-adapter-entries", options.max_adapter_entries,
       "Most entries of one adapter");
-  Add(app, group, "--max-concurrent-loads", options.max_concurrent_loads,
-      "Most adapters that clients have loaded or blended at a time");
 }
 
 void DefineLogFlags(CLI::App& app, Flags& flags) {

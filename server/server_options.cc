@@ -126,7 +126,6 @@ void ValidateLimits(const ServerOptions& options, ProblemList& problems) {
   at_least("--max-tokens", options.max_tokens, 1);
   at_least("--max-adapters", options.max_adapters, 1);
   at_least("--max-adapter-entries", options.max_adapter_entries, 1);
-  at_least("--max-concurrent-loads", options.max_concurrent_loads, 1);
   at_least("--metrics-max-adapters", options.metrics_max_adapters, 0);
   if (options.drain_timeout < absl::ZeroDuration()) problems.Add("--drain-timeout: is negative");
 }

@@ -61,7 +61,6 @@ struct ServerOptions {
   int64_t max_adapters = 10'000;
   int64_t max_adapter_bytes = int64_t{4} << 30;    // of one adapter's files
   int64_t max_adapter_entries = int64_t{1} << 31;  // of one adapter
-  int64_t max_concurrent_loads = 8;                // asked for by clients
 
   int64_t max_queued = 1024;
   int64_t max_queued_per_client = 256;  // of one identity, or else of one host

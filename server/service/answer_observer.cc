@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "absl/strings/ascii.h"
+#include "server/logging/log_event.h"
 #include "server/service/error_details.h"
 #include "server/service/proto_conversion.h"
 
@@ -15,6 +17,8 @@ AnswerObserver::AnswerObserver(Request request, const Tokenizer& tokenizer,
       sink_(sink) {}
 
 GenerationObserver::Verdict AnswerObserver::OnToken(const GeneratedToken& token) {
+  if (request_.entry != nullptr) request_.entry->OnToken();
+  ++tokens_;
   AnswerChunk chunk;
   chunk.add_token_ids(token.token);
   if (token.logprobs.has_value()) {
@@ -29,7 +33,7 @@ GenerationObserver::Verdict AnswerObserver::OnToken(const GeneratedToken& token)
     stopped_ = piece->stopped;
     stop_string_ = std::move(piece->stop_string);
   }
-  sink_.OnChunk(std::move(chunk));
+  Send(std::move(chunk));
   return stopped_ ? Verdict::kStop : Verdict::kContinue;
 }
 
@@ -38,7 +42,7 @@ void AnswerObserver::OnFinished(const GenerationResult& result) {
     if (StreamDecoder::Chunk rest = decoder_.Finish(); !rest.text.empty()) {
       AnswerChunk chunk;
       chunk.set_text(std::move(rest.text));
-      sink_.OnChunk(std::move(chunk));
+      Send(std::move(chunk));
     }
   }
   v1::GenerateSummary summary;
@@ -54,16 +58,35 @@ void AnswerObserver::OnFinished(const GenerationResult& result) {
   *summary.mutable_timings() = shira::ToProto(result.timings);
   if (request_.seed.has_value()) summary.set_seed(*request_.seed);
   summary.mutable_prompt_token_ids()->Assign(request_.prompt.begin(), request_.prompt.end());
+  CountEnd(result.reason == FinishReason::kStop ? "stop" : "length", result.completion_tokens,
+           result.timings.queue);
   sink_.OnSummary(std::move(summary));
+}
+
+void AnswerObserver::Send(AnswerChunk chunk) {
+  if (request_.log_answer) text_ += chunk.text();
+  sink_.OnChunk(std::move(chunk));
+}
+
+void AnswerObserver::CountEnd(std::string_view outcome, int64_t generated_tokens,
+                              std::optional<absl::Duration> queue) {
+  if (request_.log_answer) {
+    LogEvent(spdlog::level::info, "answer", {{"request", request_.id}, {"text", text_}});
+  }
+  if (request_.entry == nullptr) return;
+  request_.entry->OnEnd(outcome, static_cast<int64_t>(request_.prompt.size()), generated_tokens,
+                        queue);
+  request_.entry.reset();
 }
 
 void AnswerObserver::OnFailed(const absl::Status& status) {
   // gRPC cancels a call whose deadline passes, and may do so before the engine looks at the clock.
   const bool expired = absl::IsCancelled(status) && absl::Now() >= request_.deadline;
-  sink_.OnError(WithReason(
+  const absl::Status why =
       expired ? absl::DeadlineExceededError("the call's deadline passed; generation stopped")
-              : status,
-      Operation::kRunGeneration, {{"request_id", request_.id}}));
+              : status;
+  CountEnd(absl::AsciiStrToLower(absl::StatusCodeToString(why.code())), tokens_, std::nullopt);
+  sink_.OnError(WithReason(why, Operation::kRunGeneration, {{"request_id", request_.id}}));
 }
 
 v1::TokenLogprob AnswerObserver::ToProto(const TokenProbability& token) const {

@@ -110,7 +110,6 @@ TEST(ServerOptionsTest, EveryWrongValueIsListed) {
   options.max_prompt_tokens = -1;
   options.max_adapters = 0;
   options.max_adapter_entries = 0;
-  options.max_concurrent_loads = 0;
   options.drain_timeout = -absl::Seconds(1);
   EXPECT_THAT(ValidateValues(options),
               StatusIs(kInvalid, AllOf(HasSubstr("--listen"), HasSubstr("base"),
@@ -120,8 +119,7 @@ TEST(ServerOptionsTest, EveryWrongValueIsListed) {
   EXPECT_THAT(ValidateValues(options),
               StatusIs(kInvalid,
                        AllOf(HasSubstr("--max-queued-per-client"), HasSubstr("--max-prompt-tokens"),
-                             HasSubstr("--max-adapters"), HasSubstr("--max-adapter-entries"),
-                             HasSubstr("--max-concurrent-loads"))));
+                             HasSubstr("--max-adapters"), HasSubstr("--max-adapter-entries"))));
 }
 
 TEST(ServerOptionsTest, AnAdapterIsANameAndAPath) {
