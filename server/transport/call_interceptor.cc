@@ -106,10 +106,10 @@ class CallInterceptor final : public grpc::experimental::Interceptor {
         {"method", record_->method},
         {"request", record_->request_id},
         {"peer", record_->peer},
-        {"identity", record_->identity},
         {"status", absl::StatusCodeToString(code)},
         {"duration_ms", absl::ToDoubleMilliseconds(duration)},
     };
+    if (!record_->identity.empty()) fields.push_back({"identity", record_->identity});
     if (std::string reason = ReasonOf(status); !reason.empty()) {
       fields.push_back({"reason", std::move(reason)});
     }

@@ -3,8 +3,8 @@
 // Sees every call that a service gets: makes its record, gives it an id, and writes its line when
 // it ends,
 //
-//   call method=/shira.v1.Inference/Generate request=5f0c... peer=ipv4:10.0.0.7:41234 identity=web
-//     status=OK duration_ms=84.100 adapter=tone@1 prompt_tokens=12 completion_tokens=64 ...
+//   call method=/shira.v1.Inference/Generate request=5f0c... peer=ipv4:10.0.0.7:41234 status=OK
+//     duration_ms=84.100 identity=web adapter=tone@1 prompt_tokens=12 completion_tokens=64 ...
 //
 // The id comes from the request's message or from the metadata "x-request-id", or is made here; it
 // goes back in the trailing metadata of that name.
