@@ -64,6 +64,7 @@ AdapterRegistry::Options RegistryOptions(const ServerOptions& options) {
   AdapterRegistry::Options registry;
   registry.roots = options.adapter_roots;
   for (const NamedAdapter& adapter : options.adapters) registry.roots.push_back(adapter.path);
+  registry.max_adapters = options.max_adapters;
   registry.memory_budget_bytes = options.adapter_memory_bytes;
   return registry;
 }
@@ -151,7 +152,8 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(ModelOnDisk model
       std::make_unique<SwitchEngine>(map, SwitchEngine::Options{.parallel_for = parallel_for});
   parts->reader = std::make_unique<AdapterReader>(
       IdentityOf(*parts->switch_engine, parts->weights->config(), std::move(model.names)),
-      AdapterLimits{});
+      AdapterLimits{.max_file_bytes = static_cast<uint64_t>(options.max_adapter_bytes),
+                    .max_entries = options.max_adapter_entries});
   SHIRA_ASSIGN_OR_RETURN(
       parts->registry,
       AdapterRegistry::Create(RegistryOptions(options), *parts->reader, *parts->switch_engine));
@@ -180,12 +182,14 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(ModelOnDisk model
               .limits = {.vocab_size = owned.executor->vocab_size(),
                          .max_tokens = options.max_tokens,
                          .max_choices =
-                             static_cast<int>(std::min(options.max_choices, options.max_running))},
+                             static_cast<int>(std::min(options.max_choices, options.max_running)),
+                         .max_prompt_tokens = options.max_prompt_tokens},
               .tokenizer = *owned.text.tokenizer,
               .chat_template = chat_template.has_value() ? &*chat_template : nullptr,
               .registry = *owned.registry,
               .switch_engine = *owned.switch_engine,
-              .engine = *owned.engine});
+              .engine = *owned.engine,
+              .adapter_memory_budget_bytes = options.adapter_memory_bytes});
   return loaded;
 }
 

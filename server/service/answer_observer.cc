@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "absl/strings/ascii.h"
+#include "server/logging/log_event.h"
 #include "server/service/error_details.h"
 #include "server/service/proto_conversion.h"
 
@@ -18,6 +20,9 @@ AnswerObserver::AnswerObserver(Request request, const Tokenizer& tokenizer,
 
 GenerationObserver::Verdict AnswerObserver::OnToken(const GeneratedToken& token) {
   Answer& answer = answers_[token.choice];
+  // Answers to one prompt go on together: one of them tells the time between tokens.
+  if (request_.entry != nullptr && token.choice == 0) request_.entry->OnToken();
+  ++tokens_;
   AnswerChunk chunk;
   chunk.set_choice(token.choice);
   chunk.add_token_ids(token.token);
@@ -33,7 +38,7 @@ GenerationObserver::Verdict AnswerObserver::OnToken(const GeneratedToken& token)
     answer.stopped = piece->stopped;
     answer.stop_string = std::move(piece->stop_string);
   }
-  sink_.OnChunk(std::move(chunk));
+  Send(std::move(chunk));
   return answer.stopped ? Verdict::kStop : Verdict::kContinue;
 }
 
@@ -43,7 +48,7 @@ void AnswerObserver::OnChoiceEnd(const ChoiceResult& result) {
   chunk.set_choice(result.choice);
   if (!answer.stopped) chunk.set_text(answer.decoder.Finish().text);
   if (answers_.size() > 1) chunk.set_finish_reason(shira::ToProto(result.reason));
-  if (answers_.size() > 1 || !chunk.text().empty()) sink_.OnChunk(std::move(chunk));
+  if (answers_.size() > 1 || !chunk.text().empty()) Send(std::move(chunk));
 }
 
 void AnswerObserver::OnFinished(const GenerationResult& result) {
@@ -68,6 +73,8 @@ void AnswerObserver::OnFinished(const GenerationResult& result) {
   usage.set_cached_prompt_tokens(static_cast<int32_t>(result.cached_prompt_tokens));
   *summary.mutable_timings() = shira::ToProto(result.timings);
   summary.mutable_prompt_token_ids()->Assign(request_.prompt.begin(), request_.prompt.end());
+  CountEnd(result.choices.front().reason == FinishReason::kStop ? "stop" : "length",
+           completion_tokens, result.timings.queue);
   sink_.OnSummary(std::move(summary));
 }
 
@@ -82,13 +89,31 @@ v1::ChoiceEnd AnswerObserver::ToProto(const ChoiceResult& result) const {
   return proto;
 }
 
+void AnswerObserver::Send(AnswerChunk chunk) {
+  if (request_.log_answer) answers_[chunk.choice()].text += chunk.text();
+  sink_.OnChunk(std::move(chunk));
+}
+
+void AnswerObserver::CountEnd(std::string_view outcome, int64_t generated_tokens,
+                              std::optional<absl::Duration> queue) {
+  for (const Answer& answer : answers_) {
+    if (!request_.log_answer) break;
+    LogEvent(spdlog::level::info, "answer", {{"request", request_.id}, {"text", answer.text}});
+  }
+  if (request_.entry == nullptr) return;
+  request_.entry->OnEnd(outcome, static_cast<int64_t>(request_.prompt.size()), generated_tokens,
+                        queue);
+  request_.entry.reset();
+}
+
 void AnswerObserver::OnFailed(const absl::Status& status) {
   // gRPC cancels a call whose deadline passes, and may do so before the engine looks at the clock.
   const bool expired = absl::IsCancelled(status) && absl::Now() >= request_.deadline;
-  sink_.OnError(WithReason(
+  const absl::Status why =
       expired ? absl::DeadlineExceededError("the call's deadline passed; generation stopped")
-              : status,
-      Operation::kRunGeneration, {{"request_id", request_.id}}));
+              : status;
+  CountEnd(absl::AsciiStrToLower(absl::StatusCodeToString(why.code())), tokens_, std::nullopt);
+  sink_.OnError(WithReason(why, Operation::kRunGeneration, {{"request_id", request_.id}}));
 }
 
 v1::TokenLogprob AnswerObserver::ToProto(const TokenProbability& token) const {

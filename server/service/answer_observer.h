@@ -7,14 +7,17 @@
 #define SHIRA_SERVER_SERVICE_ANSWER_OBSERVER_H_
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "server/engine/generation.h"
 #include "server/registry/state_handle.h"
+#include "server/service/generation_ledger.h"
 #include "server/tokenizer/stream_decoder.h"
 #include "server/tokenizer/tokenizer.h"
 #include "shira/v1/inference.pb.h"
@@ -46,7 +49,7 @@ class AnswerSink {
 
 class AnswerObserver final : public GenerationObserver {
  public:
-  // What the summary repeats of the request.
+  // What the summary repeats of the request, and who else wants to know.
   struct Request {
     std::string id;
     std::vector<AdapterRef> adapters;
@@ -54,6 +57,8 @@ class AnswerObserver final : public GenerationObserver {
     std::vector<int32_t> prompt;
     int32_t choices = 1;
     absl::Time deadline = absl::InfiniteFuture();
+    std::shared_ptr<GenerationLedger::Entry> entry = nullptr;  // nullptr: not counted
+    bool log_answer = false;
   };
 
   // `tokenizer` must outlive this object; `sink` must live until its last event.
@@ -71,15 +76,22 @@ class AnswerObserver final : public GenerationObserver {
     StreamDecoder decoder;
     bool stopped = false;
     std::string stop_string = {};
+    std::string text = {};  // so far, when it is to be logged
   };
 
   v1::TokenLogprob ToProto(const TokenProbability& token) const;
   v1::ChoiceEnd ToProto(const ChoiceResult& result) const;
 
-  const Request request_;
+  // Before the sink hears of it, so that whoever has the answer finds it counted.
+  void CountEnd(std::string_view outcome, int64_t generated_tokens,
+                std::optional<absl::Duration> queue);
+  void Send(AnswerChunk chunk);
+
+  Request request_;
   const Tokenizer& tokenizer_;
   std::vector<Answer> answers_;  // by choice
   AnswerSink& sink_;
+  int64_t tokens_ = 0;  // that came, of all answers
 };
 
 }  // namespace shira

@@ -24,28 +24,31 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "server/service/answer_observer.h"
-#include "server/service/backend.h"
+#include "server/service/service_context.h"
 #include "shira/v1/inference.pb.h"
 
 namespace shira {
 
-// What both kinds have in common: the way into the engine, cancellation and the line in the log.
+// What both kinds have in common: the way into the engine, cancellation and the call's record.
 class GenerateCall {
  public:
   // Errors of StartGeneration() and of the gate.
-  absl::Status Start(const BackendGate& gate, const grpc::CallbackServerContext& context,
+  absl::Status Start(const ServiceContext& service, const grpc::CallbackServerContext& context,
                      const v1::GenerateRequest& request, AnswerSink& sink);
 
   // Ends the generation at its next token. Harmless before and after it.
   void Cancel();
 
-  // One line: who asked for what, and what came of it. Never the prompt or the answer.
-  void LogSummary(const v1::GenerateSummary& summary) const;
-  void LogError(const absl::Status& status) const;
+  // What came of it, into the call's record. Never the prompt or the answer. REQUIRES: called
+  // before the call is finished.
+  void RecordSummary(const v1::GenerateSummary& summary) const;
+  void RecordError(const absl::Status& status) const;
 
  private:
-  std::string id_;
-  std::shared_ptr<CancellationToken> token_;  // constant after Start()
+  // Constant after Start().
+  std::shared_ptr<CallRecord> record_;
+  std::string wanted_adapter_;
+  std::shared_ptr<CancellationToken> token_;
 };
 
 // Generate: collects the answer in `response`.
@@ -54,7 +57,7 @@ class UnaryGenerateReactor final : public grpc::ServerUnaryReactor, private Answ
   // `response` is gRPC's, and lives until the call is done.
   explicit UnaryGenerateReactor(v1::GenerateResponse& response) : response_(response) {}
 
-  void Start(const BackendGate& gate, const grpc::CallbackServerContext& context,
+  void Start(const ServiceContext& service, const grpc::CallbackServerContext& context,
              const v1::GenerateRequest& request);
 
   void OnCancel() override { call_.Cancel(); }
@@ -76,7 +79,7 @@ class UnaryGenerateReactor final : public grpc::ServerUnaryReactor, private Answ
 class StreamGenerateReactor final : public grpc::ServerWriteReactor<v1::StreamGenerateResponse>,
                                     private AnswerSink {
  public:
-  void Start(const BackendGate& gate, const grpc::CallbackServerContext& context,
+  void Start(const ServiceContext& service, const grpc::CallbackServerContext& context,
              const v1::GenerateRequest& request);
 
   void OnCancel() override { call_.Cancel(); }

@@ -21,8 +21,9 @@
 namespace shira {
 
 struct RequestLimits {
-  int32_t vocab_size = 0;  // of the model: token ids are below it
-  int64_t max_tokens = 0;  // most new tokens that a request may ask for
+  int32_t vocab_size = 0;         // of the model: token ids are below it
+  int64_t max_tokens = 0;         // most new tokens that a request may ask for
+  int64_t max_prompt_tokens = 0;  // 0: what the context holds
   int max_stop_strings = 16;
   size_t max_stop_string_bytes = 1024;
   int max_stop_tokens = 256;
