@@ -279,9 +279,10 @@ void Engine::Impl::Step() {
       EndRunning(ended.sequence, std::move(ended.outcome));
     }
   }
-  const PrefixCache* prefixes = memory_.prefixes();
-  stats_.SetNow(RunningRows(), prefixes == nullptr ? 0 : prefixes->prefixes(),
-                prefixes == nullptr ? 0 : prefixes->tokens());
+  int64_t bytes = 0;
+  for (const SequencePtr& sequence : running_) bytes += memory_.BytesOf(sequence->kv_demand());
+  // Pages that several share were counted several times.
+  stats_.SetNow(RunningRows(), std::min(bytes, executor_.kv_used_bytes()), memory_.prefixes());
 }
 
 void Engine::Impl::End(SequencePtr sequence, Outcome outcome) {
