@@ -24,8 +24,10 @@
 #include "absl/time/time.h"
 #include "client/client_call.h"
 #include "client/status_conversion.h"
+#include "client/token_interceptor.h"
 #include "shira/v1/adapter_admin.grpc.pb.h"
 #include "shira/v1/inference.grpc.pb.h"
+#include "shira/v1/operations.grpc.pb.h"
 
 namespace shira {
 namespace {
@@ -49,10 +51,10 @@ std::shared_ptr<grpc::Channel> CreateChannel(const ClientOptions& options) {
   // A waiting client should notice a server within a second of its start.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
-  return grpc::CreateCustomChannel(
+  return grpc::experimental::CreateCustomChannelWithInterceptors(
       options.address,
       options.credentials != nullptr ? options.credentials : grpc::InsecureChannelCredentials(),
-      arguments);
+      arguments, TokenInterceptors(options.token));
 }
 
 // "5s: " of absl's format with the decimals that a reader wants.
@@ -66,10 +68,12 @@ struct Client::Stubs {
   explicit Stubs(const std::shared_ptr<grpc::Channel>& channel)
       : inference(v1::Inference::NewStub(channel)),
         admin(v1::AdapterAdmin::NewStub(channel)),
+        operations(v1::Operations::NewStub(channel)),
         health(std::make_unique<HealthStub>(channel)) {}
 
   const std::unique_ptr<v1::Inference::StubInterface> inference;
   const std::unique_ptr<v1::AdapterAdmin::StubInterface> admin;
+  const std::unique_ptr<v1::Operations::StubInterface> operations;
   const std::unique_ptr<HealthStub> health;
 };
 
@@ -242,6 +246,12 @@ absl::StatusOr<v1::GetResidentStateResponse> Client::GetResidentState(
 
 absl::StatusOr<v1::VerifyWeightsResponse> Client::VerifyWeights(const CallOptions& options) const {
   return CallUnary(*stubs_->admin, &v1::AdapterAdmin::StubInterface::VerifyWeights, {}, options);
+}
+
+absl::StatusOr<v1::GetServerStatusResponse> Client::GetServerStatus(
+    const CallOptions& options) const {
+  return CallUnary(*stubs_->operations, &v1::Operations::StubInterface::GetServerStatus, {},
+                   options);
 }
 
 }  // namespace shira

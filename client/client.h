@@ -40,6 +40,7 @@
 #include "client/cancellation.h"
 #include "shira/v1/adapter_admin.pb.h"
 #include "shira/v1/inference.pb.h"
+#include "shira/v1/operations.pb.h"
 
 namespace grpc {
 class ChannelCredentials;
@@ -50,9 +51,12 @@ namespace shira {
 struct ClientOptions {
   // Host and port, or any other gRPC target ("unix:/run/shira.sock", "dns:///shira.example:443").
   std::string address = "127.0.0.1:50051";
-  // TLS, mTLS or tokens, made with gRPC's own functions (grpc::SslCredentials and others). Null:
-  // plain text.
+  // TLS, with or without a certificate of the client: made by TlsCredentials() (tls.h) or with
+  // gRPC's own functions. Null: plain text.
   std::shared_ptr<grpc::ChannelCredentials> credentials = nullptr;
+  // A bearer token that goes with every call, also over plain text: give none to a connection that
+  // others can listen to. Visible ASCII characters. Empty: none.
+  std::string token = {};
   // Whether the http_proxy variables of the environment apply.
   bool use_http_proxy = false;
 };
@@ -155,6 +159,12 @@ class Client {
 
   // A mismatch is not an error: see the response.
   absl::StatusOr<v1::VerifyWeightsResponse> VerifyWeights(const CallOptions& options = {}) const;
+
+  // Operations.
+
+  // Answers also while the server loads its model or drains.
+  absl::StatusOr<v1::GetServerStatusResponse> GetServerStatus(
+      const CallOptions& options = {}) const;
 
  private:
   struct Stubs;

@@ -26,7 +26,7 @@ readonly packages=(
   python3 python3-venv
   libgrpc++-dev protobuf-compiler-grpc libprotobuf-dev protobuf-compiler
   libabsl-dev libspdlog-dev libcli11-dev nlohmann-json3-dev
-  libhwy-dev libssl-dev libpcre2-dev libicu-dev libedit-dev
+  libhwy-dev libssl-dev libpcre2-dev libicu-dev libedit-dev prometheus-cpp-dev
   libgtest-dev libgmock-dev
 )
 

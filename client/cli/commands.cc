@@ -7,7 +7,7 @@
 namespace shira::cli {
 
 absl::Span<const Command> Commands() {
-  static constexpr std::array<Command, 14> kCommands = {{
+  static constexpr std::array<Command, 15> kCommands = {{
       {"", "generate", &SetUpGenerate},
       {"", "chat", &SetUpChat},
       {"", "tokenize", &SetUpTokenize},
@@ -21,6 +21,7 @@ absl::Span<const Command> Commands() {
       {"blend", "create", &SetUpBlendCreate},
       {"", "verify", &SetUpVerify},
       {"", "status", &SetUpStatus},
+      {"", "top", &SetUpTop},
       {"", "model", &SetUpModel},
   }};
   return kCommands;

@@ -46,6 +46,7 @@ CommandRunner SetUpAdapterRevert(CLI::App& app);
 CommandRunner SetUpBlendCreate(CLI::App& app);
 CommandRunner SetUpVerify(CLI::App& app);
 CommandRunner SetUpStatus(CLI::App& app);
+CommandRunner SetUpTop(CLI::App& app);
 CommandRunner SetUpModel(CLI::App& app);
 
 }  // namespace shira::cli

@@ -73,6 +73,19 @@ Json ToJson(const v1::TokenLogprobs& logprobs) {
   return json;
 }
 
+Json ToJson(const v1::Choice& choice) {
+  const v1::ChoiceEnd& end = choice.end();
+  Json json = {{"index", end.index()},
+               {"text", choice.text()},
+               {"token_ids", choice.token_ids()},
+               {"finish_reason", FinishReasonName(end.finish_reason())}};
+  if (!end.stop_string().empty()) json["stop_string"] = end.stop_string();
+  if (end.has_stop_token_id()) json["stop_token_id"] = end.stop_token_id();
+  if (end.has_seed()) json["seed"] = end.seed();
+  if (!choice.logprobs().empty()) json["logprobs"] = ToArray(choice.logprobs());
+  return json;
+}
+
 }  // namespace
 
 std::string Dump(const Json& json) {
@@ -93,6 +106,7 @@ Json ToJson(const v1::GenerateResponse& response) {
   if (summary.has_seed()) json["seed"] = summary.seed();
   json["usage"] = {
       {"prompt_tokens", summary.usage().prompt_tokens()},
+      {"cached_prompt_tokens", summary.usage().cached_prompt_tokens()},
       {"completion_tokens", summary.usage().completion_tokens()},
       {"total_tokens", summary.usage().prompt_tokens() + summary.usage().completion_tokens()}};
   json["timings_ms"] = {{"queue", Milliseconds(summary.timings().queue())},
@@ -100,6 +114,7 @@ Json ToJson(const v1::GenerateResponse& response) {
                         {"prefill", Milliseconds(summary.timings().prefill())},
                         {"decode", Milliseconds(summary.timings().decode())}};
   if (!response.logprobs().empty()) json["logprobs"] = ToArray(response.logprobs());
+  if (!response.choices().empty()) json["choices"] = ToArray(response.choices());
   json["request_id"] = summary.request_id();
   return json;
 }

@@ -17,6 +17,7 @@
 #include "server/service/error_details.h"
 #include "server/service/log_text.h"
 #include "server/service/proto_conversion.h"
+#include "server/service/resident_states.h"
 #include "server/service/start_generation.h"
 #include "server/service/status_conversion.h"
 
@@ -139,7 +140,10 @@ absl::Status AdapterAdminService::Unload(const v1::UnloadAdapterRequest& request
   if (!status.ok()) {
     return WithReason(status, Operation::kUnloadAdapter, {{"name", request.name()}});
   }
-  if (digest.has_value()) LeaveStatesOf(*backend, *digest, deadline);
+  if (digest.has_value()) {
+    LeaveStatesOf(*backend, *digest, deadline);
+    backend->engine.ForgetPrefixesOf(*digest);
+  }
   spdlog::info("adapter {}: unloaded", request.name());
   return absl::OkStatus();
 }
@@ -255,17 +259,10 @@ grpc::Status AdapterAdminService::GetResidentState(grpc::ServerContext* /*contex
                                                    v1::GetResidentStateResponse* response) {
   absl::StatusOr<const Backend*> backend = gate_.Enter();
   if (!backend.ok()) return ToGrpcStatus(backend.status());
-  const AdapterRegistry& registry = (*backend)->registry;
-  const StateKey resident = (*backend)->switch_engine.resident()->key;
-  *response->mutable_resident() = ToProto(resident, registry.Describe(resident));
-
-  const std::vector<AdapterRef> default_state = registry.DefaultState();
-  std::vector<StateTerm> terms;
-  for (const AdapterRef& adapter : default_state) terms.push_back({adapter.digest, adapter.weight});
-  const absl::StatusOr<StateKey> default_key = StateKey::Create(std::move(terms));
-  if (!default_key.ok()) return ToGrpcStatus(default_key.status());
-  *response->mutable_default_state() = ToProto(*default_key, default_state);
-
+  absl::StatusOr<ResidentStates> states = ResidentStatesOf(**backend);
+  if (!states.ok()) return ToGrpcStatus(states.status());
+  *response->mutable_resident() = std::move(states->resident);
+  *response->mutable_default_state() = std::move(states->default_state);
   response->set_switches((*backend)->engine.stats().switches);
   return grpc::Status::OK;
 }

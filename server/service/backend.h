@@ -46,11 +46,14 @@ struct Backend {
   AdapterRegistry& registry;
   SwitchEngine& switch_engine;
   Engine& engine;
+  int64_t adapter_memory_budget_bytes = 0;
 };
 
 // kLoading --Open--> kOpen --Close--> kClosed; kLoading --Close--> kClosed. Thread-safe.
 class BackendGate {
  public:
+  enum class State { kLoading, kOpen, kClosed };
+
   // REQUIRES: called once; `backend` outlives every call that Enter() let in.
   void Open(const Backend& backend) {
     backend_.store(&backend);
@@ -62,8 +65,11 @@ class BackendGate {
   // UNAVAILABLE, reason MODEL_LOADING or SERVER_DRAINING, when the gate is not open.
   absl::StatusOr<const Backend*> Enter() const;
 
+  // For those who only look, whatever the gate says; nullptr before Open().
+  const Backend* Peek() const { return backend_.load(); }
+  State state() const { return state_.load(); }
+
  private:
-  enum class State { kLoading, kOpen, kClosed };
   std::atomic<const Backend*> backend_{nullptr};
   std::atomic<State> state_{State::kLoading};
 };

@@ -49,14 +49,39 @@ class Service:
         return invoke
 
 
+class _Metadata(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor,
+                grpc.StreamUnaryClientInterceptor, grpc.StreamStreamClientInterceptor):
+    """Adds metadata to every call."""
+
+    def __init__(self, metadata):
+        self._metadata = metadata
+
+    def _intercept(self, continuation, details, request):
+        return continuation(details._replace(metadata=[*(details.metadata or ()), *self._metadata]), request)
+
+    intercept_unary_unary = intercept_unary_stream = _intercept
+    intercept_stream_unary = intercept_stream_stream = _intercept
+
+
+def open_channel(target, credentials=None, token=None):
+    # Servers come and go on one port; a channel pool would remember the dead ones.
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    channel = (grpc.secure_channel(target, credentials, options=options) if credentials
+               else grpc.insecure_channel(target, options=options))
+    return grpc.intercept_channel(channel, _Metadata([("authorization", f"Bearer {token}")])) if token else channel
+
+
 class Client:
-    def __init__(self, target):
-        # Servers come and go on one port; a channel pool would remember the dead ones.
-        options = [("grpc.use_local_subchannel_pool", 1)]
-        self.channel = grpc.insecure_channel(target, options=options)
+    """`services`: those that the port has, by the names of the attributes."""
+
+    SERVICES = {"inference": "shira.v1.Inference", "admin": "shira.v1.AdapterAdmin",
+                "operations": "shira.v1.Operations"}
+
+    def __init__(self, target, credentials=None, token=None, services=tuple(SERVICES)):
+        self.channel = open_channel(target, credentials, token)
         pool = descriptor_pool.DescriptorPool(ProtoReflectionDescriptorDatabase(self.channel))
-        self.inference = Service(self.channel, pool, "shira.v1.Inference")
-        self.admin = Service(self.channel, pool, "shira.v1.AdapterAdmin")
+        for name in services:
+            setattr(self, name, Service(self.channel, pool, self.SERVICES[name]))
         self.health = health_pb2_grpc.HealthStub(self.channel)
 
     def serving(self, service=""):
@@ -138,8 +163,8 @@ class ServerProcess:
         address = self.port_file.read_text().strip()
         self.target = address if address.startswith("unix:") else f"127.0.0.1:{address}"
 
-    def client(self):
-        return Client(self.target)
+    def client(self, **options):
+        return Client(self.target, **options)
 
     def terminate(self):
         self.process.send_signal(signal.SIGTERM)

@@ -91,12 +91,20 @@ class FakeServer::InferenceService final : public v1::Inference::Service {
 
   grpc::Status Generate(grpc::ServerContext* context, const v1::GenerateRequest* request,
                         v1::GenerateResponse* response) override {
-    return Run(*context, *request, *response->mutable_summary(),
-               [&](const v1::StreamGenerateResponse::Chunk& chunk) {
-                 response->mutable_text()->append(chunk.text());
-                 response->mutable_token_ids()->MergeFrom(chunk.token_ids());
-                 response->mutable_logprobs()->MergeFrom(chunk.logprobs());
-               });
+    const grpc::Status status = Run(*context, *request, *response->mutable_summary(),
+                                    [&](const v1::StreamGenerateResponse::Chunk& chunk) {
+                                      response->mutable_text()->append(chunk.text());
+                                      response->mutable_token_ids()->MergeFrom(chunk.token_ids());
+                                      response->mutable_logprobs()->MergeFrom(chunk.logprobs());
+                                    });
+    for (const v1::ChoiceEnd& end : response->summary().choices()) {
+      v1::Choice& choice = *response->add_choices();
+      choice.set_text(absl::StrCat(response->text(), "#", end.index()));
+      *choice.mutable_token_ids() = response->token_ids();
+      *choice.mutable_logprobs() = response->logprobs();
+      *choice.mutable_end() = end;
+    }
+    return status;
   }
 
   grpc::Status StreamGenerate(grpc::ServerContext* context,
@@ -206,6 +214,12 @@ class FakeServer::InferenceService final : public v1::Inference::Service {
     summary.mutable_timings()->mutable_decode()->set_seconds(1);
     if (request.sampling().temperature() > 0)
       summary.set_seed(request.sampling().has_seed() ? request.sampling().seed() : 42);
+    for (int i = 0; request.n() > 1 && i < request.n(); ++i) {
+      v1::ChoiceEnd& end = *summary.add_choices();
+      end.set_index(i);
+      end.set_finish_reason(summary.finish_reason());
+      if (summary.has_seed()) end.set_seed(summary.seed() + i);
+    }
     return grpc::Status::OK;
   }
 
@@ -392,15 +406,57 @@ class FakeServer::AdminService final : public v1::AdapterAdmin::Service {
   const int page_size_;
 };
 
+// Every look is one second and ten tokens after the one before.
+class FakeServer::OperationsService final : public v1::Operations::Service {
+ public:
+  OperationsService(State& state, std::string token) : state_(state), token_(std::move(token)) {}
+
+  grpc::Status GetServerStatus(grpc::ServerContext* context, const v1::GetServerStatusRequest*,
+                               v1::GetServerStatusResponse* response) override {
+    const auto header = context->client_metadata().find("authorization");
+    const bool known = header != context->client_metadata().end() &&
+                       header->second == grpc::string_ref(absl::StrCat("Bearer ", token_));
+    if (!token_.empty() && !known) return {grpc::StatusCode::UNAUTHENTICATED, "who are you?"};
+    absl::MutexLock lock(&state_.mutex);
+    ++looks_;
+    response->set_server_version("1.2.3");
+    response->set_state(v1::SERVER_STATE_SERVING);
+    response->mutable_start_time()->set_seconds(1700000000);
+    response->mutable_time()->set_seconds(1700000100 + looks_);
+    response->set_model("fake");
+    response->mutable_generations()->set_queued(3);
+    response->mutable_generations()->set_running(2);
+    response->mutable_generations()->set_generated_tokens(10 * looks_);
+    auto& load = *response->add_adapter_loads();
+    load.set_adapter("pirate");
+    load.set_running(2);
+    load.set_waiting(3);
+    response->mutable_memory()->set_process_bytes(1 << 20);
+    response->mutable_adapters()->set_ready(static_cast<int64_t>(state_.adapters.size()));
+    *response->mutable_resident()->mutable_adapters() = {state_.resident.begin(),
+                                                         state_.resident.end()};
+    *response->mutable_default_state() = response->resident();
+    response->set_switches(state_.switches);
+    return grpc::Status::OK;
+  }
+
+ private:
+  State& state_;
+  const std::string token_;
+  int64_t looks_ = 0;
+};
+
 FakeServer::FakeServer(const FakeServerOptions& options)
     : inference_(std::make_unique<InferenceService>(state_)),
-      admin_(std::make_unique<AdminService>(state_, options.page_size)) {
+      admin_(std::make_unique<AdminService>(state_, options.page_size)),
+      operations_(std::make_unique<OperationsService>(state_, options.token)) {
   grpc::EnableDefaultHealthCheckService(options.has_health_service);
   grpc::ServerBuilder builder;
   builder.AddListeningPort(absl::StrCat("127.0.0.1:", options.port),
                            grpc::InsecureServerCredentials(), &port_);
   builder.RegisterService(inference_.get());
   builder.RegisterService(admin_.get());
+  builder.RegisterService(operations_.get());
   server_ = builder.BuildAndStart();
 }
 

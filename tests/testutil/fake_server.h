@@ -1,6 +1,6 @@
 // File: tests/testutil/fake_server.h
 //
-// A gRPC server with both services of the API and canned behaviour, for tests of clients. It serves
+// A gRPC server with the services of the API and canned behaviour, for tests of clients. It serves
 // on a free port of 127.0.0.1.
 //
 // Behaviour: the answer to a prompt, or to the last message of a conversation, is "You said:
@@ -23,6 +23,7 @@
 #include "absl/synchronization/mutex.h"
 #include "shira/v1/adapter_admin.grpc.pb.h"
 #include "shira/v1/inference.grpc.pb.h"
+#include "shira/v1/operations.grpc.pb.h"
 
 namespace shira::testing {
 
@@ -30,6 +31,8 @@ struct FakeServerOptions {
   // 0: a free one.
   int port = 0;
   bool has_health_service = true;
+  // The bearer token that GetServerStatus wants; empty: none.
+  std::string token = "";
   // Adapters per page of ListAdapters.
   int page_size = 2;
 };
@@ -60,7 +63,7 @@ class FakeServer {
   bool WaitForCancelled(int count) const ABSL_LOCKS_EXCLUDED(state_.mutex);
 
  private:
-  // What both services share.
+  // What the services share.
   struct State {
     mutable absl::Mutex mutex;
     std::map<std::string, v1::Adapter> adapters ABSL_GUARDED_BY(mutex);
@@ -77,10 +80,12 @@ class FakeServer {
   };
   class InferenceService;
   class AdminService;
+  class OperationsService;
 
   State state_;
   std::unique_ptr<InferenceService> inference_;
   std::unique_ptr<AdminService> admin_;
+  std::unique_ptr<OperationsService> operations_;
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;
 };

@@ -109,7 +109,11 @@ class ServicesTest : public RegistryFixture {
                    .switch_engine = engine_,
                    .engine = llm_};
   BackendGate gate_;
-  InferenceService inference_service_{gate_};
+  Metrics metrics_{{}};
+  GenerationLedger ledger_{{}, metrics_};
+  CallRecords records_;
+  const ServiceContext context_{.gate = gate_, .records = records_, .ledger = ledger_};
+  InferenceService inference_service_{context_};
   AdapterAdminService admin_service_{gate_};
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<v1::Inference::Stub> inference_;
