@@ -9,7 +9,7 @@ namespace {
 constexpr std::chrono::microseconds kLookOut(100);
 
 // More parts than threads, so that a thread that is held up holds up little.
-constexpr int64_t kPartsPerThread = 2;
+constexpr int64_t kPartsPerThread = 4;
 
 // A ticket: 48 bits of round, 16 of part.
 constexpr int kRoundShift = 16;

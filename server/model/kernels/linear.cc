@@ -9,6 +9,7 @@
 #include <cstddef>
 
 #include "server/model/kernels/bf16_dot.h"
+#include "server/model/kernels/linear_call.h"
 #include "server/model/kernels/resident_types.h"
 
 // Register tiles are arrays of vectors, which vectors of a size unknown to the compiler cannot
@@ -22,198 +23,137 @@
 
 #include "server/model/kernels/linear_tile-inl.h"
 
-#ifndef SHIRA_SERVER_MODEL_KERNELS_LINEAR_ONCE_
-#define SHIRA_SERVER_MODEL_KERNELS_LINEAR_ONCE_
-namespace shira {
-namespace {
-
-// Packed columns are padded to the largest step.
-constexpr int64_t kPaddedStep = 32;
-
-// Weight rows of a block: as many as take this much of the first-level cache, at least one tile.
-constexpr int64_t kBlockBytes = 24 << 10;
-constexpr int64_t kTileOuts = 4;
-constexpr int64_t kMaxBlockRows = 16;
-// The copy of a block that is patched; a row of kMaxPatchedColumns fits.
-constexpr int64_t kCopyBytes = kMaxPatchedColumns * sizeof(float);
-// Activations that are multiplied with all weights before the next ones: of the second-level cache.
-constexpr int64_t kPanelBytes = 512 << 10;
-// From this many rows on, packing them is worth starting the threads.
-constexpr int64_t kParallelPackRows = 32;
-
-int64_t PaddedColumns(int64_t in) { return (in + kPaddedStep - 1) / kPaddedStep * kPaddedStep; }
-
-struct LinearCall {
-  const LinearWeight& weight;
-  absl::Span<const RowGroup> groups;
-  const float* x;     // [rows, in]
-  std::byte* packed;  // [rows, padded_in], of the kind of products that is used
-  int64_t padded_in;
-  float* y;  // [rows, out]
-
-  int64_t rows() const { return groups.empty() ? 0 : groups.back().end; }
-  size_t element_bytes() const { return DTypeSize(weight.dtype); }
-  bool patched() const {
-    return std::any_of(groups.begin(), groups.end(),
-                       [](const RowGroup& group) { return !group.patches.empty(); });
-  }
-  int64_t block_rows() const {
-    const int64_t row_bytes = weight.in * static_cast<int64_t>(element_bytes());
-    int64_t rows = kMaxBlockRows;
-    while (rows > kTileOuts && rows * row_bytes > kBlockBytes) rows /= 2;
-    while (rows > 1 && rows * row_bytes > kCopyBytes) rows /= 2;
-    return rows;
-  }
-};
-
-// Weight rows [begin, end), from wherever they are multiplied.
-template <typename T>
-struct Block {
-  int64_t begin;
-  int64_t end;
-  const T* weights;  // [end - begin, in]
-};
-
-}  // namespace
-}  // namespace shira
-#endif  // SHIRA_SERVER_MODEL_KERNELS_LINEAR_ONCE_
-
 SHIRA_TILE_BEFORE_NAMESPACE();
 namespace shira::HWY_NAMESPACE {
 namespace {
 
-// Adds the bias, rounds and stores: sums [kRows][kOuts] to y from (row, out) on.
-template <typename T, int kOuts, int kRows>
-HWY_INLINE void StoreOutputs(const LinearCall& call, const float* sums, int64_t row, int64_t out) {
+RowTiles TilesOf(const RowGroup& group) { return {group, kMaxTileRows, kMaxLoneTileRows}; }
+
+// Adds the bias, rounds and stores: sums [rows][kMaxBlockOuts] to y from (row, out) on.
+template <typename T>
+HWY_INLINE void StoreOutputs(const LinearCall& call, const float* sums, int64_t rows, int64_t row,
+                             int64_t out, int64_t outs) {
   const T* bias = static_cast<const T*>(call.weight.bias);
   float* y = call.y + row * call.weight.out + out;
-  for (int r = 0; r < kRows; ++r, sums += kOuts, y += call.weight.out) {
-    if constexpr (kOuts % 4 == 0) {
-      const hn::CappedTag<float, 4> d;
-      for (size_t o = 0; o < kOuts; o += hn::Lanes(d)) {
-        auto sum = hn::LoadU(d, sums + o);
-        if (bias != nullptr) {
-          float wide[4];
-          for (size_t i = 0; i < hn::Lanes(d); ++i) wide[i] = ToFloat(bias[out + o + i]);
-          sum = hn::Add(sum, hn::LoadU(d, wide));
-        }
-        hn::StoreU(RoundTo<T>(sum), d, y + o);
-      }
-    } else {
-      for (int o = 0; o < kOuts; ++o) {
-        const float wide = bias == nullptr ? 0.0f : ToFloat(bias[out + o]);
-        y[o] = ToFloat(FromFloat<T>(sums[o] + wide));
-      }
+  const int64_t lanes = static_cast<int64_t>(FloatLanes());
+  for (int64_t o = 0; o < outs; o += lanes) {
+    const FloatVector terms =
+        bias == nullptr ? hn::Zero(FloatTag()) : WidenSome(bias + out + o, outs - o);
+    for (int64_t r = 0; r < rows; ++r) {
+      const FloatVector sum = hn::Add(hn::LoadU(FloatTag(), sums + r * kMaxBlockOuts + o), terms);
+      StoreSome(RoundTo<T>(sum), y + r * call.weight.out + o, outs - o);
     }
   }
 }
 
-template <class Products, int kOuts, int kRows>
-HWY_INLINE void TileOutputs(const LinearCall& call, const typename Products::Weight* weights,
-                            const typename Products::Activation* x, int64_t row, int64_t out) {
-  float sums[kRows * kOuts];
-  Tile<Products, kOuts, kRows>(weights, call.weight.in, x, call.padded_in, call.weight.in, sums);
-  StoreOutputs<typename Products::Weight, kOuts, kRows>(call, sums, row, out);
-}
+// Weight rows that meet a tile of kRows rows of activations at a time. One row alone would leave
+// the multipliers waiting for its sums.
+template <int kRows>
+inline constexpr int kOutsAtOnce = kRows == 1              ? 8
+                                   : kRows <= kMaxTileRows ? 4
+                                                           : 2;
 
-// A block against kRows rows of activations from `row` on.
+// A block against a tile of activations: sums, [kRows][kMaxBlockOuts].
 template <class Products, int kRows>
-HWY_ATTR void MultiplyTiles(const LinearCall& call, const Block<typename Products::Weight>& block,
-                            int64_t row) {
-  const auto* x =
-      reinterpret_cast<const typename Products::Activation*>(call.packed) + row * call.padded_in;
+HWY_NOINLINE void MultiplyTile(const WeightBlock<typename Products::Weight>& block,
+                               const typename Products::Activation* x, Ahead ahead, float* sums) {
+  constexpr int kOuts = kOutsAtOnce<kRows>;
   const auto* weights = block.weights;
-  int64_t out = block.begin;
-  for (; out + kTileOuts <= block.end; out += kTileOuts, weights += kTileOuts * call.weight.in) {
-    TileOutputs<Products, kTileOuts, kRows>(call, weights, x, row, out);
+  int64_t o = 0;
+  for (; o + kOuts <= block.outs; o += kOuts, weights += kOuts * block.in) {
+    Tile<Products, kOuts, kRows>(weights, block.in, x, block.in, ahead, sums + o, kMaxBlockOuts);
   }
-  for (; out < block.end; ++out, weights += call.weight.in) {
-    for (int r = 0; r < kRows; ++r) {
-      TileOutputs<Products, 1, 1>(call, weights, x + r * call.padded_in, row + r, out);
-    }
+  for (; o < block.outs; ++o, weights += block.in) {
+    Tile<Products, 1, kRows>(weights, block.in, x, block.in, ahead, sums + o, kMaxBlockOuts);
   }
 }
 
-// A block against rows [begin, end) of activations, in tiles of nearly equal size.
-template <class Products>
-HWY_ATTR void Multiply(const LinearCall& call, const Block<typename Products::Weight>& block,
-                       int64_t begin, int64_t end) {
-  int64_t tiles = (end - begin + kMaxTileRows - 1) / kMaxTileRows;
-  for (; tiles > 0; --tiles) {
-    const int64_t rows = (end - begin + tiles - 1) / tiles;
-    switch (rows) {
-      case 1:
-        MultiplyTiles<Products, 1>(call, block, begin);
-        break;
-      case 2:
-        MultiplyTiles<Products, 2>(call, block, begin);
-        break;
-      case 3:
-        MultiplyTiles<Products, 3>(call, block, begin);
-        break;
-      case 4:
-        MultiplyTiles<Products, std::min(4, kMaxTileRows)>(call, block, begin);
-        break;
-      case 5:
-        MultiplyTiles<Products, std::min(5, kMaxTileRows)>(call, block, begin);
-        break;
-      default:
-        MultiplyTiles<Products, kMaxTileRows>(call, block, begin);
-        break;
-    }
-    begin += rows;
+// The same for a number of rows that the compiler does not know, 1 to kRows.
+template <class Products, int kRows = kMaxLoneTileRows>
+HWY_INLINE void MultiplyTileOf(int64_t rows, const WeightBlock<typename Products::Weight>& block,
+                               const typename Products::Activation* x, Ahead ahead, float* sums) {
+  if constexpr (kRows > 1) {
+    if (rows < kRows) return MultiplyTileOf<Products, kRows - 1>(rows, block, x, ahead, sums);
   }
+  MultiplyTile<Products, kRows>(block, x, ahead, sums);
+}
+
+// Tiles of activations that meet the weights together, while they are in the second-level cache.
+struct Panel {
+  int64_t begin;  // rows: of the tiles that begin in [begin, end)
+  int64_t end;
+  int64_t tiles;
+};
+
+// A block against the tiles of a group in a panel, which fetch their part of the next block.
+template <class Products>
+HWY_ATTR void MultiplyGroup(const LinearCall& call,
+                            const WeightBlock<typename Products::Weight>& block,
+                            const RowTiles& tiles, const Panel& panel, Ahead& ahead) {
+  using T = typename Products::Weight;
+  const int64_t fetch_bytes = block.outs * block.in * static_cast<int64_t>(sizeof(T)) / panel.tiles;
+  tiles.ForEach(panel.begin, panel.end, [&](int64_t row, int64_t rows) {
+    const int64_t outs_at_once = rows == 1 ? 8 : rows <= kMaxTileRows ? 4 : 2;
+    const int64_t steps = std::max<int64_t>(block.outs / outs_at_once, 1) *
+                          std::max<int64_t>(block.in / Products::Step(), 1);
+    ahead.step_bytes = fetch_bytes / steps;
+    HWY_ALIGN float sums[kMaxLoneTileRows * kMaxBlockOuts];
+    MultiplyTileOf<Products>(rows, block,
+                             reinterpret_cast<const typename Products::Activation*>(call.packed) +
+                                 row * call.padded_in(),
+                             ahead, sums);
+    ahead.next += fetch_bytes;
+    StoreOutputs<T>(call, sums, rows, row, block.first_out, block.outs);
+  });
 }
 
 // The copy of a block, patched for one group after the other.
 template <typename T>
 class PatchedBlock {
  public:
-  PatchedBlock(const Block<T>& memory, int64_t in, T* copy)
+  PatchedBlock(const WeightBlock<T>& memory, T* copy)
       : memory_(memory),
-        in_(in),
         copy_(copy),
-        rows_{.first_row = memory.begin,
-              .end_row = memory.end,
+        rows_{.first_row = memory.first_out,
+              .end_row = memory.first_out + memory.outs,
               .copy = reinterpret_cast<std::byte*>(copy),
               .memory = reinterpret_cast<const std::byte*>(memory.weights),
               .element_bytes = sizeof(T)} {}
 
-  Block<T> With(absl::Span<const WeightPatch> patches) {
+  WeightBlock<T> With(absl::Span<const WeightPatch> patches) {
     if (applied_.empty()) {
-      std::copy_n(memory_.weights, (memory_.end - memory_.begin) * in_, copy_);
+      std::copy_n(memory_.weights, memory_.outs * memory_.in, copy_);
     } else if (!SamePositions(applied_, patches)) {
       RevertPatches(applied_, rows_);
     }
     ApplyPatches(patches, rows_);
     applied_ = patches;
-    return {memory_.begin, memory_.end, copy_};
+    return {memory_.first_out, memory_.outs, memory_.in, copy_};
   }
 
  private:
-  const Block<T> memory_;
-  const int64_t in_;
+  const WeightBlock<T> memory_;
   T* const copy_;
   const WeightRows rows_;
   absl::Span<const WeightPatch> applied_;  // what the copy has
 };
 
-// Rows [begin, end) of activations against weight rows [out_begin, out_end).
+// A panel against weight rows [out_begin, out_end).
 template <class Products>
-HWY_ATTR void MultiplyPanel(const LinearCall& call, int64_t begin, int64_t end, int64_t out_begin,
+HWY_ATTR void MultiplyPanel(const LinearCall& call, const Panel& panel, int64_t out_begin,
                             int64_t out_end, typename Products::Weight* copy) {
   using T = typename Products::Weight;
-  const int64_t block_rows = call.block_rows();
-  for (int64_t out = out_begin; out < out_end; out += block_rows) {
-    const Block<T> memory = {out, std::min(out + block_rows, out_end),
-                             static_cast<const T*>(call.weight.data) + out * call.weight.in};
-    PatchedBlock<T> patched(memory, call.weight.in, copy);
+  const int64_t block_outs = call.block_outs();
+  for (int64_t out = out_begin; out < out_end; out += block_outs) {
+    const WeightBlock<T> memory = {out, std::min(block_outs, out_end - out), call.weight.in,
+                                   static_cast<const T*>(call.weight.data) + out * call.weight.in};
+    PatchedBlock<T> patched(memory, copy);
+    Ahead ahead = {reinterpret_cast<const char*>(memory.weights + memory.outs * memory.in), 0};
     for (const RowGroup& group : call.groups) {
-      const int64_t group_begin = std::max(group.begin, begin);
-      const int64_t group_end = std::min(group.end, end);
-      if (group_begin >= group_end) continue;
-      Multiply<Products>(call, group.patches.empty() ? memory : patched.With(group.patches),
-                         group_begin, group_end);
+      const RowTiles tiles = TilesOf(group);
+      if (tiles.Count(panel.begin, panel.end) == 0) continue;
+      MultiplyGroup<Products>(call, group.patches.empty() ? memory : patched.With(group.patches),
+                              tiles, panel, ahead);
     }
   }
 }
@@ -222,20 +162,27 @@ template <class Products>
 HWY_ATTR void OutputRange(const LinearCall& call, int64_t out_begin, int64_t out_end) {
   alignas(64) std::byte copy[kCopyBytes];  // touched only where blocks are patched
   const int64_t row_bytes =
-      call.padded_in * static_cast<int64_t>(sizeof(typename Products::Activation));
-  const int64_t panel = std::max<int64_t>(kPanelBytes / row_bytes, kMaxTileRows);
-  for (int64_t row = 0; row < call.rows(); row += panel) {
-    MultiplyPanel<Products>(call, row, std::min(row + panel, call.rows()), out_begin, out_end,
+      call.padded_in() * static_cast<int64_t>(sizeof(typename Products::Activation));
+  const int64_t panel_rows = std::max<int64_t>(kPanelBytes / row_bytes, kMaxTileRows);
+  for (int64_t row = 0; row < call.rows(); row += panel_rows) {
+    Panel panel = {row, std::min(row + panel_rows, call.rows()), 0};
+    for (const RowGroup& group : call.groups) {
+      panel.tiles += TilesOf(group).Count(panel.begin, panel.end);
+    }
+    MultiplyPanel<Products>(call, panel, out_begin, out_end,
                             reinterpret_cast<typename Products::Weight*>(copy));
   }
 }
 
+// Packs the tiles that begin in rows [begin, end).
 template <class Products>
 HWY_ATTR void PackRange(const LinearCall& call, int64_t begin, int64_t end) {
   auto* packed = reinterpret_cast<typename Products::Activation*>(call.packed);
-  for (int64_t row = begin; row < end; ++row) {
-    PackRow<Products>(call.x + row * call.weight.in, call.weight.in, call.padded_in,
-                      packed + row * call.padded_in);
+  for (const RowGroup& group : call.groups) {
+    TilesOf(group).ForEach(begin, end, [&](int64_t row, int64_t rows) {
+      PackTile<Products>(call.x + row * call.weight.in, rows, call.weight.in, call.padded_in(),
+                         packed + row * call.padded_in());
+    });
   }
 }
 
@@ -263,21 +210,19 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace shira {
 
+// From this many rows on, packing them is worth starting the threads.
+constexpr int64_t kParallelPackRows = 32;
+
 HWY_EXPORT(Pack);
 HWY_EXPORT(Outputs);
 
 int64_t LinearScratchBytes(int64_t rows, int64_t in) {
-  return rows * PaddedColumns(in) * static_cast<int64_t>(sizeof(float));
+  return rows * ((in + kMaxStep - 1) / kMaxStep * kMaxStep) * static_cast<int64_t>(sizeof(float));
 }
 
 void Linear(const LinearWeight& weight, const float* x, absl::Span<const RowGroup> groups, float* y,
             std::byte* scratch, const ParallelFor& parallel_for) {
-  const LinearCall call = {.weight = weight,
-                           .groups = groups,
-                           .x = x,
-                           .packed = scratch,
-                           .padded_in = PaddedColumns(weight.in),
-                           .y = y};
+  const LinearCall call = {.weight = weight, .groups = groups, .x = x, .packed = scratch, .y = y};
   const auto pack = HWY_DYNAMIC_DISPATCH(Pack);
   if (call.rows() < kParallelPackRows) {
     pack(call, 0, call.rows());
@@ -285,7 +230,7 @@ void Linear(const LinearWeight& weight, const float* x, absl::Span<const RowGrou
     parallel_for(call.rows(), [&](int64_t begin, int64_t end) { pack(call, begin, end); });
   }
   // Parts of whole blocks where blocks are patched: index tables are cut into such blocks, too.
-  const int64_t unit = call.patched() ? call.block_rows() : kTileOuts;
+  const int64_t unit = call.patched() ? call.block_outs() : kTileOuts;
   const auto outputs = HWY_DYNAMIC_DISPATCH(Outputs);
   parallel_for((weight.out + unit - 1) / unit, [&](int64_t begin, int64_t end) {
     outputs(call, begin * unit, std::min(end * unit, weight.out));

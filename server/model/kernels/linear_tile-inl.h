@@ -20,6 +20,7 @@
 #include <cstring>
 
 #include "base/float_types.h"
+#include "server/model/kernels/linear_call.h"
 #include "server/model/kernels/vector_types-inl.h"
 
 // Highway 1.0.3 knows no AVX-512 BF16; a CPU that has it has all of AVX3. Nothing but Bf16Dot uses
@@ -39,17 +40,17 @@
 SHIRA_TILE_BEFORE_NAMESPACE();
 namespace shira::HWY_NAMESPACE {
 
-// Columns of packed activations are padded with zeros to a multiple of every kind's step.
-inline constexpr int64_t kMaxStep = 32;
-
-// The most rows of activations in a tile of four weight rows: what the registers hold.
+// The most rows of activations in a tile of four weight rows, and of two: what the registers hold.
+// The first does most with a load; the second reads weights once where the first would twice.
 inline constexpr int kMaxTileRows = HWY_MAX_BYTES >= 64 ? 6 : 3;
+inline constexpr int kMaxLoneTileRows = HWY_MAX_BYTES >= 64 ? 8 : 6;
 
 // What follows are the kinds of products: which elements a step takes and in which order
-// activations are packed to meet them. Each has
+// activations are packed to meet them. Packed activations of a tile lie vector by vector, of its
+// rows in turn. Each kind has
 //   Weight, Activation  element types in memory and packed
-//   Step()              weights that one step takes
-//   Pack()              Step() activations, fp32, to their packed order
+//   Step(), Lanes()     weights that one step takes; activations of a packed vector
+//   Pack()              Step() activations, fp32, to packed vectors `stride` elements apart
 //   Add()               one step of a tile: sums[o][r] += weights of row o * activations of row r
 
 // fp32 multiply-add of widened weights, one vector a step.
@@ -58,19 +59,19 @@ struct FloatProducts {
   using Weight = T;
   using Activation = float;
 
-  static HWY_INLINE int64_t Step() { return static_cast<int64_t>(FloatLanes()); }
+  static HWY_INLINE int64_t Lanes() { return static_cast<int64_t>(FloatLanes()); }
+  static HWY_INLINE int64_t Step() { return Lanes(); }
 
-  static HWY_INLINE void Pack(const float* from, float* to) {
-    hn::StoreU(hn::LoadU(FloatTag(), from), FloatTag(), to);
+  static HWY_INLINE void Pack(const float* from, float* to, int64_t) {
+    hn::Store(hn::LoadU(FloatTag(), from), FloatTag(), to);
   }
 
   template <int kOuts, int kRows>
   static HWY_INLINE void Add(const T* HWY_RESTRICT weights, int64_t weight_stride,
-                             const float* HWY_RESTRICT x, int64_t x_stride,
-                             FloatVector (&sums)[kOuts][kRows]) {
+                             const float* HWY_RESTRICT x, FloatVector (&sums)[kOuts][kRows]) {
     FloatVector activations[kRows];
     HWY_UNROLL(8)
-    for (int r = 0; r < kRows; ++r) activations[r] = hn::Load(FloatTag(), x + r * x_stride);
+    for (int r = 0; r < kRows; ++r) activations[r] = hn::Load(FloatTag(), x + r * Lanes());
     HWY_UNROLL(8)
     for (int o = 0; o < kOuts; ++o) {
       const FloatVector w = Widen(weights + o * weight_stride);
@@ -88,14 +89,15 @@ struct FloatProducts<BFloat16> {
   using Weight = BFloat16;
   using Activation = float;
 
-  static HWY_INLINE int64_t Step() { return 2 * static_cast<int64_t>(FloatLanes()); }
+  static HWY_INLINE int64_t Lanes() { return static_cast<int64_t>(FloatLanes()); }
+  static HWY_INLINE int64_t Step() { return 2 * Lanes(); }
 
-  static HWY_INLINE void Pack(const float* from, float* to) {
+  static HWY_INLINE void Pack(const float* from, float* to, int64_t stride) {
     const FloatTag d;
     FloatVector even, odd;
     hn::LoadInterleaved2(d, from, even, odd);
-    hn::StoreU(even, d, to);
-    hn::StoreU(odd, d, to + hn::Lanes(d));
+    hn::Store(even, d, to);
+    hn::Store(odd, d, to + stride);
   }
 
   static HWY_INLINE auto Bits(const BFloat16* from) {
@@ -113,20 +115,19 @@ struct FloatProducts<BFloat16> {
 
   template <int kOuts, int kRows>
   static HWY_INLINE void Add(const BFloat16* HWY_RESTRICT weights, int64_t weight_stride,
-                             const float* HWY_RESTRICT x, int64_t x_stride,
-                             FloatVector (&sums)[kOuts][kRows]) {
+                             const float* HWY_RESTRICT x, FloatVector (&sums)[kOuts][kRows]) {
     FloatVector activations[kRows];
     HWY_UNROLL(8)
-    for (int r = 0; r < kRows; ++r) activations[r] = hn::Load(FloatTag(), x + r * x_stride);
+    for (int r = 0; r < kRows; ++r) activations[r] = hn::Load(FloatTag(), x + r * Lanes());
     HWY_UNROLL(8)
     for (int o = 0; o < kOuts; ++o) {
       const FloatVector w = Even(weights + o * weight_stride);
       HWY_UNROLL(8)
       for (int r = 0; r < kRows; ++r) sums[o][r] = hn::MulAdd(w, activations[r], sums[o][r]);
     }
-    x += FloatLanes();
+    x += kRows * Lanes();
     HWY_UNROLL(8)
-    for (int r = 0; r < kRows; ++r) activations[r] = hn::Load(FloatTag(), x + r * x_stride);
+    for (int r = 0; r < kRows; ++r) activations[r] = hn::Load(FloatTag(), x + r * Lanes());
     HWY_UNROLL(8)
     for (int o = 0; o < kOuts; ++o) {
       const FloatVector w = Odd(weights + o * weight_stride);
@@ -143,9 +144,10 @@ struct Bf16Dot {
   using Weight = BFloat16;
   using Activation = BFloat16;
 
+  static HWY_INLINE int64_t Lanes() { return 32; }
   static HWY_INLINE int64_t Step() { return 32; }
 
-  static HWY_INLINE void Pack(const float* from, BFloat16* to) {
+  static HWY_INLINE void Pack(const float* from, BFloat16* to, int64_t) {
     const hn::Rebind<uint32_t, FloatTag> d32;
     const hn::Rebind<uint16_t, FloatTag> d16;
     for (int64_t i = 0; i < Step(); i += 16) {
@@ -161,11 +163,10 @@ struct Bf16Dot {
 
   template <int kOuts, int kRows>
   static HWY_INLINE void Add(const BFloat16* HWY_RESTRICT weights, int64_t weight_stride,
-                             const BFloat16* HWY_RESTRICT x, int64_t x_stride,
-                             FloatVector (&sums)[kOuts][kRows]) {
+                             const BFloat16* HWY_RESTRICT x, FloatVector (&sums)[kOuts][kRows]) {
     __m512bh activations[kRows];
     HWY_UNROLL(8)
-    for (int r = 0; r < kRows; ++r) activations[r] = Load(x + r * x_stride);
+    for (int r = 0; r < kRows; ++r) activations[r] = Load(x + r * Lanes());
     HWY_UNROLL(8)
     for (int o = 0; o < kOuts; ++o) {
       const __m512bh w = Load(weights + o * weight_stride);
@@ -213,12 +214,23 @@ HWY_INLINE void StoreSums(FloatVector a, FloatVector b, FloatVector c, FloatVect
 }
 #endif
 
-// kOuts weight rows against kRows rows of activations: sums, [kRows][kOuts]. kOuts is 1 or a
-// multiple of 4.
+// Memory that will be read next, fetched a few bytes with every step.
+struct Ahead {
+  const char* next;
+  int64_t step_bytes;  // 0: nothing to fetch
+
+  HWY_INLINE void Fetch() {
+    for (int64_t i = 0; i < step_bytes; i += 64) __builtin_prefetch(next + i, 0, 2);
+    next += step_bytes;
+  }
+};
+
+// kOuts weight rows against a tile of kRows rows of activations: sums to to[r * to_stride + o].
+// kOuts is 1 or a multiple of 4.
 template <class Products, int kOuts, int kRows>
 HWY_INLINE void Tile(const typename Products::Weight* HWY_RESTRICT weights, int64_t weight_stride,
-                     const typename Products::Activation* HWY_RESTRICT x, int64_t x_stride,
-                     int64_t in, float* HWY_RESTRICT to) {
+                     const typename Products::Activation* HWY_RESTRICT x, int64_t in, Ahead& ahead,
+                     float* HWY_RESTRICT to, int64_t to_stride) {
   FloatVector sums[kOuts][kRows];
   HWY_UNROLL(8)
   for (int o = 0; o < kOuts; ++o) {
@@ -228,7 +240,8 @@ HWY_INLINE void Tile(const typename Products::Weight* HWY_RESTRICT weights, int6
   const int64_t step = Products::Step();
   int64_t i = 0;
   for (; i + step <= in; i += step) {
-    Products::template Add<kOuts, kRows>(weights + i, weight_stride, x + i, x_stride, sums);
+    Products::template Add<kOuts, kRows>(weights + i, weight_stride, x + i * kRows, sums);
+    ahead.Fetch();
   }
   if (i < in) {
     typename Products::Weight padded[kOuts * kMaxStep] = {};
@@ -236,35 +249,40 @@ HWY_INLINE void Tile(const typename Products::Weight* HWY_RESTRICT weights, int6
       std::memcpy(padded + o * kMaxStep, weights + o * weight_stride + i,
                   (in - i) * sizeof(padded[0]));
     }
-    Products::template Add<kOuts, kRows>(padded, kMaxStep, x + i, x_stride, sums);
+    Products::template Add<kOuts, kRows>(padded, kMaxStep, x + i * kRows, sums);
   }
   HWY_UNROLL(8)
   for (int r = 0; r < kRows; ++r) {
-    if constexpr (kOuts == 1) {
+    if constexpr (kOuts < 4) {
       const FloatVector zero = hn::Zero(FloatTag());
       float four[4];
-      StoreSums(sums[0][r], zero, zero, zero, four);
-      to[r] = four[0];
+      StoreSums(sums[0][r], sums[kOuts - 1][r], zero, zero, four);
+      std::copy_n(four, kOuts, to + r * to_stride);
     } else {
       HWY_UNROLL(2)
       for (int o = 0; o < kOuts; o += 4) {
-        StoreSums(sums[o][r], sums[o + 1][r], sums[o + 2][r], sums[o + 3][r], to + r * kOuts + o);
+        StoreSums(sums[o][r], sums[o + 1][r], sums[o + 2][r], sums[o + 3][r],
+                  to + r * to_stride + o);
       }
     }
   }
 }
 
-// A row of activations in packed order, zeros behind its end up to `padded_in`.
+// Packs a tile of `rows` rows of activations, [rows, in], with zeros behind their ends up to
+// `padded_in`.
 template <class Products>
-HWY_ATTR void PackRow(const float* x, int64_t in, int64_t padded_in,
-                      typename Products::Activation* packed) {
+HWY_ATTR void PackTile(const float* x, int64_t rows, int64_t in, int64_t padded_in,
+                       typename Products::Activation* packed) {
   const int64_t step = Products::Step();
-  int64_t i = 0;
-  for (; i + step <= in; i += step) Products::Pack(x + i, packed + i);
-  for (; i < padded_in; i += step) {
-    float padded[kMaxStep] = {};
-    std::copy(x + std::min(i, in), x + std::min(i + step, in), padded);
-    Products::Pack(padded, packed + i);
+  const int64_t stride = rows * Products::Lanes();
+  for (int64_t row = 0; row < rows; ++row, x += in, packed += Products::Lanes()) {
+    int64_t i = 0;
+    for (; i + step <= in; i += step) Products::Pack(x + i, packed + i * rows, stride);
+    for (; i < padded_in; i += step) {
+      float padded[kMaxStep] = {};
+      std::copy(x + std::min(i, in), x + std::min(i + step, in), padded);
+      Products::Pack(padded, packed + i * rows, stride);
+    }
   }
 }
 

@@ -1,0 +1,103 @@
+// File: server/model/kernels/linear_call.h
+//
+// How one call of Linear() is cut: activations into tiles of rows, weights into blocks of rows. A
+// part of linear.cc.
+
+#ifndef SHIRA_SERVER_MODEL_KERNELS_LINEAR_CALL_H_
+#define SHIRA_SERVER_MODEL_KERNELS_LINEAR_CALL_H_
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/types/span.h"
+#include "base/dtype.h"
+#include "server/model/kernels/linear.h"
+#include "server/model/kernels/weight_patch.h"
+
+namespace shira {
+
+// Packed columns are padded with zeros to a multiple of every kind of products' step.
+inline constexpr int64_t kMaxStep = 32;
+// Weight rows that are multiplied at a time, and the most of a block.
+inline constexpr int64_t kTileOuts = 4;
+inline constexpr int64_t kMaxBlockOuts = 16;
+// The copy of a block that is patched: a row of kMaxPatchedColumns fits.
+inline constexpr int64_t kCopyBytes = kMaxPatchedColumns * sizeof(float);
+// Weight rows of a block take about so much of the first-level cache,
+inline constexpr int64_t kBlockBytes = 24 << 10;
+// and activations that meet the weights together so much of the second-level cache.
+inline constexpr int64_t kPanelBytes = 512 << 10;
+
+struct LinearCall {
+  const LinearWeight& weight;
+  absl::Span<const RowGroup> groups;
+  const float* x;     // [rows, in]
+  std::byte* packed;  // [rows, padded_in], tile after tile, of the kind of products that is used
+  float* y;           // [rows, out]
+
+  int64_t rows() const { return groups.empty() ? 0 : groups.back().end; }
+  int64_t padded_in() const { return (weight.in + kMaxStep - 1) / kMaxStep * kMaxStep; }
+
+  bool patched() const {
+    return std::any_of(groups.begin(), groups.end(),
+                       [](const RowGroup& group) { return !group.patches.empty(); });
+  }
+
+  // Weight rows of a block: as many as the first-level cache can keep beside a tile of activations,
+  // a power of two.
+  int64_t block_outs() const {
+    const int64_t row_bytes = weight.in * static_cast<int64_t>(DTypeSize(weight.dtype));
+    int64_t outs = kMaxBlockOuts;
+    while (outs > kTileOuts && outs * row_bytes > kBlockBytes) outs /= 2;
+    while (outs > 1 && outs * row_bytes > kCopyBytes) outs /= 2;
+    return outs;
+  }
+};
+
+// Some weight rows, from wherever they are multiplied.
+template <typename T>
+struct WeightBlock {
+  int64_t first_out;
+  int64_t outs;  // at most kMaxBlockOuts
+  int64_t in;
+  const T* weights;  // [outs, in]
+};
+
+// The tiles of a group of rows: as few as are needed, of nearly equal size.
+class RowTiles {
+ public:
+  // A tile has at most max_rows rows, or max_lone_rows if it is the group's only one.
+  RowTiles(const RowGroup& group, int64_t max_rows, int64_t max_lone_rows)
+      : begin_(group.begin),
+        rows_(group.end - group.begin),
+        tiles_(rows_ > 0 && rows_ <= max_lone_rows ? 1 : (rows_ + max_rows - 1) / max_rows) {}
+
+  int64_t tiles() const { return tiles_; }
+  // Where tile i begins, and the one before ends.
+  int64_t begin(int64_t i) const { return begin_ + rows_ * i / tiles_; }
+
+  // Calls visit(first row, rows) for the tiles that begin in [begin, end).
+  template <typename Visit>
+  void ForEach(int64_t begin, int64_t end, Visit visit) const {
+    for (int64_t i = 0; i < tiles_; ++i) {
+      const int64_t first = this->begin(i);
+      if (first >= begin && first < end) visit(first, this->begin(i + 1) - first);
+    }
+  }
+
+  int64_t Count(int64_t begin, int64_t end) const {
+    int64_t count = 0;
+    ForEach(begin, end, [&](int64_t, int64_t) { ++count; });
+    return count;
+  }
+
+ private:
+  const int64_t begin_;
+  const int64_t rows_;
+  const int64_t tiles_;
+};
+
+}  // namespace shira
+
+#endif  // SHIRA_SERVER_MODEL_KERNELS_LINEAR_CALL_H_
