@@ -19,80 +19,58 @@ bool Contains(const StateKey& key, const Sha256Digest& adapter) {
                      [&](const StateTerm& term) { return term.adapter == adapter; });
 }
 
+void SortCanonically(std::vector<AdapterRef>& adapters) {
+  std::sort(adapters.begin(), adapters.end(),
+            [](const AdapterRef& a, const AdapterRef& b) { return a.digest < b.digest; });
+}
+
 }  // namespace
 
-DeltaSource AdapterRecord::source() const {
-  return {name, adapter->digest, path, file_digest, held};
+AdapterRegistry::Impl::Impl(Parts parts, const AdapterReader& reader, SwitchEngine& engine)
+    : options_(std::move(parts.options)),
+      paths_(std::move(parts.client_paths)),
+      all_paths_(std::move(parts.all_paths)),
+      store_(std::move(parts.store)),
+      uploads_(std::move(parts.uploads)),
+      reader_(reader),
+      engine_(engine),
+      slots_(std::max(1, options_.max_concurrent_loads)),
+      memory_(options_.memory_budget_bytes),
+      states_(engine, memory_),
+      deltas_(reader, all_paths_, memory_, slots_) {
+  default_.state = engine_.base();
 }
 
-absl::Status AdapterRecord::MoveTo(AdapterState to) {
-  if (!IsLegalTransition(state, to)) {
-    return absl::FailedPreconditionError(StrCat("adapter '", name, "' is ", AdapterStateName(state),
-                                                " and cannot become ", AdapterStateName(to)));
+// ---- Names --------------------------------------------------------------------------------------
+
+absl::StatusOr<RecordPtr> AdapterRegistry::Impl::Find(std::string_view name) const {
+  SHIRA_ASSIGN_OR_RETURN(AdapterReference reference, ParseAdapterReference(name));
+  if (const AliasInfo* alias = aliases_.Find(name)) {
+    reference = {alias->target.name, alias->target.version};
   }
-  state = to;
-  return absl::OkStatus();
-}
-
-// ---- Unloading ----------------------------------------------------------------------------------
-
-absl::Status AdapterRegistry::Impl::Unload(
-    const std::string& name, absl::Time deadline,
-    absl::FunctionRef<void(const AdapterInfo&)> on_unloading) {
-  RecordPtr record;
-  AdapterInfo info;
-  {
-    const std::shared_ptr<const CompiledState> resident = engine_.resident();
-    absl::MutexLock lock(&mutex_);
-    const auto found = records_.find(name);
-    if (found == records_.end()) {
-      return absl::NotFoundError(StrCat("no adapter '", name, "' is loaded"));
-    }
-    record = found->second;
-    if (record->load_running || record->state == AdapterState::kUnloading) {
-      return absl::AbortedError(StrCat("adapter '", name, "' is being ",
-                                       record->load_running ? "loaded" : "unloaded",
-                                       " by another call: try again when that is over"));
-    }
-    if (record->state == AdapterState::kFailed) {
-      records_.erase(found);
-      return absl::OkStatus();
-    }
-    const auto& defaults = default_.records;
-    if (std::find(defaults.begin(), defaults.end(), record) != defaults.end()) {
-      return absl::FailedPreconditionError(
-          StrCat("adapter '", name, "' is part of the default state: revert to the base first"));
-    }
-    SHIRA_RETURN_IF_ERROR(record->MoveTo(AdapterState::kUnloading));
-    info = Describe(*record, resident->key);
+  const absl::Status absent = absl::NotFoundError(StrCat("no adapter '", name, "' is loaded"));
+  const auto found = records_.find(reference.name);
+  if (found == records_.end()) return absent;
+  const AdapterVersions& versions = found->second;
+  if (reference.version.has_value()) {
+    const auto version = versions.find(*reference.version);
+    if (version == versions.end()) return absent;
+    return version->second;
   }
-  on_unloading(info);
-  std::shared_ptr<const SparseAdapter> held;  // freed after the lock is
-  absl::MutexLock lock(&mutex_);
-  const auto unused = [&] { return record->pins == 0; };
-  if (!mutex_.AwaitWithDeadline(absl::Condition(&unused), deadline)) {
-    SHIRA_RETURN_IF_ERROR(record->MoveTo(AdapterState::kReady));
-    return absl::DeadlineExceededError(
-        StrCat("adapter '", name, "' is still used by ", record->pins,
-               " requests; it stays loaded: try again, or cancel them"));
-  }
-  held = std::move(record->held);
-  const Sha256Digest digest = record->adapter->digest;
-  records_.erase(name);
-  DropUnlessLoaded(digest);
-  return absl::OkStatus();
+  RecordPtr newest = NewestOf(versions);
+  if (newest == nullptr) return absent;
+  return newest;
 }
 
-void AdapterRegistry::Impl::DropUnlessLoaded(const Sha256Digest& digest) {
-  const bool loaded = std::any_of(records_.begin(), records_.end(), [&](const auto& entry) {
-    return entry.second->adapter != nullptr && entry.second->adapter->digest == digest;
-  });
-  if (!loaded) memory_.Drop(digest);
+absl::Status AdapterRegistry::Impl::ExpectReady(const AdapterRecord& record,
+                                                std::string_view name) {
+  if (record.state == AdapterState::kReady) return absl::OkStatus();
+  return absl::FailedPreconditionError(StrCat("adapter '", name, "' is ",
+                                              AdapterStateName(record.state),
+                                              record.error.empty() ? "" : ": ", record.error));
 }
 
-// ---- Pinning ------------------------------------------------------------------------------------
-
-absl::StatusOr<std::vector<AdapterRegistry::Impl::RecordPtr>> AdapterRegistry::Impl::FindReady(
+absl::StatusOr<std::vector<RecordPtr>> AdapterRegistry::Impl::FindReady(
     absl::Span<const AdapterSelectionTerm> terms) const {
   std::vector<RecordPtr> records;
   for (const AdapterSelectionTerm& term : terms) {
@@ -100,16 +78,8 @@ absl::StatusOr<std::vector<AdapterRegistry::Impl::RecordPtr>> AdapterRegistry::I
       return absl::InvalidArgumentError(
           StrCat("the weight of adapter '", term.name, "' is not a finite number"));
     }
-    const auto found = records_.find(term.name);
-    if (found == records_.end()) {
-      return absl::NotFoundError(StrCat("no adapter '", term.name, "' is loaded"));
-    }
-    const RecordPtr& record = found->second;
-    if (record->state != AdapterState::kReady) {
-      return absl::FailedPreconditionError(
-          StrCat("adapter '", term.name, "' is ", AdapterStateName(record->state),
-                 record->error.empty() ? "" : ": ", record->error));
-    }
+    SHIRA_ASSIGN_OR_RETURN(RecordPtr record, Find(term.name));
+    SHIRA_RETURN_IF_ERROR(ExpectReady(*record, term.name));
     for (const RecordPtr& other : records) {
       if (other == record) {
         return absl::InvalidArgumentError(StrCat("adapter '", term.name, "' is named twice"));
@@ -119,10 +89,12 @@ absl::StatusOr<std::vector<AdapterRegistry::Impl::RecordPtr>> AdapterRegistry::I
                                                  "' have the same content: name one of them"));
       }
     }
-    records.push_back(record);
+    records.push_back(std::move(record));
   }
   return records;
 }
+
+// ---- Pins ---------------------------------------------------------------------------------------
 
 absl::StatusOr<AdapterRegistry::Impl::Pinned> AdapterRegistry::Impl::Pin(
     absl::Span<const AdapterSelectionTerm> terms) {
@@ -142,19 +114,31 @@ absl::StatusOr<AdapterRegistry::Impl::Pinned> AdapterRegistry::Impl::Pin(
     PinRecords(pinned.records);
   }
   absl::Cleanup unpin = [&] { UnpinRecords(pinned.records); };
-  std::sort(pinned.adapters.begin(), pinned.adapters.end(),
-            [](const AdapterRef& a, const AdapterRef& b) { return a.digest < b.digest; });
+  SortCanonically(pinned.adapters);
   SHIRA_ASSIGN_OR_RETURN(const StateKey key, StateKey::Create(std::move(key_terms)));
+  const absl::Time start = absl::Now();
+  bool compiled = false;
+  bool read_files = false;
   const auto read = [&]() -> absl::StatusOr<std::vector<WeightedAdapterRef>> {
+    compiled = true;
     std::vector<WeightedAdapterRef> adapters;
     for (size_t i = 0; i < terms.size(); ++i) {
-      SHIRA_ASSIGN_OR_RETURN(auto deltas, deltas_.Get(sources[i]));
-      adapters.push_back({std::move(deltas), terms[i].weight});
+      SHIRA_ASSIGN_OR_RETURN(DeltaSupplier::Supply supply, deltas_.Get(sources[i]));
+      read_files |= supply.was_read;
+      adapters.push_back({std::move(supply.deltas), terms[i].weight});
     }
     return adapters;
   };
   SHIRA_ASSIGN_OR_RETURN(pinned.state, states_.Get(key, read));
   std::move(unpin).Cancel();
+  absl::MutexLock lock(&mutex_);
+  if (read_files) {
+    stats_.cold_starts.Add(absl::Now() - start);
+  } else if (compiled) {
+    stats_.compilations.Add(absl::Now() - start);
+  } else if (!terms.empty()) {
+    ++stats_.warm_uses;
+  }
   return pinned;
 }
 
@@ -170,6 +154,7 @@ void AdapterRegistry::Impl::UnpinRecords(absl::Span<const RecordPtr> records) {
   for (const RecordPtr& record : records) {
     --record->pins;
     record->last_use = absl::Now();
+    if (record->retiring && record->pins == 0) Erase(record);
   }
 }
 
@@ -189,29 +174,82 @@ absl::StatusOr<StateHandle> AdapterRegistry::Impl::Acquire(
   return ToHandle(std::move(pinned));
 }
 
-StateHandle AdapterRegistry::Impl::AcquireDefault() {
+// ---- The default state --------------------------------------------------------------------------
+
+absl::StatusOr<StateHandle> AdapterRegistry::Impl::AcquireDefault() {
+  std::vector<AdapterSelectionTerm> terms;
   Pinned pinned;
   {
     absl::MutexLock lock(&mutex_);
-    pinned = default_;
-    PinRecords(pinned.records);
+    terms = default_terms_;
+    const absl::StatusOr<std::vector<RecordPtr>> records = FindReady(terms);
+    if (!records.ok()) {
+      return absl::Status(records.status().code(),
+                          StrCat("the default state: ", ToStd(records.status().message()),
+                                 ": load it, or apply another state"));
+    }
+    if (*records == default_.records) {
+      pinned = default_;
+      PinRecords(pinned.records);
+      if (!terms.empty()) ++stats_.warm_uses;
+    }
+  }
+  if (pinned.state == nullptr) {
+    SHIRA_ASSIGN_OR_RETURN(pinned, Pin(terms));
+    absl::MutexLock lock(&mutex_);
+    if (default_terms_ == terms) default_ = pinned;
   }
   return ToHandle(std::move(pinned));
 }
 
 absl::Status AdapterRegistry::Impl::SetDefault(absl::Span<const AdapterSelectionTerm> terms) {
   SHIRA_ASSIGN_OR_RETURN(Pinned pinned, Pin(terms));
-  const absl::Cleanup unpin = [this, records = pinned.records] { UnpinRecords(records); };
+  {
+    const absl::Cleanup unpin = [this, records = pinned.records] { UnpinRecords(records); };
+    Pinned previous;  // dropped after the lock is
+    absl::MutexLock lock(&mutex_);
+    for (const RecordPtr& record : pinned.records) {
+      SHIRA_RETURN_IF_ERROR(ExpectReady(*record, record->name));
+    }
+    previous = std::exchange(default_, std::move(pinned));
+    default_terms_.assign(terms.begin(), terms.end());
+    ++changes_;
+    for (const RecordPtr& record : previous.records) RetireUnkept(record->name);
+  }
+  SaveChanges();
+  return absl::OkStatus();
+}
+
+void AdapterRegistry::Impl::RefreshDefault() {
   Pinned previous;  // dropped after the lock is
   absl::MutexLock lock(&mutex_);
-  for (const RecordPtr& record : pinned.records) {
-    if (record->state != AdapterState::kReady) {
-      return absl::FailedPreconditionError(
-          StrCat("adapter '", record->name, "' is ", AdapterStateName(record->state)));
-    }
+  const absl::StatusOr<std::vector<RecordPtr>> records = FindReady(default_terms_);
+  if (records.ok() && *records == default_.records) return;
+  previous = std::exchange(default_, Pinned());
+  if (default_terms_.empty()) default_.state = engine_.base();
+}
+
+bool AdapterRegistry::Impl::IsDefault(const AdapterRecord& record) const {
+  return std::any_of(default_terms_.begin(), default_terms_.end(),
+                     [&](const AdapterSelectionTerm& term) {
+                       const absl::StatusOr<RecordPtr> named = Find(term.name);
+                       return named.ok() && named->get() == &record;
+                     });
+}
+
+std::vector<AdapterRef> AdapterRegistry::Impl::DefaultState() const {
+  absl::MutexLock lock(&mutex_);
+  std::vector<AdapterRef> adapters;
+  for (const AdapterSelectionTerm& term : default_terms_) {
+    AdapterRef& ref = adapters.emplace_back();
+    ref.name = term.name;
+    ref.weight = term.weight;
+    const absl::StatusOr<RecordPtr> record = Find(term.name);
+    if (!record.ok() || (*record)->state != AdapterState::kReady) continue;
+    ref = {(*record)->name, (*record)->version, (*record)->adapter->digest, term.weight};
   }
-  previous = std::exchange(default_, std::move(pinned));
-  return absl::OkStatus();
+  SortCanonically(adapters);
+  return adapters;
 }
 
 // ---- Views --------------------------------------------------------------------------------------
@@ -222,22 +260,25 @@ AdapterInfo AdapterRegistry::Impl::Describe(const AdapterRecord& record,
   info.name = record.name;
   info.version = record.version;
   info.state = record.state;
-  info.path = record.path;
+  info.path = record.backing.path;
   info.error = record.error;
+  info.pinned = record.pinned;
+  info.aliases = aliases_.NamesOf(record.id());
   info.adapter = record.adapter;
   info.running_requests = record.pins;
   info.load_time = record.load_time;
   info.load_duration = record.load_duration;
   info.last_use = record.last_use;
   if (record.adapter != nullptr) {
+    const SparseAdapter* held = record.backing.held.get();
     const AdapterMemory::Kept kept = memory_.KeptOf(record.adapter->digest, record.own_state);
     info.memory_bytes = kept.bytes;
-    if (record.held != nullptr) {
-      const MemoryParts parts = PartsOf(*record.held);
+    if (held != nullptr) {
+      const MemoryParts parts = PartsOf(*held);
       info.memory_bytes += kept.state ? parts.own_bytes : parts.full_bytes();
     }
     info.residency = Contains(resident, record.adapter->digest) ? AdapterResidency::kFused
-                     : kept.state || record.held != nullptr     ? AdapterResidency::kInMemory
+                     : kept.state || held != nullptr            ? AdapterResidency::kInMemory
                                                                 : AdapterResidency::kOnDisk;
   }
   return info;
@@ -246,9 +287,9 @@ AdapterInfo AdapterRegistry::Impl::Describe(const AdapterRecord& record,
 std::optional<AdapterInfo> AdapterRegistry::Impl::Get(std::string_view name) const {
   const std::shared_ptr<const CompiledState> resident = engine_.resident();
   absl::MutexLock lock(&mutex_);
-  const auto found = records_.find(name);
-  if (found == records_.end()) return std::nullopt;
-  return Describe(*found->second, resident->key);
+  const absl::StatusOr<RecordPtr> record = Find(name);
+  if (!record.ok()) return std::nullopt;
+  return Describe(**record, resident->key);
 }
 
 std::vector<AdapterInfo> AdapterRegistry::Impl::List() const {
@@ -256,7 +297,11 @@ std::vector<AdapterInfo> AdapterRegistry::Impl::List() const {
   absl::MutexLock lock(&mutex_);
   std::vector<AdapterInfo> infos;
   infos.reserve(records_.size());
-  for (const auto& [name, record] : records_) infos.push_back(Describe(*record, resident->key));
+  for (const auto& [name, versions] : records_) {
+    for (const auto& [version, record] : versions) {
+      infos.push_back(Describe(*record, resident->key));
+    }
+  }
   return infos;
 }
 
@@ -267,20 +312,18 @@ std::vector<AdapterRef> AdapterRegistry::Impl::Describe(const StateKey& key) con
     AdapterRef& ref = adapters.emplace_back();
     ref.digest = term.adapter;
     ref.weight = term.weight;
-    const auto found = std::find_if(records_.begin(), records_.end(), [&](const auto& entry) {
-      return entry.second->adapter != nullptr && entry.second->adapter->digest == term.adapter;
-    });
-    if (found != records_.end()) {
-      ref.name = found->second->name;
-      ref.version = found->second->version;
+    for (const auto& [name, versions] : records_) {
+      for (const auto& [version, record] : versions) {
+        if (record->adapter == nullptr || record->adapter->digest != term.adapter) continue;
+        // Of several with this content the first name, in its newest version.
+        if (ref.name.empty() || ref.name == name) {
+          ref.name = name;
+          ref.version = version;
+        }
+      }
     }
   }
   return adapters;
-}
-
-std::vector<AdapterRef> AdapterRegistry::Impl::DefaultState() const {
-  absl::MutexLock lock(&mutex_);
-  return default_.adapters;
 }
 
 absl::StatusOr<std::shared_ptr<const SparseAdapter>> AdapterRegistry::Impl::Deltas(
@@ -295,10 +338,41 @@ absl::StatusOr<std::shared_ptr<const SparseAdapter>> AdapterRegistry::Impl::Delt
     source = record->source();
     ++record->pins;
   }
-  absl::StatusOr<std::shared_ptr<const SparseAdapter>> deltas = deltas_.Get(source);
+  absl::StatusOr<DeltaSupplier::Supply> supply = deltas_.Get(source);
+  {
+    absl::MutexLock lock(&mutex_);
+    --record->pins;
+    if (record->retiring && record->pins == 0) Erase(record);
+  }
+  SHIRA_RETURN_IF_ERROR(supply.status());
+  return std::move(supply->deltas);
+}
+
+RegistryStats AdapterRegistry::Impl::stats() const {
   absl::MutexLock lock(&mutex_);
-  --record->pins;
-  return deltas;
+  RegistryStats stats = stats_;
+  for (const auto& [name, versions] : records_) {
+    for (const auto& [version, record] : versions) {
+      stats.ready += record->state == AdapterState::kReady;
+      stats.failed += record->state == AdapterState::kFailed;
+      stats.retiring += record->retiring;
+      stats.pinned += record->pinned;
+      if (record->state != AdapterState::kReady) continue;
+      const bool kept = memory_.KeptOf(record->adapter->digest, record->own_state).state;
+      stats.in_memory += kept || record->backing.held != nullptr;
+    }
+  }
+  stats.aliases = static_cast<int64_t>(aliases_.List().size());
+  stats.evicted_states = memory_.evicted_states();
+  stats.evicted_deltas = memory_.evicted_deltas();
+  stats.memory_in_use_bytes = memory_.in_use_bytes();
+  stats.memory_budget_bytes = options_.memory_budget_bytes;
+  if (uploads_ != nullptr) {
+    stats.upload_in_use_bytes = uploads_->in_use_bytes();
+    stats.upload_quota_bytes = uploads_->quota_bytes();
+  }
+  if (store_ != nullptr) stats.unsaved_changes = changes_ - saved_changes_;
+  return stats;
 }
 
 // ---- The public face ----------------------------------------------------------------------------
@@ -308,15 +382,48 @@ AdapterRegistry::~AdapterRegistry() = default;
 
 absl::StatusOr<std::unique_ptr<AdapterRegistry>> AdapterRegistry::Create(
     Options options, const AdapterReader& reader, SwitchEngine& engine) {
-  SHIRA_ASSIGN_OR_RETURN(PathConfinement paths, PathConfinement::Create(options.roots));
-  auto impl = std::make_shared<Impl>(std::move(options), std::move(paths), reader, engine);
+  std::unique_ptr<UploadStore> uploads;
+  std::vector<std::string> own_folders;
+  if (options.uploads.has_value()) {
+    SHIRA_ASSIGN_OR_RETURN(uploads, UploadStore::Open(*options.uploads));
+    own_folders.push_back(uploads->folder());
+  }
+  std::unique_ptr<StateStore> store;
+  if (!options.state_file.empty()) {
+    SHIRA_ASSIGN_OR_RETURN(store, StateStore::Open(options.state_file));
+    own_folders.push_back(store->blends_folder());
+  }
+  SHIRA_ASSIGN_OR_RETURN(PathConfinement client_paths, PathConfinement::Create(options.roots));
+  own_folders.insert(own_folders.end(), options.roots.begin(), options.roots.end());
+  SHIRA_ASSIGN_OR_RETURN(PathConfinement all_paths, PathConfinement::Create(own_folders));
+  auto impl = std::make_shared<Impl>(
+      Impl::Parts{std::move(options), std::move(client_paths), std::move(all_paths),
+                  std::move(store), std::move(uploads)},
+      reader, engine);
   return std::unique_ptr<AdapterRegistry>(new AdapterRegistry(std::move(impl)));
+}
+
+AdapterRegistry::RestoreReport AdapterRegistry::Restore() { return impl_->Restore(); }
+
+absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Load(const std::string& name,
+                                                                  const std::string& path,
+                                                                  std::string_view expected_sha256,
+                                                                  const LoadOptions& options) {
+  return impl_->Load(name, path, expected_sha256, options);
 }
 
 absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Load(
     const std::string& name, const std::string& path, std::string_view expected_sha256) {
-  return impl_->Load(name, path, expected_sha256);
+  return impl_->Load(name, path, expected_sha256, LoadOptions());
 }
+
+absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::LoadUpload(
+    const std::string& name, const std::string& path, std::string_view expected_sha256,
+    const LoadOptions& options) {
+  return impl_->LoadUpload(name, path, expected_sha256, options);
+}
+
+UploadStore* AdapterRegistry::uploads() { return impl_->uploads(); }
 
 absl::StatusOr<AdapterRegistry::BlendResult> AdapterRegistry::CreateBlend(
     const std::string& name, absl::Span<const AdapterSelectionTerm> parts,
@@ -328,6 +435,29 @@ absl::Status AdapterRegistry::Unload(const std::string& name, absl::Time deadlin
                                      absl::FunctionRef<void(const AdapterInfo&)> on_unloading) {
   return impl_->Unload(name, deadline, on_unloading);
 }
+
+absl::StatusOr<AdapterInfo> AdapterRegistry::PinInMemory(std::string_view name) {
+  return impl_->PinInMemory(name);
+}
+
+absl::StatusOr<AdapterInfo> AdapterRegistry::Unpin(std::string_view name) {
+  return impl_->Unpin(name);
+}
+
+absl::StatusOr<AliasInfo> AdapterRegistry::SetAlias(const std::string& alias,
+                                                    std::string_view target) {
+  return impl_->SetAlias(alias, target);
+}
+
+absl::StatusOr<AliasInfo> AdapterRegistry::RollbackAlias(std::string_view alias) {
+  return impl_->RollbackAlias(alias);
+}
+
+absl::Status AdapterRegistry::DeleteAlias(std::string_view alias) {
+  return impl_->DeleteAlias(alias);
+}
+
+std::vector<AliasInfo> AdapterRegistry::Aliases() const { return impl_->Aliases(); }
 
 std::optional<AdapterInfo> AdapterRegistry::Get(std::string_view name) const {
   return impl_->Get(name);
@@ -357,5 +487,7 @@ absl::StatusOr<std::shared_ptr<const SparseAdapter>> AdapterRegistry::Deltas(
 }
 
 int64_t AdapterRegistry::memory_in_use_bytes() const { return impl_->memory_in_use_bytes(); }
+
+RegistryStats AdapterRegistry::stats() const { return impl_->stats(); }
 
 }  // namespace shira
