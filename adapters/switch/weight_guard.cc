@@ -31,7 +31,9 @@ int64_t SlicesOf(const ParameterMap& map) {
 
 }  // namespace
 
-WeightGuard::~WeightGuard() {
+WeightGuard::~WeightGuard() { Stop(); }
+
+void WeightGuard::Stop() {
   {
     absl::MutexLock lock(&mutex_);
     stopping_ = true;

@@ -35,7 +35,7 @@ class WeightGuard {
  public:
   // `engine` must outlive this object.
   explicit WeightGuard(const SwitchEngine& engine) : engine_(engine) {}
-  // Ends the background check, within a slice.
+  // As Stop().
   ~WeightGuard();
 
   struct Options {
@@ -47,6 +47,10 @@ class WeightGuard {
   };
   // REQUIRES: called at most once.
   void Start(Options options) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Ends the background check, within a slice: on_change is not called from it any more.
+  // Idempotent.
+  void Stop() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // What SwitchEngine::Verify() has found. If all is well, earlier damage is forgotten: a switch
   // may have written over it.

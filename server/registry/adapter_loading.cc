@@ -77,6 +77,8 @@ absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Impl::LoadAlone(
     const LoadRequest& request, const RecordPtr& record) {
   const absl::Time start = absl::Now();
   absl::StatusOr<AdapterPtr> adapter = Read(request);
+  // Held until it is published, so that nothing moves it out of memory meanwhile.
+  absl::StatusOr<std::shared_ptr<const CompiledState>> compiled = nullptr;
   DeltaBacking backing{.path = request.path, .source = request.path, .owner = request.owner};
   if (adapter.ok()) {
     SHIRA_ASSIGN_OR_RETURN(const Novelty novelty, NoveltyOf(record, (*adapter)->digest,
@@ -87,7 +89,7 @@ absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Impl::LoadAlone(
       return LoadResult{Describe(*record, resident->key), /*already_loaded=*/true};
     }
     backing.source_digest = (*adapter)->digest;
-    const auto compiled = CompileOwnState(*adapter);
+    compiled = CompileOwnState(*adapter);
     if (compiled.ok()) {
       memory_.KeepDeltas(*adapter);
     } else {
