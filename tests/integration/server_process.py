@@ -21,7 +21,7 @@ START_TIMEOUT = 60
 class Service:
     """The methods of one service as Python functions: Service.Method(field=..., timeout=...).
 
-    `timeout` is the call's; a field of that name is set by `request_timeout`.
+    A method that takes a stream has the fields of each message as a dict: Service.Method([{...}, {...}]). `timeout` is the call's; a field of that name is set by `request_timeout`.
     """
 
     def __init__(self, channel, pool, name):
@@ -33,12 +33,18 @@ class Service:
     def _callable(channel, service, method):
         request_class = message_factory.GetMessageClass(method.input_type)
         response_class = message_factory.GetMessageClass(method.output_type)
-        make = channel.unary_stream if method.server_streaming else channel.unary_unary
+        if method.client_streaming:
+            make = channel.stream_unary
+        else:
+            make = channel.unary_stream if method.server_streaming else channel.unary_unary
         call = make(
             f"/{service.full_name}/{method.name}",
             request_serializer=request_class.SerializeToString,
             response_deserializer=response_class.FromString,
         )
+
+        def invoke_with_stream(requests, timeout=60):
+            return call((request_class(**fields) for fields in requests), timeout=timeout)
 
         def invoke(timeout=60, wait=True, request_timeout=None, **fields):
             if request_timeout is not None:
@@ -46,7 +52,7 @@ class Service:
             request = request_class(**fields)
             return call(request, timeout=timeout) if wait else call.future(request, timeout=timeout)
 
-        return invoke
+        return invoke_with_stream if method.client_streaming else invoke
 
 
 class _Metadata(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor,
@@ -165,6 +171,15 @@ class ServerProcess:
 
     def client(self, **options):
         return Client(self.target, **options)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def resident_bytes(self):
+        """Of the process, without what it has mapped from files."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"RssAnon:\s+(\d+) kB", status)[1]) * 1024
 
     def terminate(self):
         self.process.send_signal(signal.SIGTERM)
