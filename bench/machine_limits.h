@@ -1,0 +1,37 @@
+// File: bench/machine_limits.h
+//
+// What the machine can do at most, measured: the limits beside the figures of the forward pass.
+
+#ifndef SHIRA_BENCH_MACHINE_LIMITS_H_
+#define SHIRA_BENCH_MACHINE_LIMITS_H_
+
+#include <cstdint>
+
+#include "base/dtype.h"
+#include "base/parallel.h"
+#include "bench/timing.h"
+
+namespace shira::bench {
+
+// Reads one buffer over and over, as decoding reads the weights: give it the weights' size, so that
+// the two find the same share of it in the caches.
+class ReadProbe {
+ public:
+  ReadProbe(int64_t bytes, ParallelFor parallel_for);
+
+  // One pass over the buffer. Bytes per second.
+  double Run();
+
+ private:
+  const int64_t bytes_;
+  const ParallelFor parallel_for_;
+  const LargeBuffer buffer_;
+};
+
+// Multiplications and additions per second of `threads` threads that work in registers alone, with
+// the widest instructions of this processor that multiply elements of `dtype` into fp32 sums.
+double PeakFlops(DType dtype, int threads, const ParallelFor& parallel_for);
+
+}  // namespace shira::bench
+
+#endif  // SHIRA_BENCH_MACHINE_LIMITS_H_
