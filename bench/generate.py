@@ -17,7 +17,7 @@ from worker import Worker
 
 ROOT = rows.ROOT
 FILES = ROOT / ".deps/peers/files"
-KEY = ("section", "dtype", "batch", "tokens", "states", "threads", "who")
+KEY = ("section", "dtype", "batch", "tokens", "states", "tables", "threads", "who")
 CONTEXT = 128
 # SmolLM2-135M
 LAYERS, HIDDEN, KV_WIDTH, MLP, VOCABULARY = 30, 576, 192, 1536, 49152
@@ -31,7 +31,7 @@ def workers(options):
     common = {"OMP_NUM_THREADS": str(options.threads)}
     commands = {
         "ours": [options.bin / "generate_bench", "--model", ROOT / ".deps/models/smollm2-135m-instruct-q4_1.gguf", "--dtype", options.dtype,
-                 "--threads", options.threads, "--adapters", FILES / "adapters" / options.adapters],
+                 "--threads", options.threads, "--adapters", FILES / "adapters" / options.tables],
         "transformers": [python, "-W", "ignore", ROOT / "bench/transformers_worker.py", "--model", FILES / f"hf-{options.dtype}", "--dtype",
                          options.dtype, "--threads", options.threads],
         "llama.cpp": [ROOT / ".deps/peers/venv/bin/python", ROOT / "bench/llama_worker.py", "--model", FILES / f"{options.dtype}.gguf",
@@ -95,8 +95,10 @@ def as_rows(options, running, times, limits):
             row["ours_is_faster_by"] = rows.median_ratio(ms, ours)
             row["version"] = running[who].about.get("version")
         base = times.get((section, tuple({**dict(items), "states": 0}.items()), who))
-        if section == "adapter" and config["states"] and base:
-            row["over_base"] = rows.median_ratio(ms, base)
+        if section == "adapter":
+            row["tables"] = options.tables
+            if config["states"] and base:
+                row["over_base"] = rows.median_ratio(ms, base)
         one = times.get((section, tuple({**dict(items), "batch": 1}.items()), who)) if "batch" in config else None
         if section == "decode" and one:
             row["over_batch_1"] = rows.median_ratio(ms, one)
@@ -125,7 +127,7 @@ def main():
     parser.add_argument("--batches", type=numbers, default=[1, 2, 4, 8, 16, 32])
     parser.add_argument("--tokens", type=numbers, default=[16, 128, 512, 2048])
     parser.add_argument("--who", type=names, default=["ours", "transformers", "llama.cpp"])
-    parser.add_argument("--adapters", choices=["equal", "distinct"], default="equal", help="index tables of the adapters")
+    parser.add_argument("--tables", choices=["equal", "distinct"], default="distinct", help="positions of the adapters")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.3, help="of one measurement")

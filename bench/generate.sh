@@ -13,12 +13,13 @@ declare -A pieces=(
   [decode-large]="--only decode --batches 1,16,32 --turns 3"
   [adapter-small]="--only adapter --batches 1,8 --who ours"
   [adapter-large]="--only adapter --batches 4,16 --who ours"
+  [adapter-equal]="--only adapter --batches 8,16 --tables equal --who ours --turns 3"
   [prefill-short]="--only prefill --tokens 16,64,128,512"
   [prefill-long]="--only prefill --tokens 1024,2048 --turns 3"
   [f32]="--only decode,prefill --dtype float32 --batches 1,8 --tokens 128,512 --turns 3"
   [f16]="--only decode,prefill --dtype float16 --batches 1,8 --tokens 128,512 --turns 3"
 )
-order=(decode-small decode-large adapter-small adapter-large prefill-short prefill-long f32 f16)
+order=(decode-small decode-large adapter-small adapter-large adapter-equal prefill-short prefill-long f32 f16)
 case ${1:-} in
   --help) sed -n '2,7p' "$0" | sed 's/^# \{0,1\}//'; exit 0 ;;
   --list) printf '%s\n' "${order[@]}"; exit 0 ;;

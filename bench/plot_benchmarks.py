@@ -22,7 +22,7 @@ def curve(found, section, who, axis, value):
 
 def generate(found):
     chart = Chart("SmolLM2-135M in bfloat16, 2 threads: the forward pass")
-    panels = (("decode", "batch", "Decoding: time of a step, with 128 tokens of context in each row", "rows in the batch", "ms"),
+    panels = (("decode", "batch", "Decoding, with 128 tokens of context in each row: time of a step", "rows in the batch", "ms"),
               ("prefill", "tokens", "Prompts: time to the first token", "tokens", "ms"))
     for section, axis, heading, x_label, y_label in panels:
         ours = curve(found, section, "ours", axis, lambda row: row["limit_ms"])

@@ -42,7 +42,7 @@ def compared(found, axis):
                 peer = next((other for other in found if (other["who"], other["dtype"], other[axis]) == (who, dtype, row[axis])), {})
                 line += [number(peer.get("median_ms")), with_unit(peer.get("ours_is_faster_by"), " x")]
             lines.append(line)
-    return table(["dtype", axis, "ms", "tokens/s", "limit, ms", "of the limit", "llama.cpp, ms", "ours is faster by", "transformers, ms",
+    return table(["dtype", axis, "ms", "tokens/s", "limit, ms", "times the limit", "llama.cpp, ms", "ours is faster by", "transformers, ms",
                   "ours is faster by"], lines)
 
 
@@ -55,10 +55,10 @@ def prefill(found):
 
 
 def adapters(found):
-    mine = sorted((row for row in found if row["section"] == "adapter"), key=lambda row: (row["batch"], row["states"]))
+    mine = sorted((row for row in found if row["section"] == "adapter"), key=lambda row: (row["tables"], row["batch"], row["states"]))
     way = {0: "base", 1: "one adapter, fused"}
-    return table(["rows", "weights", "ms", "times base"],
-                 [[row["batch"], way.get(row["states"], f"{row['states']} adapters, rows patched"), number(row["median_ms"]),
+    return table(["positions", "rows", "weights", "ms", "times base"],
+                 [[row["tables"], row["batch"], way.get(row["states"], f"{row['states']} adapters, rows patched"), number(row["median_ms"]),
                    number(row.get("over_base"))] for row in mine])
 
 

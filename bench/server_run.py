@@ -24,9 +24,12 @@ def knows_flag(binary, flag):
 
 
 def integers(message, into):
-    """Every integer field below a protobuf message, by its name."""
-    for field, value in message.ListFields():
-        if field.type == field.TYPE_MESSAGE and not field.is_repeated:
+    """Every integer field below a protobuf message, by its name; zeros, too."""
+    for field in message.DESCRIPTOR.fields:
+        if field.is_repeated:
+            continue
+        value = getattr(message, field.name)
+        if field.type == field.TYPE_MESSAGE:
             integers(value, into)
         elif isinstance(value, int):
             into[field.name] = value

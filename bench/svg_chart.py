@@ -23,7 +23,7 @@ class Chart:
         self.y += 10
         most = max(value for _, value, _, _ in bars)
         for label, value, colour, note in bars:
-            width = (WIDTH - left - 190) * value / most
+            width = (WIDTH - left - 250) * value / most
             self.text(left - 8, self.y + 13, label, "end")
             self.body.append(f'<rect x="{left}" y="{self.y}" width="{width:.1f}" height="17" fill="{colour}"/>')
             self.text(left + width + 5, self.y + 13, f"{value:.3g} {unit}{note}")
@@ -31,8 +31,8 @@ class Chart:
         self.y += 24
 
     def lines(self, heading, series, x_ticks, x_label, y_label, height=220, left=70):
-        """series: (label, colour, [(x, y)], dashed); both axes logarithmic."""
-        self.text(8, self.y, heading, font_weight="600")
+        """series: (label, colour, [(x, y)], dashed); both axes logarithmic, x_ticks from end to end."""
+        self.text(8, self.y, f"{heading}, {y_label}", font_weight="600")
         top, bottom, right = self.y + 14, self.y + 14 + height, WIDTH - 190
         values = [y for _, _, points, _ in series for _, y in points]
         low, high = min(values), max(values)
@@ -51,7 +51,6 @@ class Chart:
         for tick in x_ticks:
             self.text(x_of(tick), bottom + 16, f"{tick}", "middle", "#666")
         self.text((left + right) / 2, bottom + 32, x_label, "middle", "#666")
-        self.text(left - 6, top - 4, y_label, "end", "#666")
         labels = []
         for label, colour, points, dashed in series:
             path = " ".join(f"{x_of(x):.1f},{y_of(y):.1f}" for x, y in points)
