@@ -68,8 +68,10 @@ class Worker {
     std::unique_ptr<Worker> worker(new Worker(threads, std::move(adapters)));
     SHIRA_ASSIGN_OR_RETURN(worker->weights_,
                            ResidentWeights::Load(*source, dtype, worker->parallel_for_, {}));
-    SHIRA_ASSIGN_OR_RETURN(worker->executor_,
-                           CreateTorchModelExecutor(*worker->weights_, kKvBytes));
+    SHIRA_ASSIGN_OR_RETURN(
+        worker->executor_,
+        CreateTorchModelExecutor(*worker->weights_, {.kv_budget_bytes = kKvBytes,
+                                                     .parallel_for = worker->parallel_for_}));
     SHIRA_ASSIGN_OR_RETURN(ParameterMap map, worker->weights_->parameter_map());
     worker->switch_ = std::make_unique<SwitchEngine>(
         std::move(map), SwitchEngine::Options{.parallel_for = worker->parallel_for_});
