@@ -27,11 +27,11 @@
 #include "adapters/format/adapter_reader.h"
 #include "adapters/switch/switch_engine.h"
 #include "base/status_macros.h"
+#include "base/thread_team.h"
 #include "bench/machine_limits.h"
 #include "nlohmann/json.hpp"
 #include "server/engine/torch_model_executor.h"
 #include "server/model/resident_weights.h"
-#include "server/model/torch_parallel.h"
 #include "server/model/weight_loader.h"
 #include "server/server_options.h"
 
@@ -94,12 +94,12 @@ class Worker {
  private:
   using State = std::shared_ptr<const CompiledState>;
 
-  Worker(int threads, std::string adapters) : threads_(threads), adapters_(std::move(adapters)) {}
+  Worker(int threads, std::string adapters) : adapters_(std::move(adapters)), team_(threads) {}
 
   absl::StatusOr<Json> Limits() {
     double flops = 0;
     for (int i = 0; i < 3; ++i) {
-      flops = std::max(flops, PeakFlops(weights_->dtype(), threads_, parallel_for_));
+      flops = std::max(flops, PeakFlops(weights_->dtype(), team_.threads(), parallel_for_));
     }
     std::vector<double> reads;
     for (int i = 0; i < 7; ++i) reads.push_back(read_probe_->Run());
@@ -197,9 +197,9 @@ class Worker {
     return absl::OkStatus();
   }
 
-  const int threads_;
   const std::string adapters_;
-  const ParallelFor parallel_for_ = TorchParallelFor();
+  ThreadTeam team_;
+  const ParallelFor parallel_for_ = team_.parallel_for();
   std::unique_ptr<ResidentWeights> weights_;
   std::unique_ptr<ModelExecutor> executor_;
   std::unique_ptr<SwitchEngine> switch_;

@@ -29,7 +29,8 @@ class ReadProbe {
 };
 
 // Multiplications and additions per second of `threads` threads that work in registers alone, with
-// the widest instructions of this processor that multiply elements of `dtype` into fp32 sums.
+// the fastest instructions of this processor for fp32 sums of products of `dtype`. These need not
+// be those made for the dtype: some processors multiply bfloat16 at half the rate of fp32.
 double PeakFlops(DType dtype, int threads, const ParallelFor& parallel_for);
 
 }  // namespace shira::bench
