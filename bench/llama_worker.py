@@ -138,11 +138,17 @@ class LlamaWorker:
         return {"tokens_per_s": streams * tokens / seconds, "seconds": seconds}
 
 
+@llama_cpp.llama_log_callback
+def say_nothing(*_):
+    pass
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--lora", default="")
+    llama_cpp.llama_log_set(say_nothing, ctypes.c_void_p(0))
     llama_cpp.llama_backend_init()
     worker = LlamaWorker(parser.parse_args())
     serve({"version": llama_cpp.__version__, "system": llama_cpp.llama_print_system_info().decode().strip()},

@@ -24,7 +24,7 @@ import statistics
 import subprocess
 
 import rows
-from server_run import MeasuredServer, knows_flag
+from server_run import MeasuredServer
 from worker import Worker
 
 ROOT = rows.ROOT
@@ -33,6 +33,7 @@ KEY = ("section", "who", "mode", "streams", "adapters", "tables", "rate", "seed"
 ZIPF_ADAPTERS = 64
 # What a user notices: a request that keeps both counts as goodput.
 TTFT_GOAL_S, GAP_GOAL_S = 1.0, 0.1
+MODES = ("patching", "slices")
 PEER_WAYS = {"transformers": ("shira_merged", "shira_unmerged", "lora_mixed"), "llama.cpp": ("base", "lora")}
 
 
@@ -98,14 +99,7 @@ class References:
 
 
 def start_server(options, mode):
-    flags = []
-    if knows_flag(options.bin / "shira-server", "--row-patching"):
-        flags = ["--row-patching", "auto" if mode == "patching" else "off"]
-    return MeasuredServer(options.bin, options.dtype, options.threads, flags)
-
-
-def modes(options):
-    return ["patching", "slices"] if knows_flag(options.bin / "shira-server", "--row-patching") else ["slices"]
+    return MeasuredServer(options.bin, options.dtype, options.threads, ["--row-patching", {"patching": "auto", "slices": "off"}[mode]])
 
 
 def check(plan, report, references):
@@ -122,8 +116,7 @@ def steady_tokens_per_s(report):
 
 
 def shares(counted):
-    steps = counted.get("fused_steps", 0) + counted.get("patched_steps", 0)
-    return {**counted, **({"patched_share": counted["patched_steps"] / steps} if steps else {})}
+    return {**counted, "patched_share": counted["patched_steps"] / max(1, counted["fused_steps"] + counted["patched_steps"])}
 
 
 def about(options):
@@ -131,7 +124,7 @@ def about(options):
 
 
 def measure_streams(options, references):
-    configs = [(mode, adapters) for adapters in options.adapters for mode in modes(options)]
+    configs = [(mode, adapters) for adapters in options.adapters for mode in MODES]
     plans = {adapters: streams_plan(options, adapters) for adapters in options.adapters}
     for plan in plans.values():
         references.make(plan)
@@ -139,7 +132,7 @@ def measure_streams(options, references):
         return []
     speeds, counts, wrong = collections.defaultdict(list), {}, collections.Counter()
     with contextlib.ExitStack() as stack:
-        servers = {mode: stack.enter_context(start_server(options, mode)) for mode in modes(options)}
+        servers = {mode: stack.enter_context(start_server(options, mode)) for mode in MODES}
         for turn in range(-1, options.turns):  # the first one warms up
             for mode, adapters in configs:
                 plan = plans[adapters] if turn >= 0 else [{**one, "tokens": 8} for one in plans[adapters]]
@@ -178,7 +171,7 @@ def measure_peers(options, references):
     if options.references_only:
         return []
     speeds = collections.defaultdict(list)  # (who, mode, adapters): by turn
-    mode = modes(options)[0]
+    mode = "patching"
     peers = peer_workers(options)
     with start_server(options, mode) as server:
         for peer in peers.values():
@@ -210,7 +203,7 @@ def measure_zipf(options, references):
     if options.references_only:
         return []
     result = []
-    for mode in options.modes or modes(options)[:1]:
+    for mode in options.modes or ["patching"]:
         with start_server(options, mode) as server:
             server.load([request["adapter"] for request in plan])
             run(options, server, [{**plan[0], "at": 0, "prompt": plan[0]["prompt"][::-1]}])  # warms up

@@ -2,10 +2,12 @@
 
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 import rows
 
@@ -16,24 +18,15 @@ sys.path[:0] = [str(ROOT / "tests/testutil"), str(ROOT / "tests/integration")]
 from server_process import Client  # noqa: E402
 
 MODEL = ROOT / ".deps/models/smollm2-135m-instruct-q4_1.gguf"
-COUNTERS = ("switches", "fused_steps", "patched_steps", "step_rows", "patched_rows")
+# Of the server's metrics, by the names that the rows have.
+COUNTERS = {"shira_switches_total": "switches", 'shira_steps_total{weights="fused"}': "fused_steps",
+            'shira_steps_total{weights="patched"}': "patched_steps"}
 
 
-def knows_flag(binary, flag):
-    return flag in subprocess.run([binary, "--help"], capture_output=True, text=True).stdout
-
-
-def integers(message, into):
-    """Every integer field below a protobuf message, by its name; zeros, too."""
-    for field in message.DESCRIPTOR.fields:
-        if field.is_repeated:
-            continue
-        value = getattr(message, field.name)
-        if field.type == field.TYPE_MESSAGE:
-            integers(value, into)
-        elif isinstance(value, int):
-            into[field.name] = value
-    return into
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
 
 
 class MeasuredServer:
@@ -44,9 +37,11 @@ class MeasuredServer:
         port_file = pathlib.Path(self.folder.name) / "port"
         self.log = pathlib.Path(self.folder.name) / "log"
         adapters = ROOT / ".deps/peers/files/adapters"
+        self.metrics = f"127.0.0.1:{free_port()}"
         self.process = subprocess.Popen(
             [str(part) for part in (bin_folder / "shira-server", "--model", MODEL, "--dtype", dtype, "--threads", threads, "--listen",
-                                    "127.0.0.1:0", "--port-file", port_file, "--adapter-root", adapters, "--max-running", 16, *flags)],
+                                    "127.0.0.1:0", "--port-file", port_file, "--adapter-root", adapters, "--max-running", 16,
+                                    "--metrics-listen", self.metrics, *flags)],
             stderr=self.log.open("wb"))
         while not port_file.exists():
             if self.process.poll() is not None:
@@ -71,8 +66,6 @@ class MeasuredServer:
             self.loaded.add(name)
 
     def counters(self):
-        """Those of COUNTERS that this server has."""
-        found = integers(self.client.admin.GetResidentState(), {})
-        if hasattr(self.client, "operations"):
-            found |= integers(self.client.operations.GetServerStatus(), {})
-        return {name: found[name] for name in COUNTERS if name in found}
+        with urllib.request.urlopen(f"http://{self.metrics}/metrics", timeout=10) as page:
+            values = dict(line.rsplit(" ", 1) for line in page.read().decode().splitlines() if not line.startswith("#"))
+        return {name: int(float(values[metric])) for metric, name in COUNTERS.items()}
