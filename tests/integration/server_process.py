@@ -40,11 +40,12 @@ class Service:
             response_deserializer=response_class.FromString,
         )
 
-        def invoke(timeout=60, wait=True, request_timeout=None, **fields):
+        def invoke(timeout=60, wait=True, request_timeout=None, metadata=None, **fields):
             if request_timeout is not None:
                 fields["timeout"] = request_timeout
             request = request_class(**fields)
-            return call(request, timeout=timeout) if wait else call.future(request, timeout=timeout)
+            invoked = call if wait else call.future
+            return invoked(request, timeout=timeout, metadata=metadata)
 
         return invoke
 
@@ -79,9 +80,9 @@ class Client:
 
     def __init__(self, target, credentials=None, token=None, services=tuple(SERVICES)):
         self.channel = open_channel(target, credentials, token)
-        pool = descriptor_pool.DescriptorPool(ProtoReflectionDescriptorDatabase(self.channel))
+        self.pool = descriptor_pool.DescriptorPool(ProtoReflectionDescriptorDatabase(self.channel))
         for name in services:
-            setattr(self, name, Service(self.channel, pool, self.SERVICES[name]))
+            setattr(self, name, Service(self.channel, self.pool, self.SERVICES[name]))
         self.health = health_pb2_grpc.HealthStub(self.channel)
 
     def serving(self, service=""):
