@@ -16,6 +16,7 @@ import time
 import unittest
 
 import grpc
+import torch
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests/integration"))
@@ -23,6 +24,7 @@ sys.path.insert(0, str(ROOT / "tests/integration"))
 from fixtures import PROMPT, world  # noqa: E402
 from server_process import Service, ServerProcess  # noqa: E402
 
+torch.set_num_threads(1)  # the servers need the processors
 NAMES = [f"tone{i}" for i in range(12)]
 # What docs/operating.md advises: a call that a replica refused because it drains is made again.
 RETRY = json.dumps({"methodConfig": [{
@@ -197,7 +199,8 @@ class ClusterTest(unittest.TestCase):
         for answer in lost:
             # Only what had begun, and there.
             self.assertEqual(answer.replica, "replica2", answer.error)
-            self.assertIn(answer.error.code(), (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.CANCELLED))
+            self.assertIn(answer.error.code(), (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.CANCELLED,
+                                                  grpc.StatusCode.UNKNOWN))
         self.assertLessEqual(len(lost), len(load.threads))
         self.check_tokens(answers, 40)
         self.cluster.wait_for("replica1", "replica3")
