@@ -30,7 +30,7 @@ packages=(
   libabsl-dev libspdlog-dev libcli11-dev nlohmann-json3-dev
   libhwy-dev libssl-dev libpcre2-dev libicu-dev libedit-dev prometheus-cpp-dev
 )
-[ -n "${SHIRA_BUILD_ONLY:-}" ] || packages+=(libgtest-dev libgmock-dev haproxy)
+[ -n "${SHIRA_BUILD_ONLY:-}" ] || packages+=(libgtest-dev libgmock-dev haproxy faketime)
 [ -z "${SHIRA_FUZZ:-}" ] || packages+=(clang)
 
 say() { printf '\033[1m[setup]\033[0m %s\n' "$*"; }

@@ -7,6 +7,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "base/strings.h"
 #include "server/registry/adapter_registry_impl.h"
 
@@ -70,7 +71,7 @@ absl::Status AdapterRegistry::Impl::Unload(
   std::shared_ptr<const SparseAdapter> held;  // freed after the lock is
   absl::MutexLock lock(&mutex_);
   const auto unused = [&] { return record->pins == 0; };
-  if (!mutex_.AwaitWithDeadline(absl::Condition(&unused), deadline)) {
+  if (!mutex_.AwaitWithTimeout(absl::Condition(&unused), deadline - SteadyNow())) {
     SHIRA_RETURN_IF_ERROR(record->MoveTo(AdapterState::kReady));
     return absl::DeadlineExceededError(
         StrCat("adapter '", name, "' is still used by ", record->pins,

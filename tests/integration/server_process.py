@@ -129,7 +129,7 @@ def error_of(call):
 class ServerProcess:
     """Runs until the end of a with block, unless it ends by itself."""
 
-    def __init__(self, *flags, listen="127.0.0.1:0", wait=True):
+    def __init__(self, *flags, listen="127.0.0.1:0", wait=True, environment=None):
         self.folder = tempfile.TemporaryDirectory()
         self.port_file = pathlib.Path(self.folder.name) / "port"
         self.log_file = pathlib.Path(self.folder.name) / "log"
@@ -137,7 +137,7 @@ class ServerProcess:
             [shira_testutil.binary("shira-server"), "--listen", listen, "--port-file", self.port_file, "--log-level",
              "debug", *map(str, flags)],
             stderr=self.log_file.open("wb"),
-            env={**os.environ, "OMP_WAIT_POLICY": "passive"},
+            env={**os.environ, "OMP_WAIT_POLICY": "passive", **(environment or {})},
         )
         self.target = None
         if wait:

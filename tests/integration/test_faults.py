@@ -216,5 +216,50 @@ class HostileClientsTest(unittest.TestCase):
             stream.cancel()
 
 
+class ClockTest(unittest.TestCase):
+    """The wall clock is set while the server runs; the monotonic one goes on, as on a real machine."""
+
+    LIBRARY = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+
+    def setUp(self):
+        self.offset = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / "offset"
+        self.set_clock("+0")
+        environment = {"LD_PRELOAD": self.LIBRARY, "FAKETIME_TIMESTAMP_FILE": str(self.offset), "FAKETIME_NO_CACHE": "1",
+                       "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        self.server = self.enterContext(ServerProcess(*world().flags("alpha"), environment=environment))
+        self.client = self.server.client()
+
+    def set_clock(self, offset):
+        replacement = self.offset.with_suffix(".new")
+        replacement.write_text(offset)
+        replacement.rename(self.offset)
+
+    def test_a_deadline_is_a_duration_whatever_the_clock_is_set_to(self):
+        for offset in ("+3h", "-3h"):
+            stream = self.client.stream(prompt=PROMPT, stop={"max_tokens": 400, "ignore_eos": True}, timeout=120)
+            next(stream)
+            self.set_clock(offset)
+            _, ids, summary = collect(stream)
+            self.assertEqual(summary.usage.completion_tokens, 400)
+            self.assertLess(summary.timings.decode.seconds, 120)
+            start = time.monotonic()
+            with self.assertRaises(grpc.RpcError) as raised:
+                collect(self.client.stream(prompt=PROMPT, stop=ENDLESS, timeout=1))
+            self.assertEqual(raised.exception.code(), Code.DEADLINE_EXCEEDED)
+            self.assertLess(time.monotonic() - start, 20)
+            self.client.admin.ApplyAdapter(**select("alpha"))
+            self.client.admin.RevertAdapter()
+        self.assertTrue(self.client.admin.VerifyWeights().matches_base)
+
+    def test_a_drain_takes_its_time_whatever_the_clock_is_set_to(self):
+        stream = self.client.stream(prompt=PROMPT, stop={"max_tokens": 1500, "ignore_eos": True})
+        next(stream)
+        self.server.terminate()
+        self.set_clock("+1d")
+        _, ids, _ = collect(stream)
+        self.assertEqual(len(ids), 1500)
+        self.assertEqual(self.server.wait(), 0)
+
+
 if __name__ == "__main__":
     unittest.main()
