@@ -22,6 +22,7 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "client/adapter_routing.h"
 #include "client/client_call.h"
 #include "client/status_conversion.h"
 #include "client/token_interceptor.h"
@@ -55,6 +56,11 @@ std::shared_ptr<grpc::Channel> CreateChannel(const ClientOptions& options) {
       options.address,
       options.credentials != nullptr ? options.credentials : grpc::InsecureChannelCredentials(),
       arguments, TokenInterceptors(options.token));
+}
+
+void AddRoutingKey(const v1::GenerateRequest& request, grpc::ClientContext& context) {
+  const std::string key = AdapterRoutingKey(request);
+  if (!key.empty()) context.AddMetadata(kAdapterMetadata, key);
 }
 
 // "5s: " of absl's format with the decimals that a reader wants.
@@ -143,13 +149,19 @@ absl::Status Client::WaitUntilReady(const ReadyOptions& options) const {
 
 absl::StatusOr<v1::GenerateResponse> Client::Generate(const v1::GenerateRequest& request,
                                                       const CallOptions& options) const {
-  return CallUnary(*stubs_->inference, &v1::Inference::StubInterface::Generate, request, options);
+  ClientCall call(options);
+  AddRoutingKey(request, *call.context());
+  v1::GenerateResponse response;
+  const grpc::Status status = stubs_->inference->Generate(call.context(), request, &response);
+  if (!status.ok()) return ToAbslStatus(status);
+  return response;
 }
 
 absl::StatusOr<v1::GenerateSummary> Client::StreamGenerate(const v1::GenerateRequest& request,
                                                            ChunkCallback on_chunk,
                                                            const CallOptions& options) const {
   ClientCall call(options);
+  AddRoutingKey(request, *call.context());
   v1::StreamGenerateRequest stream_request;
   *stream_request.mutable_request() = request;
   const auto reader = stubs_->inference->StreamGenerate(call.context(), stream_request);

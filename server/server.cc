@@ -17,6 +17,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "base/strings.h"
 #include "server/access/access_control.h"
 #include "server/adapter_startup.h"
@@ -253,13 +254,16 @@ void Server::Impl::OnWeightsChecked(const std::vector<std::string>& damaged) {
 
 void Server::Impl::ServeUntil(const absl::Notification& stop) {
   stop.WaitForNotification();
-  const absl::Time start = absl::Now();
+  const absl::Time start = SteadyNow();
   for (const std::unique_ptr<RpcServer>& port : ports_) port->SetNotServingForGood();
   gate_.Close();
   model_->Drain(options_.drain_timeout);
+  // A client that reads slowly gets the rest of its answer, as long as there is time. Whoever
+  // watches the health would go on doing so, and is not waited for.
+  records_.WaitForEnd("/shira.", start + options_.drain_timeout - SteadyNow());
   const auto deadline = std::chrono::system_clock::now() + kLastWritesTimeout;
   for (const std::unique_ptr<RpcServer>& port : ports_) port->Shutdown(deadline);
-  spdlog::info("drained in {:.0f} ms", absl::ToDoubleMilliseconds(absl::Now() - start));
+  spdlog::info("drained in {:.0f} ms", absl::ToDoubleMilliseconds(SteadyNow() - start));
 }
 
 Server::Impl::~Impl() {

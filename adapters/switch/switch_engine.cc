@@ -10,6 +10,7 @@
 #include "adapters/switch/state_compiler.h"
 #include "base/problem_list.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "base/strings.h"
 
 namespace shira {
@@ -142,10 +143,10 @@ SwitchStats SwitchEngine::Apply(std::shared_ptr<const CompiledState> state) {
   std::shared_ptr<const CompiledState> previous;
   absl::WriterMutexLock lock(&mutex_);
   if (state->key == resident_->key) return stats;
-  const absl::Time start = absl::Now();
+  const absl::Time start = SteadyNow();
   stats.written = WriteTransition(parameters_, *resident_, *state, options_.parallel_for);
   previous = std::exchange(resident_, std::move(state));
-  stats.duration = absl::Now() - start;
+  stats.duration = SteadyNow() - start;
   return stats;
 }
 

@@ -5,6 +5,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "adapters/format/adapter_writer.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "base/strings.h"
 #include "server/registry/adapter_name.h"
 #include "server/registry/adapter_registry_impl.h"
@@ -53,7 +54,7 @@ absl::StatusOr<AdapterRegistry::BlendResult> AdapterRegistry::Impl::CreateBlend(
   SHIRA_ASSIGN_OR_RETURN(const LoadTurn turn, BeginLoad(name, path, /*key=*/""));
   FusionReport report;
   absl::StatusOr<LoadResult> result = [&]() -> absl::StatusOr<LoadResult> {
-    const absl::Time start = absl::Now();
+    const absl::Time start = SteadyNow();
     absl::StatusOr<FusionResult> blend = BlendPinned(options, parts, sources);
     if (!blend.ok()) return Publish(turn.record, start, blend.status(), {});
     report = std::move(blend->report);

@@ -4,6 +4,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "base/strings.h"
 #include "server/registry/adapter_name.h"
 #include "server/registry/adapter_registry_impl.h"
@@ -75,7 +76,7 @@ absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Impl::LoadShared(
 
 absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Impl::LoadAlone(
     const LoadRequest& request, const RecordPtr& record) {
-  const absl::Time start = absl::Now();
+  const absl::Time start = SteadyNow();
   absl::StatusOr<AdapterPtr> adapter = Read(request);
   // Held until it is published, so that nothing moves it out of memory meanwhile.
   absl::StatusOr<std::shared_ptr<const CompiledState>> compiled = nullptr;

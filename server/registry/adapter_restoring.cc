@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "base/strings.h"
 #include "server/registry/adapter_registry_impl.h"
 
@@ -125,7 +126,7 @@ AdapterRegistry::RestoreReport AdapterRegistry::Impl::Restore() {
 }
 
 absl::Status AdapterRegistry::Impl::RestoreOne(const RegistrySnapshot::Adapter& saved) {
-  const absl::Time start = absl::Now();
+  const absl::Time start = SteadyNow();
   auto record = std::make_shared<AdapterRecord>();
   record->name = saved.name;
   record->version = saved.version;

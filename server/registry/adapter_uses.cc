@@ -5,6 +5,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "base/strings.h"
 #include "server/registry/adapter_registry_impl.h"
 
@@ -93,7 +94,7 @@ absl::StatusOr<AdapterRegistry::Impl::Pinned> AdapterRegistry::Impl::Pin(
   absl::Cleanup unpin = [&] { UnpinRecords(pinned.records); };
   SortCanonically(pinned.adapters);
   SHIRA_ASSIGN_OR_RETURN(const StateKey key, StateKey::Create(std::move(key_terms)));
-  const absl::Time start = absl::Now();
+  const absl::Time start = SteadyNow();
   bool compiled = false;
   bool read_files = false;
   const auto read = [&]() -> absl::StatusOr<std::vector<WeightedAdapterRef>> {
@@ -110,9 +111,9 @@ absl::StatusOr<AdapterRegistry::Impl::Pinned> AdapterRegistry::Impl::Pin(
   std::move(unpin).Cancel();
   absl::MutexLock lock(&mutex_);
   if (read_files) {
-    stats_.cold_starts.Add(absl::Now() - start);
+    stats_.cold_starts.Add(SteadyNow() - start);
   } else if (compiled) {
-    stats_.compilations.Add(absl::Now() - start);
+    stats_.compilations.Add(SteadyNow() - start);
   } else if (!terms.empty()) {
     ++stats_.warm_uses;
   }

@@ -10,6 +10,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "base/strings.h"
 #include "server/service/adapter_page.h"
 #include "server/service/blend_request.h"
@@ -181,7 +182,7 @@ absl::Status AdapterAdminService::Unload(const v1::UnloadAdapterRequest& request
       problems.Add("timeout", "is negative");
       return problems.ToStatus();
     }
-    wait_until = std::min(deadline, absl::Now() + timeout);
+    wait_until = std::min(deadline, SteadyNow() + timeout);
   }
 
   std::vector<Sha256Digest> digests;  // of its versions; none: it was FAILED and had no content
@@ -285,7 +286,8 @@ absl::StatusOr<AdapterAdminService::AppliedState> AdapterAdminService::MakeDefau
     // Two changes at once could leave one set resident and the other the default.
     absl::MutexLock lock(&mutex_);
     const auto idle = +[](bool* changing) { return !*changing; };
-    if (!mutex_.AwaitWithDeadline(absl::Condition(idle, &changing_default_), deadline)) {
+    if (!mutex_.AwaitWithTimeout(absl::Condition(idle, &changing_default_),
+                                 deadline - SteadyNow())) {
       return absl::DeadlineExceededError("another change of the default state is under way");
     }
     changing_default_ = true;

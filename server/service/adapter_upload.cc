@@ -9,6 +9,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "base/strings.h"
 #include "server/registry/adapter_name.h"
 #include "server/registry/upload_store.h"
@@ -33,7 +34,7 @@ class IdleWatch {
   // A message has come.
   void Reset() {
     absl::MutexLock lock(&mutex_);
-    last_ = absl::Now();
+    last_ = SteadyNow();
   }
   bool expired() const {
     absl::MutexLock lock(&mutex_);
@@ -43,8 +44,8 @@ class IdleWatch {
  private:
   void Run() {
     absl::MutexLock lock(&mutex_);
-    while (!mutex_.AwaitWithDeadline(absl::Condition(&over_), last_ + timeout_)) {
-      if (absl::Now() < last_ + timeout_) continue;
+    while (!mutex_.AwaitWithTimeout(absl::Condition(&over_), last_ + timeout_ - SteadyNow())) {
+      if (SteadyNow() < last_ + timeout_) continue;
       expired_ = true;
       context_.TryCancel();
       return;
@@ -54,7 +55,7 @@ class IdleWatch {
   grpc::ServerContext& context_;
   const absl::Duration timeout_;
   mutable absl::Mutex mutex_;
-  absl::Time last_ ABSL_GUARDED_BY(mutex_) = absl::Now();
+  absl::Time last_ ABSL_GUARDED_BY(mutex_) = SteadyNow();
   bool over_ ABSL_GUARDED_BY(mutex_) = false;
   bool expired_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;  // last: it uses what is above

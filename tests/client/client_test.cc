@@ -51,6 +51,18 @@ v1::WeightedAdapter Weighted(const std::string& name, double weight) {
   return adapter;
 }
 
+TEST_F(ClientTest, TellsProxiesWhichAdapterItAsksFor) {
+  v1::GenerateRequest request = Prompt("Hello");
+  request.mutable_adapter()->add_adapters()->set_name("pirate");
+  Load("pirate");
+  ASSERT_THAT(client_.Generate(request).status(), IsOk());
+  EXPECT_EQ(server_.last_routing_key(), "pirate");
+  ASSERT_THAT(client_.Generate(Prompt("Hello")).status(), IsOk());
+  EXPECT_EQ(server_.last_routing_key(), "");
+  ASSERT_THAT(client_.StreamGenerate(request, [](const auto&) { return true; }).status(), IsOk());
+  EXPECT_EQ(server_.last_routing_key(), "pirate");
+}
+
 TEST_F(ClientTest, GeneratesAWholeAnswer) {
   ASSERT_OK_AND_ASSIGN(const v1::GenerateResponse response,
                        client_.Generate(Prompt("Grüße 🏴")));

@@ -46,11 +46,12 @@ class Service:
         def invoke_with_stream(requests, timeout=60):
             return call((request_class(**fields) for fields in requests), timeout=timeout)
 
-        def invoke(timeout=60, wait=True, request_timeout=None, **fields):
+        def invoke(timeout=60, wait=True, request_timeout=None, metadata=None, **fields):
             if request_timeout is not None:
                 fields["timeout"] = request_timeout
             request = request_class(**fields)
-            return call(request, timeout=timeout) if wait else call.future(request, timeout=timeout)
+            invoked = call if wait else call.future
+            return invoked(request, timeout=timeout, metadata=metadata)
 
         return invoke_with_stream if method.client_streaming else invoke
 
@@ -85,9 +86,9 @@ class Client:
 
     def __init__(self, target, credentials=None, token=None, services=tuple(SERVICES)):
         self.channel = open_channel(target, credentials, token)
-        pool = descriptor_pool.DescriptorPool(ProtoReflectionDescriptorDatabase(self.channel))
+        self.pool = descriptor_pool.DescriptorPool(ProtoReflectionDescriptorDatabase(self.channel))
         for name in services:
-            setattr(self, name, Service(self.channel, pool, self.SERVICES[name]))
+            setattr(self, name, Service(self.channel, self.pool, self.SERVICES[name]))
         self.health = health_pb2_grpc.HealthStub(self.channel)
 
     def serving(self, service=""):
@@ -134,7 +135,7 @@ def error_of(call):
 class ServerProcess:
     """Runs until the end of a with block, unless it ends by itself."""
 
-    def __init__(self, *flags, listen="127.0.0.1:0", wait=True):
+    def __init__(self, *flags, listen="127.0.0.1:0", wait=True, environment=None):
         self.folder = tempfile.TemporaryDirectory()
         self.port_file = pathlib.Path(self.folder.name) / "port"
         self.log_file = pathlib.Path(self.folder.name) / "log"
@@ -142,7 +143,7 @@ class ServerProcess:
             [shira_testutil.binary("shira-server"), "--listen", listen, "--port-file", self.port_file, "--log-level",
              "debug", *map(str, flags)],
             stderr=self.log_file.open("wb"),
-            env={**os.environ, "OMP_WAIT_POLICY": "passive"},
+            env={**os.environ, "OMP_WAIT_POLICY": "passive", **(environment or {})},
         )
         self.target = None
         if wait:

@@ -171,6 +171,10 @@ class FakeServer::InferenceService final : public v1::Inference::Service {
     {
       absl::MutexLock lock(&state_.mutex);
       state_.last_generate = request;
+      const auto key = context.client_metadata().find("shira-adapter");
+      state_.last_routing_key = key == context.client_metadata().end()
+                                    ? std::string()
+                                    : std::string(key->second.data(), key->second.size());
       for (const v1::WeightedAdapter& wanted : request.adapter().adapters()) {
         const auto adapter = state_.adapters.find(wanted.name());
         if (adapter == state_.adapters.end()) return NoAdapter(wanted.name());
@@ -568,6 +572,11 @@ void FakeServer::SetServing(bool serving) {
 void FakeServer::Damage() {
   absl::MutexLock lock(&state_.mutex);
   state_.damaged = true;
+}
+
+std::string FakeServer::last_routing_key() const {
+  absl::MutexLock lock(&state_.mutex);
+  return state_.last_routing_key;
 }
 
 v1::GenerateRequest FakeServer::last_generate() const {

@@ -53,6 +53,8 @@ class FakeServer {
 
   // The last request of each kind.
   v1::GenerateRequest last_generate() const ABSL_LOCKS_EXCLUDED(state_.mutex);
+  // The "shira-adapter" metadata that came with it; empty if none.
+  std::string last_routing_key() const ABSL_LOCKS_EXCLUDED(state_.mutex);
   v1::TokenizeRequest last_tokenize() const ABSL_LOCKS_EXCLUDED(state_.mutex);
   v1::DetokenizeRequest last_detokenize() const ABSL_LOCKS_EXCLUDED(state_.mutex);
   v1::LoadAdapterRequest last_load() const ABSL_LOCKS_EXCLUDED(state_.mutex);
@@ -76,6 +78,7 @@ class FakeServer {
     
     int cancelled ABSL_GUARDED_BY(mutex) = 0;
     v1::GenerateRequest last_generate ABSL_GUARDED_BY(mutex);
+    std::string last_routing_key ABSL_GUARDED_BY(mutex);
     v1::TokenizeRequest last_tokenize ABSL_GUARDED_BY(mutex);
     v1::DetokenizeRequest last_detokenize ABSL_GUARDED_BY(mutex);
     v1::LoadAdapterRequest last_load ABSL_GUARDED_BY(mutex);
