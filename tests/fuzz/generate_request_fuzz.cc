@@ -13,7 +13,7 @@ namespace {
 constexpr shira::RequestLimits kLimits = {.vocab_size = 1000, .max_tokens = 100};
 
 void CheckSampling(const shira::SamplingParams& sampling) {
-  Promise(sampling.Validate().ok(), "accepted sampling parameters are valid");
+  Promise(sampling.Validate(kLimits.vocab_size).ok(), "accepted sampling parameters are valid");
   Promise(std::isfinite(sampling.temperature) && sampling.temperature >= 0, "temperature");
   Promise(sampling.top_k >= 0, "top_k");
   Promise(sampling.top_p > 0 && sampling.top_p <= 1, "top_p");
