@@ -164,12 +164,12 @@ TEST(ServerOptionsTest, PathsAreCheckedBeforeAnythingIsRead) {
 TEST(LifecycleOptionsTest, RefusesValuesThatMakeNoSense) {
   ServerOptions options;
   EXPECT_THAT(ValidateValues(options), IsOk());
-  options.lifecycle.max_concurrent_reads = 0;
+  options.lifecycle.max_concurrent_loads = 0;
   options.lifecycle.max_upload_bytes = options.lifecycle.upload_quota_bytes + 1;
   options.lifecycle.verify_interval = -absl::Seconds(1);
   EXPECT_THAT(ValidateValues(options),
               StatusIs(absl::StatusCode::kInvalidArgument,
-                       AllOf(HasSubstr("--max-concurrent-reads"), HasSubstr("--max-upload-mb"),
+                       AllOf(HasSubstr("--max-concurrent-loads"), HasSubstr("--max-upload-mb"),
                              HasSubstr("--verify-interval"))));
 }
 
