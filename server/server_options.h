@@ -66,8 +66,8 @@ struct ServerOptions {
 
   int64_t max_queued = 1024;
   int64_t max_queued_per_client = 256;  // of one identity, or else of one host
-  int64_t max_running = 16;  // answers at a time
-  int64_t max_choices = 8;   // of one request
+  int64_t max_running = 16;             // answers at a time
+  int64_t max_choices = 8;              // of one request
   int64_t step_tokens = 512;
   bool row_patching = true;  // where it is cheaper; false: never
   int64_t max_prefixes = 1024;

@@ -145,8 +145,7 @@ std::vector<std::pair<std::string, std::string>> StatusFields(
        {"KV memory", Share(memory.kv_bytes(), memory.kv_budget_bytes())}});
   if (!status.damaged_parameters().empty())
     fields.emplace_back("Damaged", absl::StrJoin(status.damaged_parameters(), ", "));
-  if (status.has_last_verified())
-    fields.emplace_back("Verified", Rfc3339(status.last_verified()));
+  if (status.has_last_verified()) fields.emplace_back("Verified", Rfc3339(status.last_verified()));
   return fields;
 }
 

@@ -1,9 +1,9 @@
 // File: server/registry/adapter_registry_impl.h
 //
-// What is behind AdapterRegistry. Loading is in adapter_loading.cc, blending in
-// adapter_blending.cc, versions, unloading and pins in memory in adapter_versions.cc, aliases in
-// adapter_aliases.cc, the state file in adapter_restoring.cc, everything else in
-// adapter_registry.cc.
+// What is behind AdapterRegistry. Names, pins and the default state are in adapter_uses.cc, loading
+// in adapter_loading.cc, blending in adapter_blending.cc, versions, unloading and pins in memory in
+// adapter_versions.cc, aliases in adapter_aliases.cc, the state file in adapter_restoring.cc, views
+// in adapter_registry.cc.
 
 #ifndef SHIRA_SERVER_REGISTRY_ADAPTER_REGISTRY_IMPL_H_
 #define SHIRA_SERVER_REGISTRY_ADAPTER_REGISTRY_IMPL_H_
@@ -91,7 +91,7 @@ class AdapterRegistry::Impl : public std::enable_shared_from_this<Impl> {
     std::vector<RecordPtr> records;
   };
 
-  // ---- Names: adapter_registry.cc ----
+  // ---- Names and uses: adapter_uses.cc ----
 
   // What a client names. NOT_FOUND, or INVALID_ARGUMENT for what is no reference at all.
   absl::StatusOr<RecordPtr> Find(std::string_view name) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -12,7 +12,6 @@
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "server/service/adapter_page.h"
-#include "server/service/alias_calls.h"
 #include "server/service/blend_request.h"
 #include "server/service/call_deadline.h"
 #include "server/service/error_details.h"
@@ -130,59 +129,6 @@ absl::Status AdapterAdminService::Upload(grpc::ServerContext& context,
   response.set_already_loaded(loaded->already_loaded);
   return absl::OkStatus();
 }
-
-// ---- Names --------------------------------------------------------------------------------------
-
-grpc::Status AdapterAdminService::PinAdapter(grpc::ServerContext* /*context*/,
-                                             const v1::PinAdapterRequest* request,
-                                             v1::PinAdapterResponse* response) {
-  const absl::StatusOr<const Backend*> backend = gate_.Enter();
-  if (!backend.ok()) return ToGrpcStatus(backend.status());
-  return ToGrpcStatus(shira::PinAdapter(**backend, *request, *response));
-}
-
-grpc::Status AdapterAdminService::UnpinAdapter(grpc::ServerContext* /*context*/,
-                                               const v1::UnpinAdapterRequest* request,
-                                               v1::UnpinAdapterResponse* response) {
-  const absl::StatusOr<const Backend*> backend = gate_.Enter();
-  if (!backend.ok()) return ToGrpcStatus(backend.status());
-  return ToGrpcStatus(shira::UnpinAdapter(**backend, *request, *response));
-}
-
-grpc::Status AdapterAdminService::SetAlias(grpc::ServerContext* /*context*/,
-                                           const v1::SetAliasRequest* request,
-                                           v1::SetAliasResponse* response) {
-  const absl::StatusOr<const Backend*> backend = gate_.Enter();
-  if (!backend.ok()) return ToGrpcStatus(backend.status());
-  return ToGrpcStatus(shira::SetAlias(**backend, *request, *response));
-}
-
-grpc::Status AdapterAdminService::RollbackAlias(grpc::ServerContext* /*context*/,
-                                                const v1::RollbackAliasRequest* request,
-                                                v1::RollbackAliasResponse* response) {
-  const absl::StatusOr<const Backend*> backend = gate_.Enter();
-  if (!backend.ok()) return ToGrpcStatus(backend.status());
-  return ToGrpcStatus(shira::RollbackAlias(**backend, *request, *response));
-}
-
-grpc::Status AdapterAdminService::DeleteAlias(grpc::ServerContext* /*context*/,
-                                              const v1::DeleteAliasRequest* request,
-                                              v1::DeleteAliasResponse* /*response*/) {
-  const absl::StatusOr<const Backend*> backend = gate_.Enter();
-  if (!backend.ok()) return ToGrpcStatus(backend.status());
-  return ToGrpcStatus(shira::DeleteAlias(**backend, *request));
-}
-
-grpc::Status AdapterAdminService::ListAliases(grpc::ServerContext* /*context*/,
-                                              const v1::ListAliasesRequest* /*request*/,
-                                              v1::ListAliasesResponse* response) {
-  const absl::StatusOr<const Backend*> backend = gate_.Enter();
-  if (!backend.ok()) return ToGrpcStatus(backend.status());
-  shira::ListAliases(**backend, *response);
-  return grpc::Status::OK;
-}
-
-// ---- Blends -------------------------------------------------------------------------------------
 
 grpc::Status AdapterAdminService::CreateBlend(grpc::ServerContext* /*context*/,
                                               const v1::CreateBlendRequest* request,

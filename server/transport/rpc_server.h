@@ -61,7 +61,6 @@ class RpcServer {
 
  private:
   explicit RpcServer(std::vector<std::string> names) : names_(std::move(names)) {}
-  
 
   const std::vector<std::string> names_;
   std::string address_;

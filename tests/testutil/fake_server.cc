@@ -445,7 +445,7 @@ class FakeServer::AdminService final : public v1::AdapterAdmin::Service {
   grpc::Status GetResidentState(grpc::ServerContext*, const v1::GetResidentStateRequest*,
                                 v1::GetResidentStateResponse* response) override {
     absl::MutexLock lock(&state_.mutex);
-    
+
     *response->mutable_resident() = Resident();
     *response->mutable_default_state() = Resident();
     response->set_switches(state_.switches);
@@ -561,7 +561,6 @@ FakeServer::~FakeServer() {
 std::string FakeServer::address() const { return absl::StrCat("127.0.0.1:", port_); }
 
 void FakeServer::SetServing(bool serving) {
-  
   server_->GetHealthCheckService()->SetServingStatus(serving);
 }
 

@@ -73,7 +73,7 @@ class FakeServer {
     std::vector<v1::AdapterIdentity> resident ABSL_GUARDED_BY(mutex);
     int64_t switches ABSL_GUARDED_BY(mutex) = 0;
     bool damaged ABSL_GUARDED_BY(mutex) = false;
-    
+
     int cancelled ABSL_GUARDED_BY(mutex) = 0;
     v1::GenerateRequest last_generate ABSL_GUARDED_BY(mutex);
     v1::TokenizeRequest last_tokenize ABSL_GUARDED_BY(mutex);

@@ -83,11 +83,10 @@ TEST_F(OtherCommandsTest, ShowsTheStatus) {
     EXPECT_THAT(result.out, HasSubstr(line));
   }
   const Json json = RunJson({"status"});
-  EXPECT_THAT(Keys(json),
-              UnorderedElementsAre("server", "health", "state", "server_version", "uptime_ms",
-                                   "model", "generations", "adapter_loads", "memory", "adapters",
-                                   "resident", "default", "switches", "switch_ms",
-                                   "damaged_parameters"));
+  EXPECT_THAT(Keys(json), UnorderedElementsAre("server", "health", "state", "server_version",
+                                               "uptime_ms", "model", "generations", "adapter_loads",
+                                               "memory", "adapters", "resident", "default",
+                                               "switches", "switch_ms", "damaged_parameters"));
   EXPECT_THAT(Keys(json["resident"]), UnorderedElementsAre("adapters", "digest"));
   EXPECT_EQ(json["adapters"]["ready"], 1);
 }
