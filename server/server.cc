@@ -185,8 +185,7 @@ std::vector<Sample> Server::Impl::SamplesOf() const {
     std::move(more.begin(), more.end(), std::back_inserter(samples));
   };
   add(EngineSamples(backend->engine.stats()));
-  add(RegistrySamples(backend->registry.List(), backend->registry.memory_in_use_bytes(),
-                      backend->adapter_memory_budget_bytes));
+  add(RegistrySamples(backend->registry.stats(), backend->registry.List()));
   const ModelInfo& model = backend->model;
   add({AdapterRequestsInfo(ledger_.Loads(), options_.max_running, absl::Now()),
        InfoSample("shira_model_info", "The base model",

@@ -25,6 +25,32 @@ Sample Counter(std::string name, std::string help, double value) {
           .value = value};
 }
 
+Sample Labelled(Sample sample, std::string name, std::string_view value) {
+  sample.labels.emplace_back(std::move(name), value);
+  return sample;
+}
+
+// Of whoever counts in buckets.
+template <typename Counts>
+Sample Histogram(std::string name, std::string help, const absl::Span<const double>& bounds,
+                 const Counts& counts, absl::Duration sum) {
+  Sample sample{.name = std::move(name), .help = std::move(help), .kind = Sample::Kind::kHistogram};
+  sample.histogram = {.bounds = {bounds.begin(), bounds.end()},
+                      .counts = {counts.begin(), counts.end()},
+                      .sum = absl::ToDoubleSeconds(sum)};
+  return sample;
+}
+
+Sample Histogram(std::string name, std::string help, const DurationCounts& counts) {
+  return Histogram(std::move(name), std::move(help), DurationCounts::kBounds, counts.buckets,
+                   counts.sum);
+}
+
+Sample Histogram(std::string name, std::string help, const DurationHistogram& counts) {
+  return Histogram(std::move(name), std::move(help), DurationHistogram::kBounds, counts.counts,
+                   counts.sum);
+}
+
 double Number(int64_t value) { return static_cast<double>(value); }
 
 std::string_view StateLabel(AdapterState state) {
@@ -79,38 +105,75 @@ std::vector<Sample> EngineSamples(const EngineStats& stats) {
               Number(stats.switches)),
       Counter("shira_switch_seconds_total", "Time that switches took",
               absl::ToDoubleSeconds(stats.switch_time)),
+      Gauge("shira_running_rows", "Answers in progress", Number(stats.running_rows)),
+      Histogram("shira_step_seconds", "Forward passes", stats.step_time),
+      Counter("shira_step_rows_total", "Rows of steps: answers that went on, and prompts",
+              Number(stats.step_rows)),
+      Counter("shira_patched_rows_total", "Of these, rows whose weights were patched in cache",
+              Number(stats.patched_rows)),
+      Counter("shira_prefix_hits_total", "Generations whose prompt had a known beginning",
+              Number(stats.prefix_hits)),
+      Counter("shira_prefix_misses_total", "Generations whose prompt had none",
+              Number(stats.prefix_misses)),
+      Counter("shira_cached_prompt_tokens_total", "Tokens of prompts that did not have to be run",
+              Number(stats.cached_prompt_tokens)),
+      Gauge("shira_kept_prefixes", "Beginnings of prompts that are kept",
+            Number(stats.kept_prefixes)),
+      Counter("shira_rejected_total", "Generations that were not taken: the queue was full",
+              Number(stats.rejected)),
   };
   for (const auto& [weights, count] :
        {std::pair("fused", stats.fused_steps), std::pair("patched", stats.patched_steps)}) {
-    Sample sample = Counter("shira_steps_total",
-                            "Forward passes, by how their rows got their weights", Number(count));
-    sample.labels = {{"weights", weights}};
-    samples.push_back(std::move(sample));
+    samples.push_back(
+        Labelled(Counter("shira_steps_total", "Forward passes, by how their rows got their weights",
+                         Number(count)),
+                 "weights", weights));
   }
   return samples;
 }
 
-std::vector<Sample> RegistrySamples(const std::vector<AdapterInfo>& adapters,
-                                    int64_t memory_in_use_bytes, int64_t memory_budget_bytes) {
+std::vector<Sample> RegistrySamples(const RegistryStats& stats,
+                                    const std::vector<AdapterInfo>& adapters) {
   std::map<std::string_view, int64_t> states = {
       {"loading", 0}, {"ready", 0}, {"unloading", 0}, {"failed", 0}};
-  int64_t in_memory = 0;
-  for (const AdapterInfo& info : adapters) {
-    ++states[StateLabel(info.state)];
-    in_memory += info.residency != AdapterResidency::kOnDisk ? 1 : 0;
-  }
+  for (const AdapterInfo& info : adapters) ++states[StateLabel(info.state)];
   std::vector<Sample> samples = {
+      Histogram("shira_adapter_load_seconds", "Loads that succeeded: read, checked and compiled",
+                stats.loads),
+      Histogram("shira_adapter_compile_seconds", "Uses whose state had to be compiled",
+                stats.compilations),
+      Histogram("shira_adapter_cold_start_seconds", "Uses whose files had to be read again",
+                stats.cold_starts),
+      Counter("shira_adapter_warm_uses_total", "Uses whose state was in memory",
+              Number(stats.warm_uses)),
+      Counter("shira_adapter_load_failures_total", "Loads that failed", Number(stats.failed_loads)),
+      Counter("shira_adapter_shared_loads_total", "Loads that waited for another for the same",
+              Number(stats.shared_loads)),
+      Counter("shira_adapter_unloads_total", "Versions that were unloaded or replaced",
+              Number(stats.unloads)),
       Gauge("shira_adapters_in_memory", "Adapters that can be switched to at once",
-            Number(in_memory)),
+            Number(stats.in_memory)),
+      Gauge("shira_adapters_pinned", "Adapters that stay in memory", Number(stats.pinned)),
+      Gauge("shira_adapter_aliases", "Aliases", Number(stats.aliases)),
       Gauge("shira_adapter_memory_bytes", "Memory of adapters and compiled states",
-            Number(memory_in_use_bytes)),
+            Number(stats.memory_in_use_bytes)),
       Gauge("shira_adapter_memory_budget_bytes", "Memory that these may take",
-            Number(memory_budget_bytes)),
+            Number(stats.memory_budget_bytes)),
+      Gauge("shira_upload_bytes", "Disk of uploads", Number(stats.upload_in_use_bytes)),
+      Gauge("shira_upload_quota_bytes", "Disk that uploads may take; 0: there are none",
+            Number(stats.upload_quota_bytes)),
+      Gauge("shira_state_file_unsaved_changes", "Changes that could not be saved; 0 is good",
+            Number(stats.unsaved_changes)),
   };
+  for (const auto& [what, count] :
+       {std::pair("states", stats.evicted_states), std::pair("deltas", stats.evicted_deltas)}) {
+    samples.push_back(Labelled(
+        Counter("shira_adapter_evictions_total", "What left memory to make room", Number(count)),
+        "what", what));
+  }
   for (const auto& [state, count] : states) {
-    Sample sample = Gauge("shira_adapters", "Adapters by state", Number(count));
-    sample.labels = {{"state", std::string(state)}};
-    samples.push_back(std::move(sample));
+    samples.push_back(
+        Labelled(Gauge("shira_adapters", "Adapters by state", Number(count)), "state", state));
   }
   return samples;
 }

@@ -14,6 +14,7 @@
 #include "server/engine/engine.h"
 #include "server/metrics/sample.h"
 #include "server/registry/adapter_registry.h"
+#include "server/registry/registry_stats.h"
 
 namespace shira {
 
@@ -25,8 +26,8 @@ std::vector<Sample> ProcessSamples(std::string_view version, absl::Time start_ti
 
 std::vector<Sample> EngineSamples(const EngineStats& stats);
 
-std::vector<Sample> RegistrySamples(const std::vector<AdapterInfo>& adapters,
-                                    int64_t memory_in_use_bytes, int64_t memory_budget_bytes);
+std::vector<Sample> RegistrySamples(const RegistryStats& stats,
+                                    const std::vector<AdapterInfo>& adapters);
 
 // What generations ask of one adapter at a moment.
 struct AdapterLoad {

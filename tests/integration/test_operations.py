@@ -84,6 +84,14 @@ class MetricsTest(unittest.TestCase):
         self.assertEqual(value(samples, "shira_build_info", version=client.inference.GetModel().server_version), 1)
         self.assertEqual(value(samples, "shira_model_info", dtype="float32", architecture="llama"), 1)
 
+    def test_every_metric_is_in_the_manual(self):
+        _, client = self.serve()
+        self.generate(client, "alpha")
+        manual = (pathlib.Path(__file__).parents[2] / "docs/operating.md").read_text()
+        documented = set(re.findall(r"`((?:shira|process)_[a-z_]+)`", manual))
+        exported = {re.sub("_(bucket|sum|count)$", "", name) for name in scrape(self.port)}
+        self.assertEqual({name for name in exported if not name.startswith("exposer_")}, documented)
+
     def test_a_histogram_is_one_by_the_format(self):
         _, client = self.serve()
         self.generate(client, "alpha", tokens=50)

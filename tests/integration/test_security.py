@@ -26,10 +26,11 @@ HEALTH = "/grpc.health.v1.Health/"
 # Who besides the admin may call what. A method that is in neither line is for the admin alone.
 ALLOWED = {
     "inference": {"Generate", "StreamGenerate", "Tokenize", "Detokenize", "GetModel", "ServerReflectionInfo"},
-    "read-only": {"GetModel", "ListAdapters", "GetAdapter", "GetResidentState", "GetServerStatus",
-                  "ServerReflectionInfo"},
+    "read-only": {"GetModel", "ListAdapters", "GetAdapter", "ListAliases", "GetResidentState",
+                  "GetServerStatus", "ServerReflectionInfo"},
 }
-ADMIN_ONLY = {"LoadAdapter", "CreateBlend", "UnloadAdapter", "ApplyAdapter", "RevertAdapter", "VerifyWeights"}
+ADMIN_ONLY = {"LoadAdapter", "UploadAdapter", "CreateBlend", "UnloadAdapter", "PinAdapter", "UnpinAdapter", "SetAlias",
+              "RollbackAlias", "DeleteAlias", "ApplyAdapter", "RevertAdapter", "VerifyWeights"}
 
 
 def write_access_file(path):

@@ -113,6 +113,25 @@ TEST(ServerSamplesTest, TheProtocolsGaugeNamesAdaptersButNotTheBase) {
                                                     {"waiting_lora_adapters", "a,c+d"}}));
 }
 
+TEST(ServerSamplesTest, WhatTheRegistryHasCountedInBucketsIsAHistogram) {
+  RegistryStats stats;
+  stats.cold_starts.Add(absl::Milliseconds(3));
+  stats.cold_starts.Add(absl::Seconds(100));
+  stats.evicted_deltas = 5;
+  AdapterInfo failed;
+  failed.state = AdapterState::kFailed;
+  Metrics metrics({});
+  metrics.AddSource([&] { return RegistrySamples(stats, {failed}); });
+  const std::string text = metrics.Text();
+  EXPECT_THAT(text, HasSubstr("shira_adapter_cold_start_seconds_sum 100.003\n"));
+  EXPECT_THAT(text, HasSubstr("shira_adapter_cold_start_seconds_bucket{le=\"0.0025\"} 0\n"));
+  EXPECT_THAT(text, HasSubstr("shira_adapter_cold_start_seconds_bucket{le=\"0.005\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("shira_adapter_cold_start_seconds_bucket{le=\"+Inf\"} 2\n"));
+  EXPECT_THAT(text, HasSubstr("shira_adapter_evictions_total{what=\"deltas\"} 5\n"));
+  EXPECT_THAT(text, HasSubstr("shira_adapters{state=\"failed\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("shira_adapters{state=\"ready\"} 0\n"));
+}
+
 TEST(ServerSamplesTest, KvUseIsAShare) {
   const auto share = [](const EngineStats& stats) {
     for (const Sample& sample : EngineSamples(stats)) {
