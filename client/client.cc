@@ -22,6 +22,7 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "client/adapter_routing.h"
 #include "client/client_call.h"
 #include "client/status_conversion.h"
 #include "client/token_interceptor.h"
@@ -55,6 +56,11 @@ std::shared_ptr<grpc::Channel> CreateChannel(const ClientOptions& options) {
       options.address,
       options.credentials != nullptr ? options.credentials : grpc::InsecureChannelCredentials(),
       arguments, TokenInterceptors(options.token));
+}
+
+void AddRoutingKey(const v1::GenerateRequest& request, grpc::ClientContext& context) {
+  const std::string key = AdapterRoutingKey(request);
+  if (!key.empty()) context.AddMetadata(kAdapterMetadata, key);
 }
 
 // "5s: " of absl's format with the decimals that a reader wants.
@@ -143,13 +149,19 @@ absl::Status Client::WaitUntilReady(const ReadyOptions& options) const {
 
 absl::StatusOr<v1::GenerateResponse> Client::Generate(const v1::GenerateRequest& request,
                                                       const CallOptions& options) const {
-  return CallUnary(*stubs_->inference, &v1::Inference::StubInterface::Generate, request, options);
+  ClientCall call(options);
+  AddRoutingKey(request, *call.context());
+  v1::GenerateResponse response;
+  const grpc::Status status = stubs_->inference->Generate(call.context(), request, &response);
+  if (!status.ok()) return ToAbslStatus(status);
+  return response;
 }
 
 absl::StatusOr<v1::GenerateSummary> Client::StreamGenerate(const v1::GenerateRequest& request,
                                                            ChunkCallback on_chunk,
                                                            const CallOptions& options) const {
   ClientCall call(options);
+  AddRoutingKey(request, *call.context());
   v1::StreamGenerateRequest stream_request;
   *stream_request.mutable_request() = request;
   const auto reader = stubs_->inference->StreamGenerate(call.context(), stream_request);
@@ -191,6 +203,30 @@ absl::StatusOr<v1::LoadAdapterResponse> Client::LoadAdapter(const v1::LoadAdapte
   return CallUnary(*stubs_->admin, &v1::AdapterAdmin::StubInterface::LoadAdapter, request, options);
 }
 
+absl::StatusOr<v1::UploadAdapterResponse> Client::UploadAdapter(
+    const v1::UploadAdapterRequest::Header& header, ByteSource next,
+    const CallOptions& options) const {
+  ClientCall call(options);
+  v1::UploadAdapterResponse response;
+  const auto writer = stubs_->admin->UploadAdapter(call.context(), &response);
+  v1::UploadAdapterRequest message;
+  *message.mutable_header() = header;
+  absl::Status source;
+  // A write fails when the server has answered already: Finish() tells what.
+  while (writer->Write(message)) {
+    const absl::StatusOr<absl::string_view> bytes = next();
+    source = bytes.status();
+    if (!bytes.ok() || bytes->empty()) break;
+    message.set_data(bytes->data(), bytes->size());
+  }
+  if (!source.ok()) call.context()->TryCancel();
+  writer->WritesDone();
+  const grpc::Status status = writer->Finish();
+  if (!source.ok()) return source;
+  if (!status.ok()) return ToAbslStatus(status);
+  return response;
+}
+
 absl::StatusOr<v1::CreateBlendResponse> Client::CreateBlend(const v1::CreateBlendRequest& request,
                                                             const CallOptions& options) const {
   return CallUnary(*stubs_->admin, &v1::AdapterAdmin::StubInterface::CreateBlend, request, options);
@@ -204,8 +240,12 @@ absl::Status Client::UnloadAdapter(const v1::UnloadAdapterRequest& request,
 }
 
 absl::StatusOr<std::vector<v1::Adapter>> Client::ListAdapters(const CallOptions& options) const {
+  return ListAdapters(v1::ListAdaptersRequest(), options);
+}
+
+absl::StatusOr<std::vector<v1::Adapter>> Client::ListAdapters(v1::ListAdaptersRequest request,
+                                                              const CallOptions& options) const {
   std::vector<v1::Adapter> adapters;
-  v1::ListAdaptersRequest request;
   do {
     absl::StatusOr<v1::ListAdaptersResponse> page =
         CallUnary(*stubs_->admin, &v1::AdapterAdmin::StubInterface::ListAdapters, request, options);
@@ -225,6 +265,56 @@ absl::StatusOr<v1::GetAdapterResponse> Client::GetAdapter(const std::string& nam
   v1::GetAdapterRequest request;
   request.set_name(name);
   return CallUnary(*stubs_->admin, &v1::AdapterAdmin::StubInterface::GetAdapter, request, options);
+}
+
+absl::StatusOr<v1::PinAdapterResponse> Client::PinAdapter(const std::string& name,
+                                                          const CallOptions& options) const {
+  v1::PinAdapterRequest request;
+  request.set_name(name);
+  return CallUnary(*stubs_->admin, &v1::AdapterAdmin::StubInterface::PinAdapter, request, options);
+}
+
+absl::StatusOr<v1::UnpinAdapterResponse> Client::UnpinAdapter(const std::string& name,
+                                                              const CallOptions& options) const {
+  v1::UnpinAdapterRequest request;
+  request.set_name(name);
+  return CallUnary(*stubs_->admin, &v1::AdapterAdmin::StubInterface::UnpinAdapter, request,
+                   options);
+}
+
+absl::StatusOr<v1::Alias> Client::SetAlias(const std::string& name, const std::string& target,
+                                           const CallOptions& options) const {
+  v1::SetAliasRequest request;
+  request.set_name(name);
+  request.set_target(target);
+  absl::StatusOr<v1::SetAliasResponse> response =
+      CallUnary(*stubs_->admin, &v1::AdapterAdmin::StubInterface::SetAlias, request, options);
+  if (!response.ok()) return response.status();
+  return std::move(*response->mutable_alias());
+}
+
+absl::StatusOr<v1::Alias> Client::RollbackAlias(const std::string& name,
+                                                const CallOptions& options) const {
+  v1::RollbackAliasRequest request;
+  request.set_name(name);
+  absl::StatusOr<v1::RollbackAliasResponse> response =
+      CallUnary(*stubs_->admin, &v1::AdapterAdmin::StubInterface::RollbackAlias, request, options);
+  if (!response.ok()) return response.status();
+  return std::move(*response->mutable_alias());
+}
+
+absl::Status Client::DeleteAlias(const std::string& name, const CallOptions& options) const {
+  v1::DeleteAliasRequest request;
+  request.set_name(name);
+  return CallUnary(*stubs_->admin, &v1::AdapterAdmin::StubInterface::DeleteAlias, request, options)
+      .status();
+}
+
+absl::StatusOr<std::vector<v1::Alias>> Client::ListAliases(const CallOptions& options) const {
+  const absl::StatusOr<v1::ListAliasesResponse> response =
+      CallUnary(*stubs_->admin, &v1::AdapterAdmin::StubInterface::ListAliases, {}, options);
+  if (!response.ok()) return response.status();
+  return std::vector<v1::Alias>(response->aliases().begin(), response->aliases().end());
 }
 
 absl::StatusOr<v1::ApplyAdapterResponse> Client::ApplyAdapter(

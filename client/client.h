@@ -35,6 +35,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "client/cancellation.h"
@@ -138,16 +139,39 @@ class Client {
 
   absl::StatusOr<v1::LoadAdapterResponse> LoadAdapter(const v1::LoadAdapterRequest& request,
                                                       const CallOptions& options = {}) const;
+  // The files' bytes, as much at a time as the caller likes; empty at the end. What it returns
+  // lives until it is called again. An error ends the upload, which leaves nothing.
+  using ByteSource = absl::FunctionRef<absl::StatusOr<absl::string_view>()>;
+  absl::StatusOr<v1::UploadAdapterResponse> UploadAdapter(
+      const v1::UploadAdapterRequest::Header& header, ByteSource next,
+      const CallOptions& options = {}) const;
+
   absl::StatusOr<v1::CreateBlendResponse> CreateBlend(const v1::CreateBlendRequest& request,
                                                       const CallOptions& options = {}) const;
   absl::Status UnloadAdapter(const v1::UnloadAdapterRequest& request,
                              const CallOptions& options = {}) const;
 
-  // All pages. `options.timeout` holds for each of them.
+  // All pages, of all adapters or of those that match the filters of `request`. `options.timeout`
+  // holds for each of them.
   absl::StatusOr<std::vector<v1::Adapter>> ListAdapters(const CallOptions& options = {}) const;
+  absl::StatusOr<std::vector<v1::Adapter>> ListAdapters(v1::ListAdaptersRequest request,
+                                                        const CallOptions& options = {}) const;
 
   absl::StatusOr<v1::GetAdapterResponse> GetAdapter(const std::string& name,
                                                     const CallOptions& options = {}) const;
+
+  absl::StatusOr<v1::PinAdapterResponse> PinAdapter(const std::string& name,
+                                                    const CallOptions& options = {}) const;
+  absl::StatusOr<v1::UnpinAdapterResponse> UnpinAdapter(const std::string& name,
+                                                        const CallOptions& options = {}) const;
+
+  // Aliases. `target`: an adapter's name, or name@version.
+  absl::StatusOr<v1::Alias> SetAlias(const std::string& name, const std::string& target,
+                                     const CallOptions& options = {}) const;
+  absl::StatusOr<v1::Alias> RollbackAlias(const std::string& name,
+                                          const CallOptions& options = {}) const;
+  absl::Status DeleteAlias(const std::string& name, const CallOptions& options = {}) const;
+  absl::StatusOr<std::vector<v1::Alias>> ListAliases(const CallOptions& options = {}) const;
 
   // Makes the weighted set resident, and the default of requests that name no adapter. An empty set
   // is the base.

@@ -64,8 +64,21 @@ AdapterRegistry::Options RegistryOptions(const ServerOptions& options) {
   AdapterRegistry::Options registry;
   registry.roots = options.adapter_roots;
   for (const NamedAdapter& adapter : options.adapters) registry.roots.push_back(adapter.path);
+  const LifecycleOptions& lifecycle = options.lifecycle;
+  registry.roots.insert(registry.roots.end(), lifecycle.adapter_dirs.begin(),
+                        lifecycle.adapter_dirs.end());
   registry.max_adapters = options.max_adapters;
   registry.memory_budget_bytes = options.adapter_memory_bytes;
+  registry.max_concurrent_loads = lifecycle.max_concurrent_loads;
+  registry.state_file = lifecycle.state_file;
+  registry.on_state_file_error = [](const absl::Status& status) {
+    spdlog::error("the state file could not be written, and is written at the next change: {}",
+                  std::string(status.message()));
+  };
+  if (!lifecycle.upload_dir.empty()) {
+    registry.uploads = UploadStore::Options{lifecycle.upload_dir, lifecycle.max_upload_bytes,
+                                            lifecycle.upload_quota_bytes};
+  }
   return registry;
 }
 
@@ -122,6 +135,7 @@ struct LoadedModel::Parts {
   std::unique_ptr<ResidentWeights> weights;
   std::unique_ptr<ModelExecutor> executor;
   std::unique_ptr<SwitchEngine> switch_engine;
+  std::unique_ptr<WeightGuard> weight_guard;
   std::unique_ptr<AdapterReader> reader;
   std::unique_ptr<AdapterRegistry> registry;
   std::unique_ptr<Engine> engine;
@@ -150,6 +164,7 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(ModelOnDisk model
   for (const ResidentParameter& parameter : map.parameters()) elements += parameter.elements();
   parts->switch_engine =
       std::make_unique<SwitchEngine>(map, SwitchEngine::Options{.parallel_for = parallel_for});
+  parts->weight_guard = std::make_unique<WeightGuard>(*parts->switch_engine);
   parts->reader = std::make_unique<AdapterReader>(
       IdentityOf(*parts->switch_engine, parts->weights->config(), std::move(model.names)),
       AdapterLimits{.max_file_bytes = static_cast<uint64_t>(options.max_adapter_bytes),
@@ -188,6 +203,7 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(ModelOnDisk model
               .chat_template = chat_template.has_value() ? &*chat_template : nullptr,
               .registry = *owned.registry,
               .switch_engine = *owned.switch_engine,
+              .weight_guard = *owned.weight_guard,
               .engine = *owned.engine,
               .adapter_memory_budget_bytes = options.adapter_memory_bytes});
   return loaded;

@@ -14,10 +14,13 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "base/strings.h"
 #include "server/access/access_control.h"
+#include "server/adapter_startup.h"
 #include "server/loaded_model.h"
 #include "server/metrics/exporter.h"
 #include "server/metrics/metrics.h"
@@ -104,7 +107,8 @@ class Server::Impl {
       const std::string& listen, const std::vector<RpcServer::Service>& services);
   absl::Status OpenMetrics();
   std::vector<Sample> SamplesOf() const;
-  absl::Status LoadAdapters(const absl::Notification& stop);
+  // What the weight guard tells. Health says SERVING only while nothing is known to be damaged.
+  void OnWeightsChecked(const std::vector<std::string>& damaged);
   absl::Status WritePortFile(const std::string& path, const RpcServer& server);
 
   const ServerOptions options_;
@@ -216,9 +220,13 @@ absl::StatusOr<std::unique_ptr<RpcServer>> Server::Impl::OpenPort(
 absl::Status Server::Impl::Load(const absl::Notification& stop) {
   SHIRA_ASSIGN_OR_RETURN(model_, LoadedModel::Load(*std::move(on_disk_), options_, stop));
   on_disk_.reset();
-  SHIRA_RETURN_IF_ERROR(LoadAdapters(stop));
-  gate_.Open(model_->backend());
-  for (const std::unique_ptr<RpcServer>& port : ports_) port->SetServing();
+  const Backend& backend = model_->backend();
+  SHIRA_RETURN_IF_ERROR(LoadStartupAdapters(options_, backend.registry, stop));
+  gate_.Open(backend);
+  for (const std::unique_ptr<RpcServer>& port : ports_) port->SetServing(true);
+  backend.weight_guard.Start(
+      {.interval = options_.lifecycle.verify_interval,
+       .on_change = [this](const auto& damaged) { OnWeightsChecked(damaged); }});
   if (ports_.size() > 1) {
     SHIRA_RETURN_IF_ERROR(WritePortFile(options_.admin_port_file, *ports_.back()));
   }
@@ -234,33 +242,32 @@ absl::Status Server::Impl::WritePortFile(const std::string& path, const RpcServe
   return absl::OkStatus();
 }
 
-absl::Status Server::Impl::LoadAdapters(const absl::Notification& stop) {
-  for (const NamedAdapter& adapter : options_.adapters) {
-    if (stop.HasBeenNotified()) return absl::CancelledError("stopped while adapters were loading");
-    const std::string path = std::filesystem::absolute(adapter.path).native();
-    const auto loaded = model_->backend().registry.Load(adapter.name, path, "");
-    if (!loaded.ok()) {
-      return absl::Status(loaded.status().code(),
-                          StrCat("adapter ", adapter.name, ": ", ToStd(loaded.status().message())));
-    }
-    spdlog::info("adapter {}: loaded from {} in {:.1f} ms", adapter.name, loaded->info.path,
-                 absl::ToDoubleMilliseconds(loaded->info.load_duration));
+void Server::Impl::OnWeightsChecked(const std::vector<std::string>& damaged) {
+  if (damaged.empty()) {
+    spdlog::info("weights: all are what they have to be again");
+  } else {
+    spdlog::critical("weights: damaged in {}; health says NOT_SERVING: restart the server",
+                     absl::StrJoin(damaged, ", "));
   }
-  return absl::OkStatus();
+  for (const std::unique_ptr<RpcServer>& port : ports_) port->SetServing(damaged.empty());
 }
 
 void Server::Impl::ServeUntil(const absl::Notification& stop) {
   stop.WaitForNotification();
-  const absl::Time start = absl::Now();
+  const absl::Time start = SteadyNow();
   for (const std::unique_ptr<RpcServer>& port : ports_) port->SetNotServingForGood();
   gate_.Close();
   model_->Drain(options_.drain_timeout);
+  // A client that reads slowly gets the rest of its answer, as long as there is time. Whoever
+  // watches the health would go on doing so, and is not waited for.
+  records_.WaitForEnd("/shira.", start + options_.drain_timeout - SteadyNow());
   const auto deadline = std::chrono::system_clock::now() + kLastWritesTimeout;
   for (const std::unique_ptr<RpcServer>& port : ports_) port->Shutdown(deadline);
-  spdlog::info("drained in {:.0f} ms", absl::ToDoubleMilliseconds(absl::Now() - start));
+  spdlog::info("drained in {:.0f} ms", absl::ToDoubleMilliseconds(SteadyNow() - start));
 }
 
 Server::Impl::~Impl() {
+  if (model_ != nullptr) model_->backend().weight_guard.Stop();  // it speaks to the health service
   ports_.clear();
   metrics_.RemoveSources();
   for (const std::string& path : port_files_) std::remove(path.c_str());

@@ -26,6 +26,9 @@ struct Flags {
   double reload_interval_seconds = absl::ToDoubleSeconds(ServerOptions().reload_interval);
   std::string row_patching = "auto";
   std::string log_format = "text";
+  int64_t max_upload_mb = LifecycleOptions().max_upload_bytes >> 20;
+  int64_t upload_quota_mb = LifecycleOptions().upload_quota_bytes >> 20;
+  double verify_interval_seconds = 0;
   bool print_config = false;
   bool check_config = false;
 };
@@ -72,6 +75,30 @@ void DefineAdapterFlags(CLI::App& app, Flags& flags) {
       "Memory for adapters and their compiled states, in MiB; unused ones are read again from "
       "their files when it is short")
       ->check(CLI::Range(int64_t{1}, kMaxMegabytes));
+}
+
+void DefineLifecycleFlags(CLI::App& app, Flags& flags) {
+  LifecycleOptions& options = flags.options.lifecycle;
+  const char* const group = "Life of adapters";
+  AddRepeatable(app, group, "--adapter-dir", options.adapter_dirs,
+                "A folder whose subfolders and .shira files are loaded before serving, under their "
+                "names; one that can't be is reported and skipped. Also an adapter root "
+                "(repeatable)");
+  Add(app, group, "--state-file", options.state_file,
+      "Keep loaded adapters, aliases, pins, blends and the default state in this file, over "
+      "restarts (default: they are forgotten)");
+  Add(app, group, "--upload-dir", options.upload_dir,
+      "A folder of the server's own for the adapters that clients upload (default: uploads are "
+      "refused)");
+  Add(app, group, "--max-upload-mb", flags.max_upload_mb, "Largest upload, in MiB")
+      ->check(CLI::Range(int64_t{1}, kMaxMegabytes));
+  Add(app, group, "--upload-quota-mb", flags.upload_quota_mb, "Disk for all uploads, in MiB")
+      ->check(CLI::Range(int64_t{1}, kMaxMegabytes));
+  Add(app, group, "--max-concurrent-loads", options.max_concurrent_loads,
+      "Most adapters that are read from their files at a time; others wait");
+  Add(app, group, "--verify-interval", flags.verify_interval_seconds,
+      "Seconds for one check of all weights in the background, again and again; health says "
+      "NOT_SERVING when it finds damage. 0: no such check");
 }
 
 void DefineNetworkFlags(CLI::App& app, Flags& flags) {
@@ -170,6 +197,7 @@ void DefineLogFlags(CLI::App& app, Flags& flags) {
 void DefineFlags(CLI::App& app, Flags& flags) {
   DefineModelFlags(app, flags);
   DefineAdapterFlags(app, flags);
+  DefineLifecycleFlags(app, flags);
   DefineNetworkFlags(app, flags);
   DefineSecurityFlags(app, flags);
   DefineLimitFlags(app, flags);
@@ -205,6 +233,9 @@ absl::StatusOr<ServerOptions> ToOptions(const Flags& flags) {
     options.metrics_listen = StrCat("127.0.0.1:", options.metrics_listen);
   }
   options.row_patching = flags.row_patching == "auto";
+  options.lifecycle.max_upload_bytes = flags.max_upload_mb << 20;
+  options.lifecycle.upload_quota_bytes = flags.upload_quota_mb << 20;
+  options.lifecycle.verify_interval = absl::Seconds(flags.verify_interval_seconds);
   options.kv_cache_bytes = flags.kv_cache_mb << 20;
   options.adapter_memory_bytes = flags.adapter_memory_mb << 20;
   options.max_adapter_bytes = flags.max_adapter_mb << 20;

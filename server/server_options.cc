@@ -191,6 +191,7 @@ absl::Status ValidateValues(const ServerOptions& options) {
   ValidateSecurity(options, problems);
   ValidateAdapters(options, problems);
   ValidateLimits(options, problems);
+  ValidateValues(options.lifecycle, problems);
   return problems.ToStatus(absl::StatusCode::kInvalidArgument, "bad flags");
 }
 
@@ -212,7 +213,7 @@ absl::Status CheckPaths(const ServerOptions& options) {
     const fs::path folder = fs::absolute(port_file, error).parent_path();
     SHIRA_RETURN_IF_ERROR(ExpectFolder("the port file's folder", folder.native()));
   }
-  return absl::OkStatus();
+  return CheckPaths(options.lifecycle);
 }
 
 }  // namespace shira

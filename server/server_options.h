@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/dtype.h"
+#include "server/lifecycle_options.h"
 
 namespace shira {
 
@@ -58,6 +59,7 @@ struct ServerOptions {
   std::vector<std::string> adapter_roots;
   std::vector<NamedAdapter> adapters;  // loaded before the server serves
   int64_t adapter_memory_bytes = int64_t{4} << 30;
+  LifecycleOptions lifecycle;
   int64_t max_adapters = 10'000;
   int64_t max_adapter_bytes = int64_t{4} << 30;    // of one adapter's files
   int64_t max_adapter_entries = int64_t{1} << 31;  // of one adapter

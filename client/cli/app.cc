@@ -31,6 +31,7 @@ struct Group {
 
 constexpr Group kGroups[] = {
     {"adapter", "Load, unload, list and switch adapters"},
+    {"alias", "Names for versions of adapters, moved and rolled back at once"},
     {"blend", "Make one adapter out of several"},
 };
 

@@ -17,12 +17,6 @@ double Milliseconds(const google::protobuf::Duration& duration) {
   return absl::ToDoubleMilliseconds(ToDuration(duration));
 }
 
-std::string Rfc3339(const google::protobuf::Timestamp& time) {
-  return absl::FormatTime(absl::RFC3339_full,
-                          absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos()),
-                          absl::UTCTimeZone());
-}
-
 Json ToJson(const v1::AdapterIdentity& adapter) {
   return {{"name", adapter.name()},
           {"version", adapter.version()},
@@ -87,6 +81,12 @@ Json ToJson(const v1::Choice& choice) {
 }
 
 }  // namespace
+
+std::string Rfc3339(const google::protobuf::Timestamp& time) {
+  return absl::FormatTime(absl::RFC3339_full,
+                          absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos()),
+                          absl::UTCTimeZone());
+}
 
 std::string Dump(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
@@ -155,6 +155,9 @@ Json ToJson(const v1::Adapter& adapter) {
                {"memory_bytes", adapter.memory_bytes()},
                {"running_requests", adapter.running_requests()},
                {"base_model", adapter.base_model()},
+               {"pinned", adapter.pinned()},
+               {"aliases",
+                Json(std::vector<std::string>(adapter.aliases().begin(), adapter.aliases().end()))},
                {"load_ms", Milliseconds(adapter.load_duration())}};
   if (adapter.has_load_time()) json["load_time"] = Rfc3339(adapter.load_time());
   if (adapter.has_last_use_time()) json["last_use_time"] = Rfc3339(adapter.last_use_time());
@@ -164,6 +167,20 @@ Json ToJson(const v1::Adapter& adapter) {
 
 Json ToJson(const v1::LoadAdapterResponse& response) {
   return {{"adapter", ToJson(response.adapter())}, {"already_loaded", response.already_loaded()}};
+}
+
+Json ToJson(const v1::UploadAdapterResponse& response) {
+  return {{"adapter", ToJson(response.adapter())}, {"already_loaded", response.already_loaded()}};
+}
+
+Json ToJson(const v1::Alias& alias) {
+  const auto to_json = [](const v1::AliasTarget& target) -> Json {
+    return {{"name", target.name()}, {"version", target.version()}};
+  };
+  Json history = Json::array();
+  for (const v1::AliasTarget& target : alias.history()) history.push_back(to_json(target));
+  return {
+      {"name", alias.name()}, {"target", to_json(alias.target())}, {"history", std::move(history)}};
 }
 
 Json ToJson(const v1::CreateBlendResponse& response) {

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
 #include "client/cli/format.h"
@@ -102,6 +103,9 @@ Json ToJson(const v1::GetServerStatusResponse& status) {
   json["default"] = ToJson(status.default_state());
   json["switches"] = status.switches();
   json["switch_ms"] = absl::ToDoubleMilliseconds(ToDuration(status.switch_time()));
+  json["damaged_parameters"] = Json(std::vector<std::string>(status.damaged_parameters().begin(),
+                                                             status.damaged_parameters().end()));
+  if (status.has_last_verified()) json["last_verified"] = Rfc3339(status.last_verified());
   return json;
 }
 
@@ -139,6 +143,10 @@ std::vector<std::pair<std::string, std::string>> StatusFields(
                                FormatBytes(memory.weight_bytes()))},
        {"Adapter memory", Share(memory.adapter_bytes(), memory.adapter_budget_bytes())},
        {"KV memory", Share(memory.kv_bytes(), memory.kv_budget_bytes())}});
+  if (!status.damaged_parameters().empty())
+    fields.emplace_back("Damaged", absl::StrJoin(status.damaged_parameters(), ", "));
+  if (status.has_last_verified())
+    fields.emplace_back("Verified", Rfc3339(status.last_verified()));
   return fields;
 }
 

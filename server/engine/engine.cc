@@ -12,8 +12,8 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
-#include "absl/time/clock.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "server/engine/admission_policy.h"
 #include "server/engine/control_queue.h"
 #include "server/engine/kv_memory.h"
@@ -117,7 +117,7 @@ class Engine::Impl {
 absl::StatusOr<std::shared_ptr<CancellationToken>> Engine::Impl::Submit(GenerationRequest request) {
   SHIRA_RETURN_IF_ERROR(Sequence::Check(request, sequence_limits_));
   auto sequence =
-      std::make_unique<Sequence>(next_id_++, std::move(request), sequence_limits_, absl::Now());
+      std::make_unique<Sequence>(next_id_++, std::move(request), sequence_limits_, SteadyNow());
   if (!memory_.CanEverHold(sequence->kv_demand())) {
     return absl::InvalidArgumentError(
         "all the answers together do not fit the KV memory: ask for fewer, or for fewer tokens");
@@ -216,7 +216,7 @@ bool Engine::Impl::WaitForWork() {
 }
 
 void Engine::Impl::EndInterrupted() {
-  const absl::Time now = absl::Now();
+  const absl::Time now = SteadyNow();
   std::vector<SequencePtr> interrupted;
   {
     absl::MutexLock lock(&mutex_);
@@ -238,7 +238,7 @@ void Engine::Impl::Admit() {
   AdmissionSnapshot snapshot = {.running_rows = RunningRows(), .queued = {}};
   if (snapshot.running_rows < admission_limits_.max_rows) {
     absl::MutexLock lock(&mutex_);
-    snapshot.queued = queue_.Views(absl::Now());
+    snapshot.queued = queue_.Views(SteadyNow());
   }
   const Admissions admissions =
       PlanAdmissions(snapshot, admission_limits_, [this](SequenceId id) { return TryAdmit(id); });
@@ -265,7 +265,7 @@ bool Engine::Impl::TryAdmit(SequenceId id) {
     End(std::move(sequence), memory.status());
     return true;
   }
-  const absl::Time now = absl::Now();
+  const absl::Time now = SteadyNow();
   stats_.BookAdmitted(sequence->state(), now - sequence->submitted(), memory->cached_tokens,
                       memory_.prefixes() != nullptr);
   sequence->Admit(*std::move(memory), now);
@@ -279,16 +279,17 @@ void Engine::Impl::Step() {
       EndRunning(ended.sequence, std::move(ended.outcome));
     }
   }
-  const PrefixCache* prefixes = memory_.prefixes();
-  stats_.SetNow(RunningRows(), prefixes == nullptr ? 0 : prefixes->prefixes(),
-                prefixes == nullptr ? 0 : prefixes->tokens());
+  int64_t bytes = 0;
+  for (const SequencePtr& sequence : running_) bytes += memory_.BytesOf(sequence->kv_demand());
+  // Pages that several share were counted several times.
+  stats_.SetNow(RunningRows(), std::min(bytes, executor_.kv_used_bytes()), memory_.prefixes());
 }
 
 void Engine::Impl::End(SequencePtr sequence, Outcome outcome) {
   const absl::Status* failure = std::get_if<absl::Status>(&outcome);
   stats_.BookEnd(sequence->state(), sequence->admitted(),
                  failure == nullptr ? absl::OkStatus() : *failure,
-                 absl::Now() - sequence->submitted());
+                 SteadyNow() - sequence->submitted());
   {
     absl::MutexLock lock(&mutex_);
     --in_flight_;

@@ -30,7 +30,7 @@ struct DurationHistogram {
 };
 
 // Generations by the name of an adapter that they use.
-struct AdapterLoad {
+struct AdapterGenerations {
   int64_t queued = 0;
   int64_t running = 0;
 };
@@ -41,10 +41,11 @@ struct EngineStats {
   int64_t running = 0;       // generations that hold KV memory
   int64_t running_rows = 0;  // answers in progress
   int64_t kv_used_bytes = 0;
+  int64_t kv_running_bytes = 0;  // of these: of running generations; the others are kept prefixes
   int64_t kv_budget_bytes = 0;
   int64_t kept_prefixes = 0;
-  int64_t kept_prefix_tokens = 0;               // what several share counts several times
-  std::map<std::string, AdapterLoad> adapters;  // those with a generation; not the base
+  int64_t kept_prefix_tokens = 0;                      // what several share counts several times
+  std::map<std::string, AdapterGenerations> adapters;  // those with a generation; not the base
 
   // Generations, since the start.
   int64_t finished = 0;

@@ -43,6 +43,9 @@ class KvMemory {
   // Whether it could be met if nobody else had anything.
   bool CanEverHold(const Demand& demand) const { return PagesOf(demand) <= total_pages_; }
 
+  // What it takes, if none of its prompt is shared with other generations.
+  int64_t BytesOf(const Demand& demand) const { return PagesOf(demand) * page_bytes_; }
+
   // RESOURCE_EXHAUSTED when there is no room now, whatever is given up.
   absl::StatusOr<Reservation> Reserve(const Demand& demand);
 

@@ -19,7 +19,7 @@ void StatsBook::BookAdmitted(const StateHandle& state, absl::Duration queued, in
   --stats_.queued;
   ++stats_.running;
   for (const AdapterRef& adapter : state.adapters()) {
-    AdapterLoad& load = stats_.adapters[adapter.name];
+    AdapterGenerations& load = stats_.adapters[adapter.name];
     --load.queued;
     ++load.running;
   }
@@ -67,11 +67,13 @@ void StatsBook::BookTokens(const Sequence::StepOutcome& outcome, bool first) {
   (first ? stats_.time_to_first_token : stats_.inter_token_time).Add(outcome.token_time);
 }
 
-void StatsBook::SetNow(int64_t running_rows, int64_t kept_prefixes, int64_t kept_prefix_tokens) {
+void StatsBook::SetNow(int64_t running_rows, int64_t kv_running_bytes,
+                       const PrefixCache* prefixes) {
   absl::MutexLock lock(&mutex_);
   stats_.running_rows = running_rows;
-  stats_.kept_prefixes = kept_prefixes;
-  stats_.kept_prefix_tokens = kept_prefix_tokens;
+  stats_.kv_running_bytes = kv_running_bytes;
+  stats_.kept_prefixes = prefixes == nullptr ? 0 : prefixes->prefixes();
+  stats_.kept_prefix_tokens = prefixes == nullptr ? 0 : prefixes->tokens();
 }
 
 EngineStats StatsBook::Read() const {

@@ -37,9 +37,9 @@ class StatsBook {
   void BookTokens(const Sequence::StepOutcome& outcome, bool first);
 
   // What holds now, as the engine's thread last saw it.
-  void SetNow(int64_t running_rows, int64_t kept_prefixes, int64_t kept_prefix_tokens);
+  void SetNow(int64_t running_rows, int64_t kv_running_bytes, const PrefixCache* prefixes);
 
-  // All but the KV bytes, which are the executor's to know.
+  // All but the KV bytes in use and in the budget, which are the executor's to know.
   EngineStats Read() const;
 
  private:

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
-#include "absl/time/clock.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "base/strings.h"
 
 namespace shira {
@@ -106,9 +106,9 @@ class Measurement {
   }
 
   absl::StatusOr<double> Time(absl::Span<const BatchRow> batch) {
-    const absl::Time start = absl::Now();
+    const absl::Time start = SteadyNow();
     SHIRA_RETURN_IF_ERROR(executor_.Forward(*base_, batch).status());
-    return absl::ToDoubleSeconds(absl::Now() - start);
+    return absl::ToDoubleSeconds(SteadyNow() - start);
   }
 
   // A new sequence where the old one is full.

@@ -5,8 +5,8 @@
 #include <utility>
 #include <variant>
 
-#include "absl/time/clock.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "base/strings.h"
 
 namespace shira {
@@ -53,7 +53,7 @@ SwitchStats StepRunner::SwitchTo(std::shared_ptr<const CompiledState> state) {
   if (moves) {
     stats_.BookSwitch(switched.duration);
     if (learns_) costs_.ObserveSwitch(resident_->entries(), state->entries(), switched.duration);
-    resident_since_ = absl::Now();
+    resident_since_ = SteadyNow();
   }
   resident_ = std::move(state);
   return switched;
@@ -62,7 +62,7 @@ SwitchStats StepRunner::SwitchTo(std::shared_ptr<const CompiledState> state) {
 std::vector<StepRunner::Ended> StepRunner::Run(
     absl::Span<const std::unique_ptr<Sequence>> running) {
   Sequence::StepTimes times;
-  times.start = absl::Now();
+  times.start = SteadyNow();
   StepSnapshot snapshot = {.resident = resident_->key.digest(),
                            .resident_entries = resident_->entries(),
                            .resident_for = times.start - resident_since_,
@@ -72,9 +72,9 @@ std::vector<StepRunner::Ended> StepRunner::Run(
   const Batch batch = MakeBatch(plan, running);
   times.switching = SwitchFor(plan, batch);
 
-  const absl::Time forward_start = absl::Now();
+  const absl::Time forward_start = SteadyNow();
   const absl::StatusOr<absl::Span<const float>> logits = Forward(batch.rows);
-  times.end = absl::Now();
+  times.end = SteadyNow();
   std::vector<Ended> ended;
   if (!logits.ok()) {
     for (const Batch::Part& part : batch.parts) ended.push_back({part.sequence, logits.status()});

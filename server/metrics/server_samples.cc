@@ -67,7 +67,7 @@ std::vector<Sample> ProcessSamples(std::string_view version, absl::Time start_ti
 std::vector<Sample> EngineSamples(const EngineStats& stats) {
   const double kv_share =
       stats.kv_budget_bytes > 0 ? Number(stats.kv_used_bytes) / Number(stats.kv_budget_bytes) : 0;
-  return {
+  std::vector<Sample> samples = {
       Gauge("shira_num_requests_waiting", "Generations in the queue", Number(stats.queued)),
       Gauge("shira_num_requests_running", "Generations that hold KV memory", Number(stats.running)),
       Gauge("shira_kv_cache_usage_perc", "Share of the KV memory that is in use; 1 is all of it",
@@ -80,6 +80,14 @@ std::vector<Sample> EngineSamples(const EngineStats& stats) {
       Counter("shira_switch_seconds_total", "Time that switches took",
               absl::ToDoubleSeconds(stats.switch_time)),
   };
+  for (const auto& [weights, count] :
+       {std::pair("fused", stats.fused_steps), std::pair("patched", stats.patched_steps)}) {
+    Sample sample = Counter("shira_steps_total",
+                            "Forward passes, by how their rows got their weights", Number(count));
+    sample.labels = {{"weights", weights}};
+    samples.push_back(std::move(sample));
+  }
+  return samples;
 }
 
 std::vector<Sample> RegistrySamples(const std::vector<AdapterInfo>& adapters,

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "base/steady_clock.h"
 #include "server/logging/log_event.h"
 #include "server/service/error_details.h"
 #include "server/service/proto_conversion.h"
@@ -108,7 +109,7 @@ void AnswerObserver::CountEnd(std::string_view outcome, int64_t generated_tokens
 
 void AnswerObserver::OnFailed(const absl::Status& status) {
   // gRPC cancels a call whose deadline passes, and may do so before the engine looks at the clock.
-  const bool expired = absl::IsCancelled(status) && absl::Now() >= request_.deadline;
+  const bool expired = absl::IsCancelled(status) && SteadyNow() >= request_.deadline;
   const absl::Status why =
       expired ? absl::DeadlineExceededError("the call's deadline passed; generation stopped")
               : status;

@@ -13,6 +13,7 @@
 
 #include "absl/status/statusor.h"
 #include "adapters/switch/switch_engine.h"
+#include "adapters/switch/weight_guard.h"
 #include "server/engine/engine.h"
 #include "server/registry/adapter_registry.h"
 #include "server/service/generate_request.h"
@@ -45,6 +46,7 @@ struct Backend {
   const ChatTemplate* chat_template = nullptr;  // nullptr: the model has none
   AdapterRegistry& registry;
   SwitchEngine& switch_engine;
+  WeightGuard& weight_guard;
   Engine& engine;
   int64_t adapter_memory_budget_bytes = 0;
 };

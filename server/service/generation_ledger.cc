@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
+#include "base/steady_clock.h"
 #include "base/strings.h"
 #include "server/service/error_details.h"
 
@@ -22,14 +22,14 @@ GenerationLedger::Entry::Entry(GenerationLedger& ledger, std::string client, std
       client_(std::move(client)),
       adapter_(std::move(adapter)),
       metrics_(ledger.metrics_.ForAdapter(adapter_)),
-      start_(absl::Now()) {}
+      start_(SteadyNow()) {}
 
 GenerationLedger::Entry::~Entry() {
   ledger_.Remove(client_, adapter_, /*waiting=*/last_token_ == absl::InfinitePast());
 }
 
 void GenerationLedger::Entry::OnToken() {
-  const absl::Time now = absl::Now();
+  const absl::Time now = SteadyNow();
   if (last_token_ == absl::InfinitePast()) {
     metrics_.ObserveFirstToken(now - start_);
     ledger_.FirstTokenCame(client_, adapter_);

@@ -94,6 +94,12 @@ grpc::Status OperationsService::GetServerStatus(grpc::ServerContext* /*context*/
   if (!states.ok()) return ToGrpcStatus(states.status());
   *response->mutable_resident() = states->resident;
   *response->mutable_default_state() = states->default_state;
+  const WeightIntegrity integrity = backend->weight_guard.integrity();
+  response->mutable_damaged_parameters()->Assign(integrity.damaged.begin(),
+                                                 integrity.damaged.end());
+  if (integrity.last_verified != absl::InfinitePast()) {
+    *response->mutable_last_verified() = shira::ToProto(integrity.last_verified);
+  }
   return grpc::Status::OK;
 }
 

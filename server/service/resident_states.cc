@@ -15,7 +15,11 @@ absl::StatusOr<ResidentStates> ResidentStatesOf(const Backend& backend) {
 
   const std::vector<AdapterRef> default_state = backend.registry.DefaultState();
   std::vector<StateTerm> terms;
-  for (const AdapterRef& adapter : default_state) terms.push_back({adapter.digest, adapter.weight});
+  for (const AdapterRef& adapter : default_state) {
+    // Without an adapter that is not READY it is no state, and has the base's key.
+    if (adapter.version > 0) terms.push_back({adapter.digest, adapter.weight});
+  }
+  if (terms.size() < default_state.size()) terms.clear();
   SHIRA_ASSIGN_OR_RETURN(const StateKey key, StateKey::Create(std::move(terms)));
   states.default_state = ToProto(key, default_state);
   return states;

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "absl/time/clock.h"
+#include "base/steady_clock.h"
 #include "base/strings.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
@@ -72,7 +72,7 @@ class CallInterceptor final : public grpc::experimental::Interceptor {
                   CallRecords& records, const CallEndObserver& on_end)
       : context_(context), access_(access), records_(records), on_end_(on_end) {
     record_->method = method;
-    record_->start = absl::Now();
+    record_->start = SteadyNow();
   }
 
   ~CallInterceptor() override { records_.Remove(context_, record_); }
@@ -100,7 +100,7 @@ class CallInterceptor final : public grpc::experimental::Interceptor {
   }
 
   void End(const grpc::Status& status) const {
-    const absl::Duration duration = absl::Now() - record_->start;
+    const absl::Duration duration = SteadyNow() - record_->start;
     const auto code = static_cast<absl::StatusCode>(status.error_code());
     std::vector<LogField> fields = {
         {"method", record_->method},

@@ -33,6 +33,16 @@ void CallRecords::Remove(const grpc::ServerContextBase& context,
   if (it != records_.end() && it->second == record) records_.erase(it);
 }
 
+void CallRecords::WaitForEnd(std::string_view prefix, absl::Duration timeout) const {
+  const auto none = [&] {
+    return std::none_of(records_.begin(), records_.end(), [&](const auto& record) {
+      return record.second->method.starts_with(prefix);
+    });
+  };
+  absl::MutexLock lock(&mutex_);
+  mutex_.AwaitWithTimeout(absl::Condition(&none), timeout);
+}
+
 std::shared_ptr<CallRecord> CallRecords::Of(const grpc::ServerContextBase& context) const {
   {
     absl::MutexLock lock(&mutex_);

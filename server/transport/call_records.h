@@ -42,6 +42,11 @@ class CallRecords {
   void Remove(const grpc::ServerContextBase& context, const std::shared_ptr<CallRecord>& record)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Until no call of a service whose path begins with `prefix` is under way, or `timeout` is over.
+  // Then the last words of every call are with its client, or with the kernel.
+  void WaitForEnd(std::string_view prefix, absl::Duration timeout) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
   // Never nullptr: a call that nobody has announced has a record of its own.
   std::shared_ptr<CallRecord> Of(const grpc::ServerContextBase& context) const
       ABSL_LOCKS_EXCLUDED(mutex_);

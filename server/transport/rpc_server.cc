@@ -48,7 +48,7 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const Options& optio
         StrCat("cannot listen on ", options.listen, ": in use, or not an address of this machine"));
   }
   server->address_ = is_unix ? options.listen : StrCat(port);
-  server->SetHealth(false);
+  server->SetServing(false);
   return server;
 }
 
@@ -56,12 +56,10 @@ RpcServer::~RpcServer() {
   if (server_ != nullptr) Shutdown(std::chrono::system_clock::now());
 }
 
-void RpcServer::SetHealth(bool serving) {
+void RpcServer::SetServing(bool serving) {
   grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService();
   for (const std::string& name : names_) health->SetServingStatus(name, serving);
 }
-
-void RpcServer::SetServing() { SetHealth(true); }
 
 void RpcServer::SetNotServingForGood() { server_->GetHealthCheckService()->Shutdown(); }
 

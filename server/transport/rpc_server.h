@@ -51,7 +51,8 @@ class RpcServer {
   // The port that was bound, or unix:PATH.
   const std::string& address() const { return address_; }
 
-  void SetServing();
+  // What health says.
+  void SetServing(bool serving);
   // Health says NOT_SERVING from now on, for good.
   void SetNotServingForGood();
 
@@ -60,7 +61,7 @@ class RpcServer {
 
  private:
   explicit RpcServer(std::vector<std::string> names) : names_(std::move(names)) {}
-  void SetHealth(bool serving);
+  
 
   const std::vector<std::string> names_;
   std::string address_;

@@ -80,6 +80,7 @@ class MetricsTest(unittest.TestCase):
         self.assertEqual(value(samples, "shira_requests_total", outcome="deadline_exceeded"), 1)
         self.assertEqual(value(samples, "shira_adapters", state="ready"), 2)
         self.assertGreaterEqual(value(samples, "shira_switches_total"), 2)
+        self.assertGreater(value(samples, "shira_steps_total", weights="fused"), 0)
         self.assertEqual(value(samples, "shira_build_info", version=client.inference.GetModel().server_version), 1)
         self.assertEqual(value(samples, "shira_model_info", dtype="float32", architecture="llama"), 1)
 

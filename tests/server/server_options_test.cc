@@ -161,5 +161,37 @@ TEST(ServerOptionsTest, PathsAreCheckedBeforeAnythingIsRead) {
   EXPECT_THAT(CheckPaths(options), StatusIs(absl::StatusCode::kNotFound, HasSubstr("port file")));
 }
 
+TEST(LifecycleOptionsTest, RefusesValuesThatMakeNoSense) {
+  ServerOptions options;
+  EXPECT_THAT(ValidateValues(options), IsOk());
+  options.lifecycle.max_concurrent_reads = 0;
+  options.lifecycle.max_upload_bytes = options.lifecycle.upload_quota_bytes + 1;
+  options.lifecycle.verify_interval = -absl::Seconds(1);
+  EXPECT_THAT(ValidateValues(options),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr("--max-concurrent-reads"), HasSubstr("--max-upload-mb"),
+                             HasSubstr("--verify-interval"))));
+}
+
+TEST(LifecycleOptionsTest, NamesFoldersThatAreNotThereAndStateFilesThatCannotBeRead) {
+  const TempFolder folder;
+  const auto check = [](LifecycleOptions options) { return CheckPaths(options); };
+  EXPECT_THAT(check({}), IsOk());
+  LifecycleOptions options;
+  options.adapter_dirs = {folder.path(), folder.Path("absent")};
+  EXPECT_THAT(check(options), StatusIs(absl::StatusCode::kNotFound, HasSubstr("/absent")));
+  options = {};
+  options.upload_dir = folder.Path("uploads");  // is made
+  options.state_file = folder.Path("state.json");
+  EXPECT_THAT(check(options), IsOk());
+  options.upload_dir = folder.Path("absent/uploads");
+  EXPECT_THAT(check(options), StatusIs(absl::StatusCode::kNotFound, HasSubstr("absent/uploads")));
+  options = {};
+  options.state_file = folder.Write("state.json", "{}");
+  EXPECT_THAT(check(options), StatusIs(absl::StatusCode::kDataLoss, HasSubstr("state.json")));
+  options.state_file = folder.Path("absent/state.json");
+  EXPECT_THAT(check(options), StatusIs(absl::StatusCode::kNotFound, HasSubstr("absent")));
+}
+
 }  // namespace
 }  // namespace shira

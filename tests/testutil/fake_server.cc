@@ -171,6 +171,10 @@ class FakeServer::InferenceService final : public v1::Inference::Service {
     {
       absl::MutexLock lock(&state_.mutex);
       state_.last_generate = request;
+      const auto key = context.client_metadata().find("shira-adapter");
+      state_.last_routing_key = key == context.client_metadata().end()
+                                    ? std::string()
+                                    : std::string(key->second.data(), key->second.size());
       for (const v1::WeightedAdapter& wanted : request.adapter().adapters()) {
         const auto adapter = state_.adapters.find(wanted.name());
         if (adapter == state_.adapters.end()) return NoAdapter(wanted.name());
@@ -271,6 +275,82 @@ class FakeServer::AdminService final : public v1::AdapterAdmin::Service {
     return grpc::Status::OK;
   }
 
+  grpc::Status UploadAdapter(grpc::ServerContext*,
+                             grpc::ServerReader<v1::UploadAdapterRequest>* stream,
+                             v1::UploadAdapterResponse* response) override {
+    v1::UploadAdapterRequest message;
+    stream->Read(&message);
+    const v1::UploadAdapterRequest::Header header = message.header();
+    if (absl::StrContains(header.name(), "missing")) {
+      return ErrorStatus(grpc::StatusCode::RESOURCE_EXHAUSTED, "the quota is used up",
+                         "UPLOAD_QUOTA_EXHAUSTED", {{"name", header.name()}}, 1);
+    }
+    std::string bytes;
+    while (stream->Read(&message)) bytes += message.data();
+    absl::MutexLock lock(&state_.mutex);
+    state_.last_upload = header;
+    state_.last_upload_bytes = bytes;
+    response->set_already_loaded(state_.adapters.count(header.name()) > 0);
+    v1::Adapter& adapter = state_.adapters[header.name()];
+    adapter.set_name(header.name());
+    adapter.set_version(1);
+    adapter.set_state(v1::ADAPTER_STATE_READY);
+    adapter.set_entries(610560);
+    adapter.set_parameter_count(210);
+    *response->mutable_adapter() = adapter;
+    return grpc::Status::OK;
+  }
+
+  grpc::Status PinAdapter(grpc::ServerContext*, const v1::PinAdapterRequest* request,
+                          v1::PinAdapterResponse* response) override {
+    return SetPinned(request->name(), true, *response->mutable_adapter());
+  }
+
+  grpc::Status UnpinAdapter(grpc::ServerContext*, const v1::UnpinAdapterRequest* request,
+                            v1::UnpinAdapterResponse* response) override {
+    return SetPinned(request->name(), false, *response->mutable_adapter());
+  }
+
+  grpc::Status SetAlias(grpc::ServerContext*, const v1::SetAliasRequest* request,
+                        v1::SetAliasResponse* response) override {
+    absl::MutexLock lock(&state_.mutex);
+    const auto known = state_.adapters.find(request->target());
+    if (known == state_.adapters.end()) return NoAdapter(request->target());
+    v1::Alias& alias = state_.aliases[request->name()];
+    if (!alias.name().empty()) *alias.add_history() = alias.target();
+    alias.set_name(request->name());
+    alias.mutable_target()->set_name(request->target());
+    alias.mutable_target()->set_version(known->second.version());
+    *response->mutable_alias() = alias;
+    return grpc::Status::OK;
+  }
+
+  grpc::Status RollbackAlias(grpc::ServerContext*, const v1::RollbackAliasRequest* request,
+                             v1::RollbackAliasResponse* response) override {
+    absl::MutexLock lock(&state_.mutex);
+    const auto known = state_.aliases.find(request->name());
+    if (known == state_.aliases.end()) return NoAlias(request->name());
+    v1::Alias& alias = known->second;
+    if (alias.history().empty()) return NoAlias(request->name());
+    *alias.mutable_target() = alias.history(alias.history_size() - 1);
+    alias.mutable_history()->RemoveLast();
+    *response->mutable_alias() = alias;
+    return grpc::Status::OK;
+  }
+
+  grpc::Status DeleteAlias(grpc::ServerContext*, const v1::DeleteAliasRequest* request,
+                           v1::DeleteAliasResponse*) override {
+    absl::MutexLock lock(&state_.mutex);
+    return state_.aliases.erase(request->name()) > 0 ? grpc::Status::OK : NoAlias(request->name());
+  }
+
+  grpc::Status ListAliases(grpc::ServerContext*, const v1::ListAliasesRequest*,
+                           v1::ListAliasesResponse* response) override {
+    absl::MutexLock lock(&state_.mutex);
+    for (const auto& [name, alias] : state_.aliases) *response->add_aliases() = alias;
+    return grpc::Status::OK;
+  }
+
   grpc::Status CreateBlend(grpc::ServerContext*, const v1::CreateBlendRequest* request,
                            v1::CreateBlendResponse* response) override {
     absl::MutexLock lock(&state_.mutex);
@@ -312,6 +392,7 @@ class FakeServer::AdminService final : public v1::AdapterAdmin::Service {
   grpc::Status ListAdapters(grpc::ServerContext*, const v1::ListAdaptersRequest* request,
                             v1::ListAdaptersResponse* response) override {
     absl::MutexLock lock(&state_.mutex);
+    state_.last_list = *request;
     auto next = state_.adapters.lower_bound(request->page_token());
     for (; next != state_.adapters.end() && response->adapters_size() < page_size_; ++next)
       *response->add_adapters() = next->second;
@@ -368,9 +449,11 @@ class FakeServer::AdminService final : public v1::AdapterAdmin::Service {
   grpc::Status GetResidentState(grpc::ServerContext*, const v1::GetResidentStateRequest*,
                                 v1::GetResidentStateResponse* response) override {
     absl::MutexLock lock(&state_.mutex);
+    
     *response->mutable_resident() = Resident();
     *response->mutable_default_state() = Resident();
     response->set_switches(state_.switches);
+    if (state_.damaged) response->add_damaged_parameters("model.layers.0.self_attn.q_proj.weight");
     return grpc::Status::OK;
   }
 
@@ -395,6 +478,20 @@ class FakeServer::AdminService final : public v1::AdapterAdmin::Service {
   }
 
  private:
+  static grpc::Status NoAlias(const std::string& name) {
+    return ErrorStatus(grpc::StatusCode::NOT_FOUND, absl::StrCat("No alias '", name, "'"),
+                       "ALIAS_NOT_FOUND", {{"name", name}});
+  }
+
+  grpc::Status SetPinned(const std::string& name, bool pinned, v1::Adapter& adapter) {
+    absl::MutexLock lock(&state_.mutex);
+    const auto known = state_.adapters.find(name);
+    if (known == state_.adapters.end()) return NoAdapter(name);
+    known->second.set_pinned(pinned);
+    adapter = known->second;
+    return grpc::Status::OK;
+  }
+
   v1::ResidentState Resident() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex) {
     v1::ResidentState resident;
     resident.mutable_adapters()->Assign(state_.resident.begin(), state_.resident.end());
@@ -437,6 +534,7 @@ class FakeServer::OperationsService final : public v1::Operations::Service {
                                                          state_.resident.end()};
     *response->mutable_default_state() = response->resident();
     response->set_switches(state_.switches);
+    if (state_.damaged) response->add_damaged_parameters("model.layers.0.self_attn.q_proj.weight");
     return grpc::Status::OK;
   }
 
@@ -467,12 +565,18 @@ FakeServer::~FakeServer() {
 std::string FakeServer::address() const { return absl::StrCat("127.0.0.1:", port_); }
 
 void FakeServer::SetServing(bool serving) {
+  
   server_->GetHealthCheckService()->SetServingStatus(serving);
 }
 
 void FakeServer::Damage() {
   absl::MutexLock lock(&state_.mutex);
   state_.damaged = true;
+}
+
+std::string FakeServer::last_routing_key() const {
+  absl::MutexLock lock(&state_.mutex);
+  return state_.last_routing_key;
 }
 
 v1::GenerateRequest FakeServer::last_generate() const {
@@ -498,6 +602,21 @@ v1::LoadAdapterRequest FakeServer::last_load() const {
 v1::CreateBlendRequest FakeServer::last_blend() const {
   absl::MutexLock lock(&state_.mutex);
   return state_.last_blend;
+}
+
+v1::ListAdaptersRequest FakeServer::last_list() const {
+  absl::MutexLock lock(&state_.mutex);
+  return state_.last_list;
+}
+
+v1::UploadAdapterRequest::Header FakeServer::last_upload() const {
+  absl::MutexLock lock(&state_.mutex);
+  return state_.last_upload;
+}
+
+std::string FakeServer::last_upload_bytes() const {
+  absl::MutexLock lock(&state_.mutex);
+  return state_.last_upload_bytes;
 }
 
 v1::UnloadAdapterRequest FakeServer::last_unload() const {

@@ -7,7 +7,7 @@
 // <text>", one character a token. Special prompts: "forever" does not end, "busy" is
 // RESOURCE_EXHAUSTED with RetryInfo, "damaged" ends the stream without a summary, "drain" is
 // UNAVAILABLE with ErrorInfo. A token id is a code point. Adapters are whatever was loaded; paths
-// that hold "missing" are refused.
+// that hold "missing" are refused, and so are uploads under such a name, at their header.
 
 #ifndef SHIRA_TESTS_TESTUTIL_FAKE_SERVER_H_
 #define SHIRA_TESTS_TESTUTIL_FAKE_SERVER_H_
@@ -53,11 +53,16 @@ class FakeServer {
 
   // The last request of each kind.
   v1::GenerateRequest last_generate() const ABSL_LOCKS_EXCLUDED(state_.mutex);
+  // The "shira-adapter" metadata that came with it; empty if none.
+  std::string last_routing_key() const ABSL_LOCKS_EXCLUDED(state_.mutex);
   v1::TokenizeRequest last_tokenize() const ABSL_LOCKS_EXCLUDED(state_.mutex);
   v1::DetokenizeRequest last_detokenize() const ABSL_LOCKS_EXCLUDED(state_.mutex);
   v1::LoadAdapterRequest last_load() const ABSL_LOCKS_EXCLUDED(state_.mutex);
   v1::CreateBlendRequest last_blend() const ABSL_LOCKS_EXCLUDED(state_.mutex);
   v1::UnloadAdapterRequest last_unload() const ABSL_LOCKS_EXCLUDED(state_.mutex);
+  v1::ListAdaptersRequest last_list() const ABSL_LOCKS_EXCLUDED(state_.mutex);
+  v1::UploadAdapterRequest::Header last_upload() const ABSL_LOCKS_EXCLUDED(state_.mutex);
+  std::string last_upload_bytes() const ABSL_LOCKS_EXCLUDED(state_.mutex);
 
   // Until so many endless generations were cancelled; false if it takes too long.
   bool WaitForCancelled(int count) const ABSL_LOCKS_EXCLUDED(state_.mutex);
@@ -70,13 +75,19 @@ class FakeServer {
     std::vector<v1::AdapterIdentity> resident ABSL_GUARDED_BY(mutex);
     int64_t switches ABSL_GUARDED_BY(mutex) = 0;
     bool damaged ABSL_GUARDED_BY(mutex) = false;
+    
     int cancelled ABSL_GUARDED_BY(mutex) = 0;
     v1::GenerateRequest last_generate ABSL_GUARDED_BY(mutex);
+    std::string last_routing_key ABSL_GUARDED_BY(mutex);
     v1::TokenizeRequest last_tokenize ABSL_GUARDED_BY(mutex);
     v1::DetokenizeRequest last_detokenize ABSL_GUARDED_BY(mutex);
     v1::LoadAdapterRequest last_load ABSL_GUARDED_BY(mutex);
     v1::CreateBlendRequest last_blend ABSL_GUARDED_BY(mutex);
     v1::UnloadAdapterRequest last_unload ABSL_GUARDED_BY(mutex);
+    v1::ListAdaptersRequest last_list ABSL_GUARDED_BY(mutex);
+    v1::UploadAdapterRequest::Header last_upload ABSL_GUARDED_BY(mutex);
+    std::string last_upload_bytes ABSL_GUARDED_BY(mutex);
+    std::map<std::string, v1::Alias> aliases ABSL_GUARDED_BY(mutex);
   };
   class InferenceService;
   class AdminService;

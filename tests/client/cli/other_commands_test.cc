@@ -86,7 +86,8 @@ TEST_F(OtherCommandsTest, ShowsTheStatus) {
   EXPECT_THAT(Keys(json),
               UnorderedElementsAre("server", "health", "state", "server_version", "uptime_ms",
                                    "model", "generations", "adapter_loads", "memory", "adapters",
-                                   "resident", "default", "switches", "switch_ms"));
+                                   "resident", "default", "switches", "switch_ms",
+                                   "damaged_parameters"));
   EXPECT_THAT(Keys(json["resident"]), UnorderedElementsAre("adapters", "digest"));
   EXPECT_EQ(json["adapters"]["ready"], 1);
 }
@@ -141,6 +142,18 @@ TEST(CliTokenTest, ATokenDoesNotLeaveThisMachineInPlainText) {
   EXPECT_THAT(result.err, HasSubstr("in plain text"));
   result = RunCli({"status", "--tls-cert", file, "--connect-timeout", "0"});
   EXPECT_THAT(result.err, HasSubstr("needs its key"));
+}
+
+TEST_F(OtherCommandsTest, StatusNamesDamagedParameters) {
+  server_.SetServing(false);
+  server_.Damage();
+  const CliResult result = Run({"status"});
+  EXPECT_EQ(result.exit_code, 3);
+  EXPECT_THAT(result.out, HasSubstr("Damaged:        model.layers.0.self_attn.q_proj.weight\n"));
+  const CliResult json = Run({"status", "--json"});
+  EXPECT_EQ(json.exit_code, 3);
+  EXPECT_EQ(ParseOnly(json)["damaged_parameters"],
+            Json::array({"model.layers.0.self_attn.q_proj.weight"}));
 }
 
 TEST_F(OtherCommandsTest, OtherCommandsWaitForTheServerToServe) {
