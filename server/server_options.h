@@ -38,6 +38,7 @@ struct ServerOptions {
   std::string admin_port_file;  // the same for `admin_listen`
   int64_t max_message_bytes = int64_t{16} << 20;
   absl::Duration drain_timeout = absl::Seconds(30);
+  absl::Duration keepalive = absl::Seconds(60);
 
   // Paths of PEM files; empty: none.
   std::string tls_certificate;  // the server's own chain; with it, all calls are over TLS
@@ -66,8 +67,8 @@ struct ServerOptions {
 
   int64_t max_queued = 1024;
   int64_t max_queued_per_client = 256;  // of one identity, or else of one host
-  int64_t max_running = 16;  // answers at a time
-  int64_t max_choices = 8;   // of one request
+  int64_t max_running = 16;             // answers at a time
+  int64_t max_choices = 8;              // of one request
   int64_t step_tokens = 512;
   bool row_patching = true;  // where it is cheaper; false: never
   int64_t max_prefixes = 1024;
