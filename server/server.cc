@@ -205,6 +205,7 @@ absl::StatusOr<std::unique_ptr<RpcServer>> Server::Impl::OpenPort(
   SHIRA_ASSIGN_OR_RETURN(std::unique_ptr<RpcServer> port,
                          RpcServer::Start({.listen = listen,
                                            .max_message_bytes = options_.max_message_bytes,
+                                           .keepalive = options_.keepalive,
                                            .tls = options_.uses_tls() ? &tls : nullptr},
                                           services, *access_, records_,
                                           [this](std::string_view method, absl::StatusCode code,

@@ -22,6 +22,7 @@ struct Flags {
   int64_t adapter_memory_mb = ServerOptions().adapter_memory_bytes >> 20;
   int64_t max_adapter_mb = ServerOptions().max_adapter_bytes >> 20;
   int64_t max_message_mb = ServerOptions().max_message_bytes >> 20;
+  double keepalive_seconds = absl::ToDoubleSeconds(ServerOptions().keepalive);
   double drain_timeout_seconds = absl::ToDoubleSeconds(ServerOptions().drain_timeout);
   double reload_interval_seconds = absl::ToDoubleSeconds(ServerOptions().reload_interval);
   std::string row_patching = "auto";
@@ -114,6 +115,10 @@ void DefineNetworkFlags(CLI::App& app, Flags& flags) {
   Add(app, group, "--port-file", options.port_file,
       "A file to write the port into (or unix:PATH) once the server serves");
   Add(app, group, "--admin-port-file", options.admin_port_file, "The same for --admin-listen");
+  Add(app, group, "--keepalive", flags.keepalive_seconds,
+      "Seconds of silence after which a client is asked for a sign of life; without one for as "
+      "long "
+      "again, its connection is closed and its generations end");
   Add(app, group, "--drain-timeout", flags.drain_timeout_seconds,
       "Seconds that running generations get after SIGTERM");
   Add(app, group, "--metrics-listen", options.metrics_listen,
@@ -240,6 +245,7 @@ absl::StatusOr<ServerOptions> ToOptions(const Flags& flags) {
   options.adapter_memory_bytes = flags.adapter_memory_mb << 20;
   options.max_adapter_bytes = flags.max_adapter_mb << 20;
   options.max_message_bytes = flags.max_message_mb << 20;
+  options.keepalive = absl::Seconds(flags.keepalive_seconds);
   options.drain_timeout = absl::Seconds(flags.drain_timeout_seconds);
   options.reload_interval = absl::Seconds(flags.reload_interval_seconds);
   options.log_json = flags.log_format == "json";

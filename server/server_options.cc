@@ -130,6 +130,7 @@ void ValidateLimits(const ServerOptions& options, ProblemList& problems) {
   at_least("--max-adapters", options.max_adapters, 1);
   at_least("--max-adapter-entries", options.max_adapter_entries, 1);
   at_least("--metrics-max-adapters", options.metrics_max_adapters, 0);
+  if (options.keepalive < absl::Seconds(1)) problems.Add("--keepalive: expected at least 1 second");
   if (options.drain_timeout < absl::ZeroDuration()) problems.Add("--drain-timeout: is negative");
 }
 

@@ -38,6 +38,7 @@ struct ServerOptions {
   std::string admin_port_file;  // the same for `admin_listen`
   int64_t max_message_bytes = int64_t{16} << 20;
   absl::Duration drain_timeout = absl::Seconds(30);
+  absl::Duration keepalive = absl::Seconds(60);
 
   // Paths of PEM files; empty: none.
   std::string tls_certificate;  // the server's own chain; with it, all calls are over TLS

@@ -20,6 +20,10 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const Options& optio
   grpc::ServerBuilder builder;
   // Else a second server on the same port would start, and get every other call.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  // Half-open connections: the other end is gone, but nobody has told us.
+  const int keepalive_ms = static_cast<int>(absl::ToInt64Milliseconds(options.keepalive));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, keepalive_ms);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, keepalive_ms);
   builder.SetMaxReceiveMessageSize(static_cast<int>(options.max_message_bytes));
 
   const RefusalObserver on_refused = [on_end](std::string_view method, const absl::Status& status) {

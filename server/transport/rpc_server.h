@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "server/access/access_control.h"
 #include "server/transport/call_interceptor.h"
 #include "server/transport/call_records.h"
@@ -31,6 +32,9 @@ class RpcServer {
   struct Options {
     std::string listen;  // HOST:PORT or unix:PATH
     int64_t max_message_bytes = int64_t{16} << 20;
+    // A connection that is silent for so long is asked for a sign of life, and closed, with its
+    // calls, when none comes for as long again.
+    absl::Duration keepalive = absl::Seconds(60);
     const TlsOptions* tls = nullptr;  // nullptr: plain text
   };
   struct Service {

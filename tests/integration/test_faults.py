@@ -195,25 +195,36 @@ class HostileClientsTest(unittest.TestCase):
             self.assertIn(raised.exception.code(), (Code.RESOURCE_EXHAUSTED, Code.INTERNAL, Code.UNAVAILABLE, Code.CANCELLED))
             self.assertEqual(len(server.client().inference.Generate(prompt=PROMPT, stop=SHORT).token_ids), 8)
 
-    def test_a_client_that_is_killed_frees_its_memory(self):
+    def check_that_memory_is_freed_after(self, signal_number, *flags):
         # Room for one endless generation.
-        with world().server("--kv-cache-mb", 10, adapters=()) as (server, client):
+        with world().server("--kv-cache-mb", 10, *flags, adapters=()) as (server, client):
             program = (
                 "import sys; sys.path.insert(0, sys.argv[1])\n"
                 "from server_process import Client\n"
                 "client = Client(sys.argv[2])\n"
-                "stream = client.stream(prompt='x', stop={'max_tokens': 15000, 'ignore_eos': True})\n"
+                "stream = client.stream(prompt='x', request_id='of-the-lost', stop={'max_tokens': 15000, 'ignore_eos': True})\n"
                 "next(stream); print('started', flush=True)\n"
                 "for _ in stream: pass\n")
             child = subprocess.Popen([sys.executable, "-c", program, str(pathlib.Path(__file__).parent), server.target],
                                      stdout=subprocess.PIPE, text=True)
             self.addCleanup(child.stdout.close)
             self.assertEqual(child.stdout.readline(), "started\n")
-            child.send_signal(signal.SIGKILL)
-            child.wait()
+            child.send_signal(signal_number)
             stream = client.stream(prompt=PROMPT, stop=ENDLESS, timeout=60)
             next(stream)
             stream.cancel()
+            # It did not simply come to its end.
+            wait_for(lambda: any("of-the-lost" in line and "CANCELLED" in line for line in server.log().splitlines()), "it is cancelled")
+            child.kill()
+            child.wait()
+
+    def test_a_client_that_is_killed_frees_its_memory(self):
+        self.check_that_memory_is_freed_after(signal.SIGKILL)
+
+    def test_a_connection_that_nobody_is_at_the_other_end_of_is_closed(self):
+        # A stopped process: its machine still acknowledges what it gets, as a proxy would, but it answers nothing. It neither
+        # reads, so that its generation would wait for it without end.
+        self.check_that_memory_is_freed_after(signal.SIGSTOP, "--keepalive", 1)
 
 
 class ClockTest(unittest.TestCase):
