@@ -196,9 +196,9 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(ModelOnDisk model
                         .server_version = std::string(kVersion)},
               .limits = {.vocab_size = owned.executor->vocab_size(),
                          .max_tokens = options.max_tokens,
+                         .max_prompt_tokens = options.max_prompt_tokens,
                          .max_choices =
-                             static_cast<int>(std::min(options.max_choices, options.max_running)),
-                         .max_prompt_tokens = options.max_prompt_tokens},
+                             static_cast<int>(std::min(options.max_choices, options.max_running))},
               .tokenizer = *owned.text.tokenizer,
               .chat_template = chat_template.has_value() ? &*chat_template : nullptr,
               .registry = *owned.registry,

@@ -33,6 +33,7 @@ Json ToJson(const v1::BlendOverlap& overlap) {
 
 Json ToJson(const v1::TokenLogprob& token);
 Json ToJson(const v1::TokenLogprobs& logprobs);
+Json ToJson(const v1::Choice& choice);
 
 template <typename Messages>
 Json ToArray(const Messages& messages) {
