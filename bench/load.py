@@ -141,6 +141,7 @@ def measure_streams(options, references):
                     wrong[mode, adapters] += check(plan, report, references)
                     speeds[mode, adapters].append(steady_tokens_per_s(report))
                     counts[mode, adapters] = counted
+                    print(f"turn {turn + 1}, {mode}, {adapters} adapters: {speeds[mode, adapters][-1]:.0f} tokens/s", flush=True)
     result = []
     for mode, adapters in configs:
         mine = speeds[mode, adapters]
@@ -252,7 +253,7 @@ def main():
     parser.add_argument("section", choices=measures)
     parser.add_argument("--streams", type=int, default=8)
     parser.add_argument("--adapters", type=numbers, default=[1, 4, 8])
-    parser.add_argument("--tokens", type=int, default=64, help="of each stream")
+    parser.add_argument("--tokens", type=int, default=96, help="of each stream")
     parser.add_argument("--peer-tokens", type=int, default=16, help="of each of the peers' streams")
     parser.add_argument("--ways", type=names, default=[way for ways in PEER_WAYS.values() for way in ways], help="the peers'")
     parser.add_argument("--rate", type=float, default=2.0)
