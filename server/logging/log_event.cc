@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/ascii.h"
@@ -38,7 +39,7 @@ struct JsonOf {
   std::string operator()(int64_t number) const { return absl::StrCat(number); }
   // Three decimals of a millisecond are enough, and NaN is no JSON.
   std::string operator()(double number) const {
-    return ToJsonText(nlohmann::json::parse(absl::StrFormat("%.3f", number), nullptr, false));
+    return std::isfinite(number) ? absl::StrFormat("%.3f", number) : "null";
   }
 };
 
