@@ -11,9 +11,9 @@ cd "$(dirname "$0")/.."
 out=${OUT:-bench/results/load.jsonl}
 declare -A pieces=(
   [streams-8]="streams --streams 8 --adapters 1,4,8"
-  [streams-16]="streams --streams 16 --adapters 1,16"
+  [streams-16]="streams --streams 16 --adapters 1,16 --turns 2"
   [streams-8-equal]="streams --streams 8 --adapters 1,4,8 --tables equal"
-  [streams-16-equal]="streams --streams 16 --adapters 1,16 --tables equal"
+  [streams-16-equal]="streams --streams 16 --adapters 1,16 --tables equal --turns 2"
   [peers-8]="peers --streams 8 --adapters 4 --turns 2"
   [peers-8-lora]="peers --streams 8 --adapters 1,8 --ways base,lora --turns 3"
   [zipf-light]="zipf --rate 1.5 --seed 1"
