@@ -25,12 +25,27 @@ std::string FolderOf(const std::string& path) {
   return folder.empty() ? "." : folder;
 }
 
+std::string TemporaryPrefix(const std::string& path) {
+  return StrCat(".", std::filesystem::path(path).filename().string(), ".partial-");
+}
+
 }  // namespace
 
 std::string TemporaryNeighbour(const std::string& path) {
   static std::atomic<int> counter = 0;
-  return StrCat(FolderOf(path), "/.", std::filesystem::path(path).filename().string(), ".partial-",
-                getpid(), "-", counter++);
+  return StrCat(FolderOf(path), "/", TemporaryPrefix(path), getpid(), "-", counter++);
+}
+
+void RemoveTemporaryNeighbours(const std::string& path) {
+  const std::string prefix = TemporaryPrefix(path);
+  std::error_code error;
+  std::filesystem::directory_iterator it(FolderOf(path), error);
+  for (const std::filesystem::directory_iterator end; !error && it != end; it.increment(error)) {
+    std::error_code ignored;
+    if (it->path().filename().string().starts_with(prefix)) {
+      std::filesystem::remove_all(it->path(), ignored);
+    }
+  }
 }
 
 void SyncFolderOf(const std::string& path) {

@@ -58,6 +58,10 @@ class AtomicFile {
 // A hidden name in the same folder that nobody else uses.
 std::string TemporaryNeighbour(const std::string& path);
 
+// Removes the temporary neighbours of `path` that a program has left which was killed. REQUIRES: no
+// program writes `path`.
+void RemoveTemporaryNeighbours(const std::string& path);
+
 // Makes renames in the folder of `path` durable, where the file system can.
 void SyncFolderOf(const std::string& path);
 

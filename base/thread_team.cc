@@ -9,7 +9,7 @@ namespace {
 constexpr std::chrono::microseconds kLookOut(100);
 
 // More parts than threads, so that a thread that is held up holds up little.
-constexpr int64_t kPartsPerThread = 2;
+constexpr int64_t kPartsPerThread = 4;
 
 // A ticket: 48 bits of round, 16 of part.
 constexpr int kRoundShift = 16;
@@ -52,6 +52,10 @@ ThreadTeam::~ThreadTeam() {
     wake_.SignalAll();
   }
   for (std::thread& worker : workers_) worker.join();
+}
+
+int ThreadTeam::DefaultThreads() {
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
 ParallelFor ThreadTeam::parallel_for() {

@@ -33,6 +33,9 @@ class ThreadTeam {
   ThreadTeam(const ThreadTeam&) = delete;
   ThreadTeam& operator=(const ThreadTeam&) = delete;
 
+  // As many as the process has processors.
+  static int DefaultThreads();
+
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
   // As ParallelFor. The caller works too, and does all that the workers have not begun: it never

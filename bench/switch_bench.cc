@@ -33,10 +33,10 @@
 #include "adapters/format/adapter_reader.h"
 #include "adapters/format/packed_writer.h"
 #include "adapters/switch/switch_engine.h"
+#include "base/thread_team.h"
 #include "bench/demo_shapes.h"
 #include "bench/timing.h"
 #include "nlohmann/json.hpp"
-#include "server/model/torch_parallel.h"
 
 namespace shira::bench {
 namespace {
@@ -141,15 +141,15 @@ class Runner {
       parameters.push_back({shape.parameter(), shape.rows, shape.cols,
                             static_cast<std::byte*>(weights_.back().data_ptr())});
     }
-    engine_ =
-        std::make_unique<SwitchEngine>(*ParameterMap::Create(dtype, std::move(parameters)),
-                                       SwitchEngine::Options{.parallel_for = TorchParallelFor()});
+    engine_ = std::make_unique<SwitchEngine>(*ParameterMap::Create(dtype, std::move(parameters)),
+                                             SwitchEngine::Options{.parallel_for = parallel_for_});
   }
 
   // `adapter_folder` is empty, or has an adapter of this scenario as PEFT saved it.
   void Run(int threads, const std::string& adapter_folder) {
     threads_ = threads;
-    at::set_num_threads(threads);
+    team_ = std::make_unique<ThreadTeam>(threads);
+    at::set_num_threads(threads);  // for LibTorch's kernels
     const auto a = RandomAdapter(scenario_, 1, 1);
     const auto shared = RandomAdapter(scenario_, 1, 2);
     const auto distinct = RandomAdapter(scenario_, 2, 3);
@@ -204,7 +204,7 @@ class Runner {
   // `touched` has the positions that the switch has to visit.
   void Switch(const std::string& operation, const std::shared_ptr<const CompiledState>& from,
               const std::shared_ptr<const CompiledState>& to, const CompiledState& touched) {
-    BandwidthProbe probe(TorchParallelFor());
+    BandwidthProbe probe(parallel_for_);
     const std::vector<Timing> timings = MeasureInTurn(
         kRepetitions,
         {{.prepare = [&] { engine_->Apply(from); }, .work = [&] { engine_->Apply(to); }},
@@ -338,6 +338,10 @@ class Runner {
   std::vector<at::Tensor> weights_;  // views of memory_, one after the other
   std::unique_ptr<SwitchEngine> engine_;
   int threads_ = 1;
+  std::unique_ptr<ThreadTeam> team_;
+  const ParallelFor parallel_for_ = [this](int64_t count, auto body) {
+    team_ == nullptr ? SerialFor(count, body) : team_->For(count, body);
+  };
 };
 
 }  // namespace

@@ -22,10 +22,13 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "client/adapter_routing.h"
 #include "client/client_call.h"
 #include "client/status_conversion.h"
+#include "client/token_interceptor.h"
 #include "shira/v1/adapter_admin.grpc.pb.h"
 #include "shira/v1/inference.grpc.pb.h"
+#include "shira/v1/operations.grpc.pb.h"
 
 namespace shira {
 namespace {
@@ -49,10 +52,15 @@ std::shared_ptr<grpc::Channel> CreateChannel(const ClientOptions& options) {
   // A waiting client should notice a server within a second of its start.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
-  return grpc::CreateCustomChannel(
+  return grpc::experimental::CreateCustomChannelWithInterceptors(
       options.address,
       options.credentials != nullptr ? options.credentials : grpc::InsecureChannelCredentials(),
-      arguments);
+      arguments, TokenInterceptors(options.token));
+}
+
+void AddRoutingKey(const v1::GenerateRequest& request, grpc::ClientContext& context) {
+  const std::string key = AdapterRoutingKey(request);
+  if (!key.empty()) context.AddMetadata(kAdapterMetadata, key);
 }
 
 // "5s: " of absl's format with the decimals that a reader wants.
@@ -66,10 +74,12 @@ struct Client::Stubs {
   explicit Stubs(const std::shared_ptr<grpc::Channel>& channel)
       : inference(v1::Inference::NewStub(channel)),
         admin(v1::AdapterAdmin::NewStub(channel)),
+        operations(v1::Operations::NewStub(channel)),
         health(std::make_unique<HealthStub>(channel)) {}
 
   const std::unique_ptr<v1::Inference::StubInterface> inference;
   const std::unique_ptr<v1::AdapterAdmin::StubInterface> admin;
+  const std::unique_ptr<v1::Operations::StubInterface> operations;
   const std::unique_ptr<HealthStub> health;
 };
 
@@ -139,13 +149,19 @@ absl::Status Client::WaitUntilReady(const ReadyOptions& options) const {
 
 absl::StatusOr<v1::GenerateResponse> Client::Generate(const v1::GenerateRequest& request,
                                                       const CallOptions& options) const {
-  return CallUnary(*stubs_->inference, &v1::Inference::StubInterface::Generate, request, options);
+  ClientCall call(options);
+  AddRoutingKey(request, *call.context());
+  v1::GenerateResponse response;
+  const grpc::Status status = stubs_->inference->Generate(call.context(), request, &response);
+  if (!status.ok()) return ToAbslStatus(status);
+  return response;
 }
 
 absl::StatusOr<v1::GenerateSummary> Client::StreamGenerate(const v1::GenerateRequest& request,
                                                            ChunkCallback on_chunk,
                                                            const CallOptions& options) const {
   ClientCall call(options);
+  AddRoutingKey(request, *call.context());
   v1::StreamGenerateRequest stream_request;
   *stream_request.mutable_request() = request;
   const auto reader = stubs_->inference->StreamGenerate(call.context(), stream_request);
@@ -187,6 +203,30 @@ absl::StatusOr<v1::LoadAdapterResponse> Client::LoadAdapter(const v1::LoadAdapte
   return CallUnary(*stubs_->admin, &v1::AdapterAdmin::StubInterface::LoadAdapter, request, options);
 }
 
+absl::StatusOr<v1::UploadAdapterResponse> Client::UploadAdapter(
+    const v1::UploadAdapterRequest::Header& header, ByteSource next,
+    const CallOptions& options) const {
+  ClientCall call(options);
+  v1::UploadAdapterResponse response;
+  const auto writer = stubs_->admin->UploadAdapter(call.context(), &response);
+  v1::UploadAdapterRequest message;
+  *message.mutable_header() = header;
+  absl::Status source;
+  // A write fails when the server has answered already: Finish() tells what.
+  while (writer->Write(message)) {
+    const absl::StatusOr<absl::string_view> bytes = next();
+    source = bytes.status();
+    if (!bytes.ok() || bytes->empty()) break;
+    message.set_data(bytes->data(), bytes->size());
+  }
+  if (!source.ok()) call.context()->TryCancel();
+  writer->WritesDone();
+  const grpc::Status status = writer->Finish();
+  if (!source.ok()) return source;
+  if (!status.ok()) return ToAbslStatus(status);
+  return response;
+}
+
 absl::StatusOr<v1::CreateBlendResponse> Client::CreateBlend(const v1::CreateBlendRequest& request,
                                                             const CallOptions& options) const {
   return CallUnary(*stubs_->admin, &v1::AdapterAdmin::StubInterface::CreateBlend, request, options);
@@ -200,8 +240,12 @@ absl::Status Client::UnloadAdapter(const v1::UnloadAdapterRequest& request,
 }
 
 absl::StatusOr<std::vector<v1::Adapter>> Client::ListAdapters(const CallOptions& options) const {
+  return ListAdapters(v1::ListAdaptersRequest(), options);
+}
+
+absl::StatusOr<std::vector<v1::Adapter>> Client::ListAdapters(v1::ListAdaptersRequest request,
+                                                              const CallOptions& options) const {
   std::vector<v1::Adapter> adapters;
-  v1::ListAdaptersRequest request;
   do {
     absl::StatusOr<v1::ListAdaptersResponse> page =
         CallUnary(*stubs_->admin, &v1::AdapterAdmin::StubInterface::ListAdapters, request, options);
@@ -223,6 +267,56 @@ absl::StatusOr<v1::GetAdapterResponse> Client::GetAdapter(const std::string& nam
   return CallUnary(*stubs_->admin, &v1::AdapterAdmin::StubInterface::GetAdapter, request, options);
 }
 
+absl::StatusOr<v1::PinAdapterResponse> Client::PinAdapter(const std::string& name,
+                                                          const CallOptions& options) const {
+  v1::PinAdapterRequest request;
+  request.set_name(name);
+  return CallUnary(*stubs_->admin, &v1::AdapterAdmin::StubInterface::PinAdapter, request, options);
+}
+
+absl::StatusOr<v1::UnpinAdapterResponse> Client::UnpinAdapter(const std::string& name,
+                                                              const CallOptions& options) const {
+  v1::UnpinAdapterRequest request;
+  request.set_name(name);
+  return CallUnary(*stubs_->admin, &v1::AdapterAdmin::StubInterface::UnpinAdapter, request,
+                   options);
+}
+
+absl::StatusOr<v1::Alias> Client::SetAlias(const std::string& name, const std::string& target,
+                                           const CallOptions& options) const {
+  v1::SetAliasRequest request;
+  request.set_name(name);
+  request.set_target(target);
+  absl::StatusOr<v1::SetAliasResponse> response =
+      CallUnary(*stubs_->admin, &v1::AdapterAdmin::StubInterface::SetAlias, request, options);
+  if (!response.ok()) return response.status();
+  return std::move(*response->mutable_alias());
+}
+
+absl::StatusOr<v1::Alias> Client::RollbackAlias(const std::string& name,
+                                                const CallOptions& options) const {
+  v1::RollbackAliasRequest request;
+  request.set_name(name);
+  absl::StatusOr<v1::RollbackAliasResponse> response =
+      CallUnary(*stubs_->admin, &v1::AdapterAdmin::StubInterface::RollbackAlias, request, options);
+  if (!response.ok()) return response.status();
+  return std::move(*response->mutable_alias());
+}
+
+absl::Status Client::DeleteAlias(const std::string& name, const CallOptions& options) const {
+  v1::DeleteAliasRequest request;
+  request.set_name(name);
+  return CallUnary(*stubs_->admin, &v1::AdapterAdmin::StubInterface::DeleteAlias, request, options)
+      .status();
+}
+
+absl::StatusOr<std::vector<v1::Alias>> Client::ListAliases(const CallOptions& options) const {
+  const absl::StatusOr<v1::ListAliasesResponse> response =
+      CallUnary(*stubs_->admin, &v1::AdapterAdmin::StubInterface::ListAliases, {}, options);
+  if (!response.ok()) return response.status();
+  return std::vector<v1::Alias>(response->aliases().begin(), response->aliases().end());
+}
+
 absl::StatusOr<v1::ApplyAdapterResponse> Client::ApplyAdapter(
     absl::Span<const v1::WeightedAdapter> adapters, const CallOptions& options) const {
   v1::ApplyAdapterRequest request;
@@ -242,6 +336,12 @@ absl::StatusOr<v1::GetResidentStateResponse> Client::GetResidentState(
 
 absl::StatusOr<v1::VerifyWeightsResponse> Client::VerifyWeights(const CallOptions& options) const {
   return CallUnary(*stubs_->admin, &v1::AdapterAdmin::StubInterface::VerifyWeights, {}, options);
+}
+
+absl::StatusOr<v1::GetServerStatusResponse> Client::GetServerStatus(
+    const CallOptions& options) const {
+  return CallUnary(*stubs_->operations, &v1::Operations::StubInterface::GetServerStatus, {},
+                   options);
 }
 
 }  // namespace shira

@@ -35,11 +35,13 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "client/cancellation.h"
 #include "shira/v1/adapter_admin.pb.h"
 #include "shira/v1/inference.pb.h"
+#include "shira/v1/operations.pb.h"
 
 namespace grpc {
 class ChannelCredentials;
@@ -50,9 +52,12 @@ namespace shira {
 struct ClientOptions {
   // Host and port, or any other gRPC target ("unix:/run/shira.sock", "dns:///shira.example:443").
   std::string address = "127.0.0.1:50051";
-  // TLS, mTLS or tokens, made with gRPC's own functions (grpc::SslCredentials and others). Null:
-  // plain text.
+  // TLS, with or without a certificate of the client: made by TlsCredentials() (tls.h) or with
+  // gRPC's own functions. Null: plain text.
   std::shared_ptr<grpc::ChannelCredentials> credentials = nullptr;
+  // A bearer token that goes with every call, also over plain text: give none to a connection that
+  // others can listen to. Visible ASCII characters. Empty: none.
+  std::string token = {};
   // Whether the http_proxy variables of the environment apply.
   bool use_http_proxy = false;
 };
@@ -134,16 +139,39 @@ class Client {
 
   absl::StatusOr<v1::LoadAdapterResponse> LoadAdapter(const v1::LoadAdapterRequest& request,
                                                       const CallOptions& options = {}) const;
+  // The files' bytes, as much at a time as the caller likes; empty at the end. What it returns
+  // lives until it is called again. An error ends the upload, which leaves nothing.
+  using ByteSource = absl::FunctionRef<absl::StatusOr<absl::string_view>()>;
+  absl::StatusOr<v1::UploadAdapterResponse> UploadAdapter(
+      const v1::UploadAdapterRequest::Header& header, ByteSource next,
+      const CallOptions& options = {}) const;
+
   absl::StatusOr<v1::CreateBlendResponse> CreateBlend(const v1::CreateBlendRequest& request,
                                                       const CallOptions& options = {}) const;
   absl::Status UnloadAdapter(const v1::UnloadAdapterRequest& request,
                              const CallOptions& options = {}) const;
 
-  // All pages. `options.timeout` holds for each of them.
+  // All pages, of all adapters or of those that match the filters of `request`. `options.timeout`
+  // holds for each of them.
   absl::StatusOr<std::vector<v1::Adapter>> ListAdapters(const CallOptions& options = {}) const;
+  absl::StatusOr<std::vector<v1::Adapter>> ListAdapters(v1::ListAdaptersRequest request,
+                                                        const CallOptions& options = {}) const;
 
   absl::StatusOr<v1::GetAdapterResponse> GetAdapter(const std::string& name,
                                                     const CallOptions& options = {}) const;
+
+  absl::StatusOr<v1::PinAdapterResponse> PinAdapter(const std::string& name,
+                                                    const CallOptions& options = {}) const;
+  absl::StatusOr<v1::UnpinAdapterResponse> UnpinAdapter(const std::string& name,
+                                                        const CallOptions& options = {}) const;
+
+  // Aliases. `target`: an adapter's name, or name@version.
+  absl::StatusOr<v1::Alias> SetAlias(const std::string& name, const std::string& target,
+                                     const CallOptions& options = {}) const;
+  absl::StatusOr<v1::Alias> RollbackAlias(const std::string& name,
+                                          const CallOptions& options = {}) const;
+  absl::Status DeleteAlias(const std::string& name, const CallOptions& options = {}) const;
+  absl::StatusOr<std::vector<v1::Alias>> ListAliases(const CallOptions& options = {}) const;
 
   // Makes the weighted set resident, and the default of requests that name no adapter. An empty set
   // is the base.
@@ -155,6 +183,12 @@ class Client {
 
   // A mismatch is not an error: see the response.
   absl::StatusOr<v1::VerifyWeightsResponse> VerifyWeights(const CallOptions& options = {}) const;
+
+  // Operations.
+
+  // Answers also while the server loads its model or drains.
+  absl::StatusOr<v1::GetServerStatusResponse> GetServerStatus(
+      const CallOptions& options = {}) const;
 
  private:
   struct Stubs;

@@ -10,6 +10,7 @@ find_package(CLI11 CONFIG REQUIRED)
 find_package(nlohmann_json CONFIG REQUIRED)
 find_package(hwy CONFIG REQUIRED)                   # SIMD in the decode kernels
 find_package(ICU REQUIRED COMPONENTS uc)          # Unicode normalisation
+find_package(prometheus-cpp CONFIG REQUIRED)     # metrics and the port that they are fetched from
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(LIBEDIT REQUIRED IMPORTED_TARGET libedit)

@@ -7,7 +7,7 @@
 add_library(shira_options INTERFACE)
 # No -Wrestrict: GCC 12 sees overlapping copies in std::string's own operator+ (its bug 105651).
 # No contraction to fused multiply-add: W(S) and PEFT's result are equal bit for bit whatever the machine.
-target_compile_options(shira_options INTERFACE -Wall -Wextra -Werror -Wno-restrict -ffp-contract=off)
+target_compile_options(shira_options INTERFACE -Wall -Wextra -Werror $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict> -ffp-contract=off)
 target_include_directories(shira_options INTERFACE "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>")
 
 function(shira_use_torch target)

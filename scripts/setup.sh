@@ -13,22 +13,25 @@
 #   SHIRA_LIBTORCH=DIR   use the LibTorch in DIR (with include/ and lib/) for the C++ build instead of the Python package's
 #   SHIRA_TORCH_INDEX=URL  package index that has the CPU build of torch (default: PyTorch's own)
 #   SHIRA_SKIP_APT=1     do not call apt-get
+#   SHIRA_BUILD_ONLY=1   only what the programs are built of: neither the tests' Python libraries nor the demo model
+#   SHIRA_FUZZ=1         clang too, which the fuzz targets need for libFuzzer
 #   PYTHON=python3       the interpreter that makes the environment
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ "${1:-}" = --help ] && { sed -n '2,17p' "$0" | sed 's/^# \{0,1\}//'; exit 0; }
+[ "${1:-}" = --help ] && { sed -n '2,19p' "$0" | sed 's/^# \{0,1\}//'; exit 0; }
 
 readonly deps=$PWD/.deps
 readonly model=$deps/models/smollm2-135m-instruct-q4_1.gguf
 readonly model_sha256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
-readonly packages=(
+packages=(
   g++ cmake ninja-build ccache pkg-config git ca-certificates unzip
   python3 python3-venv
   libgrpc++-dev protobuf-compiler-grpc libprotobuf-dev protobuf-compiler
   libabsl-dev libspdlog-dev libcli11-dev nlohmann-json3-dev
-  libhwy-dev libssl-dev libpcre2-dev libicu-dev libedit-dev
-  libgtest-dev libgmock-dev
+  libhwy-dev libssl-dev libpcre2-dev libicu-dev libedit-dev prometheus-cpp-dev
 )
+[ -n "${SHIRA_BUILD_ONLY:-}" ] || packages+=(libgtest-dev libgmock-dev haproxy faketime)
+[ -z "${SHIRA_FUZZ:-}" ] || packages+=(clang)
 
 say() { printf '\033[1m[setup]\033[0m %s\n' "$*"; }
 die() { printf '[setup] error: %s\n' "$*" >&2; exit 1; }
@@ -55,7 +58,12 @@ install_packages() {
 }
 
 install_python() {
-  local want; want=$(sha256sum scripts/requirements.txt)
+  local requirements=scripts/requirements.txt
+  if [ -n "${SHIRA_BUILD_ONLY:-}" ]; then
+    requirements=$deps/build_requirements.txt
+    grep -E '^(torch|googleapis-common-protos|protobuf)==' scripts/requirements.txt >"$requirements"
+  fi
+  local want; want=$(sha256sum "$requirements")
   fresh python "$want" && { say "Python environment: up to date"; return; }
   say "Python environment: .deps/venv (LibTorch CPU, transformers, peft; about 1.3 GB, a few minutes)"
   "${PYTHON:-python3}" -m venv "$deps/venv" || die "cannot make a virtual environment: install python3-venv"
@@ -66,7 +74,7 @@ install_python() {
   "${pip[@]}" install "$torch" >"$deps/pip.log" 2>&1 ||
     "${pip[@]}" install "$torch" --extra-index-url "${SHIRA_TORCH_INDEX:-https://download.pytorch.org/whl/cpu}" >>"$deps/pip.log" 2>&1 ||
     { tail -5 "$deps/pip.log" >&2; die "pip could not install $torch (SHIRA_TORCH_INDEX=URL names another index); see $deps/pip.log"; }
-  "${pip[@]}" install -r scripts/requirements.txt >>"$deps/pip.log" 2>&1 ||
+  "${pip[@]}" install -r "$requirements" >>"$deps/pip.log" 2>&1 ||
     { tail -5 "$deps/pip.log" >&2; die "pip failed; see $deps/pip.log"; }
   stamp python "$want"
 }
@@ -99,5 +107,5 @@ fetch_model() {
 install_packages
 install_python
 link_libtorch
-fetch_model
+[ -n "${SHIRA_BUILD_ONLY:-}" ] || fetch_model
 say "ready"

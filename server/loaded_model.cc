@@ -1,6 +1,5 @@
 #include "server/loaded_model.h"
 
-#include <ATen/Parallel.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -14,10 +13,10 @@
 #include "base/strings.h"
 #include "base/thread_team.h"
 #include "server/engine/engine.h"
+#include "server/engine/step_cost_measurement.h"
 #include "server/engine/torch_model_executor.h"
 #include "server/model/model_names.h"
 #include "server/model/resident_weights.h"
-#include "server/model/torch_parallel.h"
 #include "server/registry/adapter_registry.h"
 #include "server/version.h"
 
@@ -65,8 +64,48 @@ AdapterRegistry::Options RegistryOptions(const ServerOptions& options) {
   AdapterRegistry::Options registry;
   registry.roots = options.adapter_roots;
   for (const NamedAdapter& adapter : options.adapters) registry.roots.push_back(adapter.path);
+  const LifecycleOptions& lifecycle = options.lifecycle;
+  registry.roots.insert(registry.roots.end(), lifecycle.adapter_dirs.begin(),
+                        lifecycle.adapter_dirs.end());
+  registry.max_adapters = options.max_adapters;
   registry.memory_budget_bytes = options.adapter_memory_bytes;
+  registry.max_concurrent_loads = lifecycle.max_concurrent_loads;
+  registry.state_file = lifecycle.state_file;
+  registry.on_state_file_error = [](const absl::Status& status) {
+    spdlog::error("the state file could not be written, and is written at the next change: {}",
+                  std::string(status.message()));
+  };
+  if (!lifecycle.upload_dir.empty()) {
+    registry.uploads = UploadStore::Options{lifecycle.upload_dir, lifecycle.max_upload_bytes,
+                                            lifecycle.upload_quota_bytes};
+  }
   return registry;
+}
+
+// Part of the time to load a model, so it may not be long.
+constexpr absl::Duration kMeasurementBudget = absl::Seconds(1);
+
+absl::StatusOr<Engine::Options> EngineOptions(const ServerOptions& options, ModelExecutor& executor,
+                                              SwitchEngine& switch_engine) {
+  Engine::Options engine;
+  engine.max_queued = options.max_queued;
+  engine.max_running = options.max_running;
+  engine.max_choices = options.max_choices;
+  engine.step.step_tokens = options.step_tokens;
+  engine.step.row_patching = options.row_patching ? RowPatching::kAuto : RowPatching::kOff;
+  engine.max_prefixes = options.max_prefixes;
+  SHIRA_ASSIGN_OR_RETURN(engine.costs,
+                         MeasureStepCosts(executor, switch_engine, kMeasurementBudget));
+  const auto ms = [](double seconds) { return 1000.0 * seconds; };
+  const double entries = 1e6;
+  spdlog::info(
+      "a step takes {:.1f} ms for 1 row and {:.1f} ms for 16, {:.2f} ms more per prompt token and "
+      "{:.1f} ms per million entries of a patched state; a switch {:.1f} ms per million",
+      ms(engine.costs.StepSeconds(1)), ms(engine.costs.StepSeconds(16)),
+      ms(engine.costs.coefficients().prefill_token),
+      ms(engine.costs.coefficients().patched_entry * entries),
+      ms(engine.costs.coefficients().switch_entry * entries));
+  return engine;
 }
 
 // What ends an answer by the account of the model's config and of its tokenizer.
@@ -91,11 +130,12 @@ absl::StatusOr<ModelOnDisk> ModelOnDisk::Open(const ServerOptions& options) {
 
 // In the order of construction: each part uses those above it.
 struct LoadedModel::Parts {
+  std::unique_ptr<ThreadTeam> team;  // the process's one
   TextTools text;
   std::unique_ptr<ResidentWeights> weights;
-  std::unique_ptr<ThreadTeam> team;  // the engine thread's
   std::unique_ptr<ModelExecutor> executor;
   std::unique_ptr<SwitchEngine> switch_engine;
+  std::unique_ptr<WeightGuard> weight_guard;
   std::unique_ptr<AdapterReader> reader;
   std::unique_ptr<AdapterRegistry> registry;
   std::unique_ptr<Engine> engine;
@@ -109,55 +149,63 @@ void LoadedModel::Drain(absl::Duration timeout) { parts_->engine->Drain(timeout)
 absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(ModelOnDisk model,
                                                                const ServerOptions& options,
                                                                const absl::Notification& stop) {
-  if (options.threads > 0) at::set_num_threads(options.threads);
-  const ParallelFor parallel_for = TorchParallelFor();
   auto parts = std::make_unique<Parts>();
+  parts->team = std::make_unique<ThreadTeam>(options.threads > 0 ? options.threads
+                                                                 : ThreadTeam::DefaultThreads());
+  const ParallelFor parallel_for = parts->team->parallel_for();
   parts->text = std::move(model.text);
   SHIRA_ASSIGN_OR_RETURN(parts->weights, LoadWeights(*model.weights, options, parallel_for, stop));
-  parts->team = std::make_unique<ThreadTeam>(at::get_num_threads());
   SHIRA_ASSIGN_OR_RETURN(
       parts->executor,
       CreateTorchModelExecutor(*parts->weights, {.kv_budget_bytes = options.kv_cache_bytes,
-                                                 .parallel_for = parts->team->parallel_for()}));
+                                                 .parallel_for = parallel_for}));
   SHIRA_ASSIGN_OR_RETURN(const ParameterMap map, parts->weights->parameter_map());
   int64_t elements = 0;
   for (const ResidentParameter& parameter : map.parameters()) elements += parameter.elements();
   parts->switch_engine =
       std::make_unique<SwitchEngine>(map, SwitchEngine::Options{.parallel_for = parallel_for});
+  parts->weight_guard = std::make_unique<WeightGuard>(*parts->switch_engine);
   parts->reader = std::make_unique<AdapterReader>(
       IdentityOf(*parts->switch_engine, parts->weights->config(), std::move(model.names)),
-      AdapterLimits{});
+      AdapterLimits{.max_file_bytes = static_cast<uint64_t>(options.max_adapter_bytes),
+                    .max_entries = options.max_adapter_entries});
   SHIRA_ASSIGN_OR_RETURN(
       parts->registry,
       AdapterRegistry::Create(RegistryOptions(options), *parts->reader, *parts->switch_engine));
-  parts->engine = std::make_unique<Engine>(
-      Engine::Options{.max_queued = options.max_queued, .max_running = options.max_running},
-      *parts->executor, *parts->switch_engine);
+  SHIRA_ASSIGN_OR_RETURN(const Engine::Options engine_options,
+                         EngineOptions(options, *parts->executor, *parts->switch_engine));
+  parts->engine = std::make_unique<Engine>(engine_options, *parts->executor, *parts->switch_engine);
 
   const ModelConfig& config = parts->weights->config();
   const std::optional<ChatTemplate>& chat_template = parts->text.chat_template;
   std::unique_ptr<LoadedModel> loaded(new LoadedModel(std::move(parts)));
   Parts& owned = *loaded->parts_;
-  loaded->backend_ = std::make_unique<const Backend>(Backend{
-      .model = {.name = model.weights->name(),
-                .architecture = config.architecture,
-                .parameter_count = elements,
-                .dtype = std::string(ResidentDTypeName(options.dtype)),
-                .weight_bytes = owned.weights->bytes(),
-                .vocab_size = owned.executor->vocab_size(),
-                .context_length = static_cast<int32_t>(owned.executor->context_length()),
-                .num_layers = static_cast<int32_t>(config.num_layers),
-                .hidden_size = static_cast<int32_t>(config.hidden_size),
-                .end_of_generation_ids = EndOfGenerationIds(config, *owned.text.tokenizer),
-                .has_chat_template = chat_template.has_value(),
-                .base_sha256 = owned.switch_engine->base_digest().Hex(),
-                .server_version = std::string(kVersion)},
-      .limits = {.vocab_size = owned.executor->vocab_size(), .max_tokens = options.max_tokens},
-      .tokenizer = *owned.text.tokenizer,
-      .chat_template = chat_template.has_value() ? &*chat_template : nullptr,
-      .registry = *owned.registry,
-      .switch_engine = *owned.switch_engine,
-      .engine = *owned.engine});
+  loaded->backend_ = std::make_unique<const Backend>(
+      Backend{.model = {.name = model.weights->name(),
+                        .architecture = config.architecture,
+                        .parameter_count = elements,
+                        .dtype = std::string(ResidentDTypeName(options.dtype)),
+                        .weight_bytes = owned.weights->bytes(),
+                        .vocab_size = owned.executor->vocab_size(),
+                        .context_length = static_cast<int32_t>(owned.engine->context_length()),
+                        .num_layers = static_cast<int32_t>(config.num_layers),
+                        .hidden_size = static_cast<int32_t>(config.hidden_size),
+                        .end_of_generation_ids = EndOfGenerationIds(config, *owned.text.tokenizer),
+                        .has_chat_template = chat_template.has_value(),
+                        .base_sha256 = owned.switch_engine->base_digest().Hex(),
+                        .server_version = std::string(kVersion)},
+              .limits = {.vocab_size = owned.executor->vocab_size(),
+                         .max_tokens = options.max_tokens,
+                         .max_prompt_tokens = options.max_prompt_tokens,
+                         .max_choices =
+                             static_cast<int>(std::min(options.max_choices, options.max_running))},
+              .tokenizer = *owned.text.tokenizer,
+              .chat_template = chat_template.has_value() ? &*chat_template : nullptr,
+              .registry = *owned.registry,
+              .switch_engine = *owned.switch_engine,
+              .weight_guard = *owned.weight_guard,
+              .engine = *owned.engine,
+              .adapter_memory_budget_bytes = options.adapter_memory_bytes});
   return loaded;
 }
 

@@ -1,27 +1,38 @@
 #include "server/server.h"
 
 #include <grpc/support/log.h>
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
-#include <grpcpp/health_check_service_interface.h>
-#include <grpcpp/security/server_credentials.h>
-#include <grpcpp/server.h>
-#include <grpcpp/server_builder.h>
 #include <spdlog/spdlog.h>
 
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "base/strings.h"
+#include "server/access/access_control.h"
+#include "server/adapter_startup.h"
 #include "server/loaded_model.h"
+#include "server/metrics/exporter.h"
+#include "server/metrics/metrics.h"
+#include "server/metrics/server_samples.h"
 #include "server/service/adapter_admin_service.h"
 #include "server/service/backend.h"
+#include "server/service/generation_ledger.h"
 #include "server/service/inference_service.h"
+#include "server/service/operations_service.h"
+#include "server/transport/call_records.h"
+#include "server/transport/rpc_server.h"
+#include "server/transport/tls_files.h"
 #include "server/version.h"
 
 namespace shira {
@@ -48,39 +59,84 @@ absl::Status WriteAtomically(const std::string& path, std::string_view content) 
   return absl::OkStatus();
 }
 
+AccessControl::Options AccessOptions(const ServerOptions& options) {
+  return {.access_file = options.access_file,
+          .client_certificates = !options.tls_client_ca.empty(),
+          .reload_interval = options.reload_interval};
+}
+
+TlsOptions TlsOptionsOf(const ServerOptions& options) {
+  return {.files = {.certificate = options.tls_certificate,
+                    .key = options.tls_key,
+                    .client_ca = options.tls_client_ca},
+          .client_certificate_optional = options.tls_client_optional,
+          .reload_interval = options.reload_interval};
+}
+
+// What there is once the config has been looked at.
+struct CheckedConfig {
+  ModelOnDisk model;
+  std::unique_ptr<AccessControl> access;
+};
+
+absl::StatusOr<CheckedConfig> Check(const ServerOptions& options) {
+  SHIRA_RETURN_IF_ERROR(CheckPaths(options));
+  if (options.uses_tls()) SHIRA_RETURN_IF_ERROR(CheckTlsFiles(TlsOptionsOf(options).files));
+  CheckedConfig checked;
+  SHIRA_ASSIGN_OR_RETURN(checked.access, AccessControl::Create(AccessOptions(options)));
+  SHIRA_ASSIGN_OR_RETURN(checked.model, ModelOnDisk::Open(options));
+  return checked;
+}
+
 }  // namespace
 
 class Server::Impl {
  public:
-  Impl(ServerOptions options, ModelOnDisk model)
-      : options_(std::move(options)), on_disk_(std::move(model)) {}
+  Impl(ServerOptions options, CheckedConfig checked)
+      : options_(std::move(options)),
+        on_disk_(std::move(checked.model)),
+        access_(std::move(checked.access)) {}
   ~Impl();
 
-  absl::Status OpenPort();
+  absl::Status OpenPorts();
   absl::Status Load(const absl::Notification& stop);
   void ServeUntil(const absl::Notification& stop);
 
  private:
-  absl::Status LoadAdapters(const absl::Notification& stop);
-  void SetServing(bool serving);
+  absl::StatusOr<std::unique_ptr<RpcServer>> OpenPort(
+      const std::string& listen, const std::vector<RpcServer::Service>& services);
+  absl::Status OpenMetrics();
+  std::vector<Sample> SamplesOf() const;
+  // What the weight guard tells. Health says SERVING only while nothing is known to be damaged.
+  void OnWeightsChecked(const std::vector<std::string>& damaged);
+  absl::Status WritePortFile(const std::string& path, const RpcServer& server);
 
   const ServerOptions options_;
+  const absl::Time start_time_ = absl::Now();
   std::optional<ModelOnDisk> on_disk_;  // until Load()
-  std::string address_;                 // the port that was bound, or unix:PATH
-  bool wrote_port_file_ = false;
+  const std::unique_ptr<AccessControl> access_;
+  std::vector<std::string> port_files_;  // that were written
 
+  CallRecords records_;
   BackendGate gate_;
-  InferenceService inference_{gate_};
+  Metrics metrics_{{.max_adapters = options_.metrics_max_adapters}};
+  GenerationLedger ledger_{{.max_waiting_per_client = options_.max_queued_per_client}, metrics_};
+  const ServiceContext context_{
+      .gate = gate_, .records = records_, .ledger = ledger_, .log_prompts = options_.log_prompts};
+  InferenceService inference_{context_};
   AdapterAdminService admin_{gate_};
+  OperationsService operations_{context_, std::string(kVersion), start_time_};
+  std::unique_ptr<MetricsExporter> exporter_;
   std::unique_ptr<LoadedModel> model_;
-  std::unique_ptr<grpc::Server> grpc_;  // last: its calls use what is above
+  std::vector<std::unique_ptr<RpcServer>> ports_;  // last: calls use what is above
 };
 
+absl::Status Server::CheckConfig(const ServerOptions& options) { return Check(options).status(); }
+
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
-  SHIRA_RETURN_IF_ERROR(CheckPaths(options));
-  SHIRA_ASSIGN_OR_RETURN(ModelOnDisk model, ModelOnDisk::Open(options));
-  auto impl = std::make_unique<Impl>(std::move(options), std::move(model));
-  SHIRA_RETURN_IF_ERROR(impl->OpenPort());
+  SHIRA_ASSIGN_OR_RETURN(CheckedConfig checked, Check(options));
+  auto impl = std::make_unique<Impl>(std::move(options), std::move(checked));
+  SHIRA_RETURN_IF_ERROR(impl->OpenPorts());
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
 
@@ -89,80 +145,132 @@ Server::~Server() = default;
 absl::Status Server::Load(const absl::Notification& stop) { return impl_->Load(stop); }
 void Server::ServeUntil(const absl::Notification& stop) { impl_->ServeUntil(stop); }
 
-absl::Status Server::Impl::OpenPort() {
+absl::Status Server::Impl::OpenPorts() {
   gpr_set_log_function(LogGrpc);
-  grpc::EnableDefaultHealthCheckService(true);
-  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-  grpc::ServerBuilder builder;
-  // Else a second server on the same port would start, and get every other call.
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  builder.SetMaxReceiveMessageSize(static_cast<int>(options_.max_message_bytes));
-  int port = 0;
-  builder.AddListeningPort(options_.listen, grpc::InsecureServerCredentials(), &port);
-  builder.RegisterService(&inference_);
-  builder.RegisterService(&admin_);
-  grpc_ = builder.BuildAndStart();
-  const bool is_unix = options_.listen.starts_with("unix:");
-  if (grpc_ == nullptr || (port == 0 && !is_unix)) {
-    return absl::UnavailableError(StrCat("cannot listen on ", options_.listen,
-                                         ": in use, or not an address of this machine"));
+  SHIRA_RETURN_IF_ERROR(OpenMetrics());
+  std::vector<RpcServer::Service> services = {
+      {&inference_, std::string(v1::Inference::service_full_name())}};
+  std::vector<RpcServer::Service> admin = {
+      {&admin_, std::string(v1::AdapterAdmin::service_full_name())}};
+  // Whoever reaches either port may want to look, if a role allows it.
+  for (std::vector<RpcServer::Service>* port : {&services, &admin}) {
+    port->push_back({&operations_, std::string(v1::Operations::service_full_name())});
   }
-  SetServing(false);
-  address_ = is_unix ? options_.listen : absl::StrCat(port);
-  spdlog::info("shira-server {}: listening on {} (port {}), loading {}", std::string(kVersion),
-               options_.listen, port, options_.model);
+  if (options_.admin_listen.empty()) {
+    services.push_back(admin.front());
+    admin.clear();
+  }
+  SHIRA_ASSIGN_OR_RETURN(std::unique_ptr<RpcServer> port, OpenPort(options_.listen, services));
+  ports_.push_back(std::move(port));
+  if (!admin.empty()) {
+    SHIRA_ASSIGN_OR_RETURN(port, OpenPort(options_.admin_listen, admin));
+    ports_.push_back(std::move(port));
+  }
   return absl::OkStatus();
 }
 
-void Server::Impl::SetServing(bool serving) {
-  grpc::HealthCheckServiceInterface* health = grpc_->GetHealthCheckService();
-  health->SetServingStatus("", serving);
-  health->SetServingStatus(v1::Inference::service_full_name(), serving);
-  health->SetServingStatus(v1::AdapterAdmin::service_full_name(), serving);
+absl::Status Server::Impl::OpenMetrics() {
+  metrics_.AddSource([this] { return SamplesOf(); });
+  if (options_.metrics_listen.empty()) return absl::OkStatus();
+  SHIRA_ASSIGN_OR_RETURN(exporter_, MetricsExporter::Start(options_.metrics_listen, metrics_));
+  spdlog::info("metrics at http://{} (port {})", options_.metrics_listen, exporter_->port());
+  return absl::OkStatus();
+}
+
+std::vector<Sample> Server::Impl::SamplesOf() const {
+  std::vector<Sample> samples = ProcessSamples(kVersion, start_time_);
+  const Backend* backend = gate_.Peek();
+  if (backend == nullptr) return samples;
+  const auto add = [&](std::vector<Sample> more) {
+    std::move(more.begin(), more.end(), std::back_inserter(samples));
+  };
+  add(EngineSamples(backend->engine.stats()));
+  add(RegistrySamples(backend->registry.stats(), backend->registry.List()));
+  const ModelInfo& model = backend->model;
+  add({AdapterRequestsInfo(ledger_.Loads(), options_.max_running, absl::Now()),
+       InfoSample("shira_model_info", "The base model",
+                  {{"name", model.name},
+                   {"architecture", model.architecture},
+                   {"dtype", model.dtype},
+                   {"base_sha256", model.base_sha256}}),
+       InfoSample("shira_resident_state_info", "The state that the weights are in",
+                  {{"adapters", AdapterLabel(backend->registry.Describe(
+                                    backend->switch_engine.resident()->key))}})});
+  return samples;
+}
+
+absl::StatusOr<std::unique_ptr<RpcServer>> Server::Impl::OpenPort(
+    const std::string& listen, const std::vector<RpcServer::Service>& services) {
+  const TlsOptions tls = TlsOptionsOf(options_);
+  SHIRA_ASSIGN_OR_RETURN(std::unique_ptr<RpcServer> port,
+                         RpcServer::Start({.listen = listen,
+                                           .max_message_bytes = options_.max_message_bytes,
+                                           .keepalive = options_.keepalive,
+                                           .tls = options_.uses_tls() ? &tls : nullptr},
+                                          services, *access_, records_,
+                                          [this](std::string_view method, absl::StatusCode code,
+                                                 absl::Duration duration) {
+                                            metrics_.ObserveCall(method, code, duration);
+                                          }));
+  spdlog::info("shira-server {}: listening on {} (port {}){}, loading {}", std::string(kVersion),
+               listen, port->address(), options_.uses_tls() ? " with TLS" : "", options_.model);
+  return port;
 }
 
 absl::Status Server::Impl::Load(const absl::Notification& stop) {
   SHIRA_ASSIGN_OR_RETURN(model_, LoadedModel::Load(*std::move(on_disk_), options_, stop));
   on_disk_.reset();
-  SHIRA_RETURN_IF_ERROR(LoadAdapters(stop));
-  gate_.Open(model_->backend());
-  SetServing(true);
-  if (!options_.port_file.empty()) {
-    SHIRA_RETURN_IF_ERROR(WriteAtomically(options_.port_file, StrCat(address_, "\n")));
-    wrote_port_file_ = true;
+  const Backend& backend = model_->backend();
+  SHIRA_RETURN_IF_ERROR(LoadStartupAdapters(options_, backend.registry, stop));
+  gate_.Open(backend);
+  for (const std::unique_ptr<RpcServer>& port : ports_) port->SetServing(true);
+  backend.weight_guard.Start(
+      {.interval = options_.lifecycle.verify_interval,
+       .on_change = [this](const auto& damaged) { OnWeightsChecked(damaged); }});
+  if (ports_.size() > 1) {
+    SHIRA_RETURN_IF_ERROR(WritePortFile(options_.admin_port_file, *ports_.back()));
   }
-  spdlog::info("serving {} ({})", model_->backend().model.name, address_);
+  SHIRA_RETURN_IF_ERROR(WritePortFile(options_.port_file, *ports_.front()));
+  spdlog::info("serving {} ({})", model_->backend().model.name, ports_.front()->address());
   return absl::OkStatus();
 }
 
-absl::Status Server::Impl::LoadAdapters(const absl::Notification& stop) {
-  for (const NamedAdapter& adapter : options_.adapters) {
-    if (stop.HasBeenNotified()) return absl::CancelledError("stopped while adapters were loading");
-    const std::string path = std::filesystem::absolute(adapter.path).native();
-    const auto loaded = model_->backend().registry.Load(adapter.name, path, "");
-    if (!loaded.ok()) {
-      return absl::Status(loaded.status().code(),
-                          StrCat("adapter ", adapter.name, ": ", ToStd(loaded.status().message())));
-    }
-    spdlog::info("adapter {}: loaded from {} in {:.1f} ms", adapter.name, loaded->info.path,
-                 absl::ToDoubleMilliseconds(loaded->info.load_duration));
-  }
+absl::Status Server::Impl::WritePortFile(const std::string& path, const RpcServer& server) {
+  if (path.empty()) return absl::OkStatus();
+  SHIRA_RETURN_IF_ERROR(WriteAtomically(path, StrCat(server.address(), "\n")));
+  port_files_.push_back(path);
   return absl::OkStatus();
+}
+
+void Server::Impl::OnWeightsChecked(const std::vector<std::string>& damaged) {
+  if (damaged.empty()) {
+    spdlog::info("weights: all are what they have to be again");
+  } else {
+    spdlog::critical("weights: damaged in {}; health says NOT_SERVING: restart the server",
+                     absl::StrJoin(damaged, ", "));
+  }
+  for (const std::unique_ptr<RpcServer>& port : ports_) port->SetServing(damaged.empty());
 }
 
 void Server::Impl::ServeUntil(const absl::Notification& stop) {
   stop.WaitForNotification();
-  const absl::Time start = absl::Now();
-  grpc_->GetHealthCheckService()->Shutdown();  // NOT_SERVING, for good
+  const absl::Time start = SteadyNow();
+  for (const std::unique_ptr<RpcServer>& port : ports_) port->SetNotServingForGood();
   gate_.Close();
   model_->Drain(options_.drain_timeout);
-  grpc_->Shutdown(std::chrono::system_clock::now() + kLastWritesTimeout);
-  spdlog::info("drained in {:.0f} ms", absl::ToDoubleMilliseconds(absl::Now() - start));
+  // A client that reads slowly gets the rest of its answer, as long as there is time. Whoever
+  // watches the health would go on doing so, and is not waited for.
+  records_.WaitForEnd("/shira.", start + options_.drain_timeout - SteadyNow());
+  const auto deadline = std::chrono::system_clock::now() + kLastWritesTimeout;
+  for (const std::unique_ptr<RpcServer>& port : ports_) port->Shutdown(deadline);
+  spdlog::info("drained in {:.0f} ms", absl::ToDoubleMilliseconds(SteadyNow() - start));
 }
 
 Server::Impl::~Impl() {
-  if (grpc_ != nullptr) grpc_->Shutdown(std::chrono::system_clock::now());
-  if (wrote_port_file_) std::remove(options_.port_file.c_str());
+  if (model_ != nullptr) model_->backend().weight_guard.Stop();  // it speaks to the health service
+  ports_.clear();
+  metrics_.RemoveSources();
+  for (const std::string& path : port_files_) std::remove(path.c_str());
 }
 
 }  // namespace shira

@@ -22,16 +22,21 @@ namespace shira {
 // Thread-compatible.
 class Server {
  public:
-  // Checks paths and the model's files (not its weights), then opens the port. Within a second.
+  // Everything that Start() refuses, without opening a port.
+  static absl::Status CheckConfig(const ServerOptions& options);
+
+  // Checks the config (paths, keys, the model's files but not its weights), then opens the ports.
+  // Within a second.
   // From then on health says NOT_SERVING and calls get UNAVAILABLE. Errors: what is wrong with the
   // files; UNAVAILABLE when the address cannot be listened on. REQUIRES: ValidateValues(options) is
   // OK.
   static absl::StatusOr<std::unique_ptr<Server>> Start(ServerOptions options);
 
-  // Closes the port. Calls that are still there are cancelled.
+  // Closes the ports. Calls that are still there are cancelled.
   ~Server();
 
-  // Loads weights and adapters, then serves: health says SERVING and the port file is written.
+  // Loads weights and adapters, then serves: health says SERVING and the port files are
+  // written.
   // CANCELLED when `stop` was notified meanwhile.
   absl::Status Load(const absl::Notification& stop);
 

@@ -47,6 +47,93 @@ absl::Status ExpectFolder(std::string_view what, const std::string& path) {
   return absl::NotFoundError(StrCat(what, " ", path, " does not exist"));
 }
 
+constexpr std::string_view kListenFlag = "--listen";
+constexpr std::string_view kAdminListenFlag = "--admin-listen";
+
+// What is wrong with an address that calls come to.
+void ValidateRpcAddress(std::string_view flag, const std::string& address,
+                        const ServerOptions& options, ProblemList& problems) {
+  const absl::StatusOr<bool> local = IsLocalAddress(address);
+  if (!local.ok()) {
+    problems.Add(flag, ": ", ToStd(local.status().message()));
+    return;
+  }
+  const bool is_protected = options.uses_tls() && options.authenticates();
+  if (*local || is_protected || options.insecure_listen_anywhere) return;
+  problems.Add(
+      flag, ": ", address, " can be reached from other machines, where ",
+      options.uses_tls() ? "anybody could call this server" : "anybody could listen in, and call",
+      ": give --tls-cert with --access-file or --tls-client-ca, or say "
+      "--insecure-listen-anywhere if the network is yours alone");
+}
+
+void ValidateAddresses(const ServerOptions& options, ProblemList& problems) {
+  ValidateRpcAddress(kListenFlag, options.listen, options, problems);
+  if (!options.admin_listen.empty()) {
+    ValidateRpcAddress(kAdminListenFlag, options.admin_listen, options, problems);
+  } else if (!options.admin_port_file.empty()) {
+    problems.Add("--admin-port-file: there is no --admin-listen");
+  }
+  if (options.metrics_listen.empty()) return;
+  const absl::StatusOr<bool> local = IsLocalAddress(options.metrics_listen);
+  if (!local.ok()) {
+    problems.Add("--metrics-listen: ", ToStd(local.status().message()));
+  } else if (options.metrics_listen.starts_with(kUnixPrefix)) {
+    problems.Add("--metrics-listen: expected HOST:PORT, found '", options.metrics_listen, "'");
+  } else if (!*local && !options.insecure_metrics_anywhere) {
+    problems.Add("--metrics-listen: ", options.metrics_listen,
+                 " can be reached from other machines, and metrics are for everybody who asks: say "
+                 "--insecure-metrics-anywhere if the network is yours alone");
+  }
+}
+
+void ValidateSecurity(const ServerOptions& options, ProblemList& problems) {
+  if (options.tls_certificate.empty() != options.tls_key.empty()) {
+    problems.Add("--tls-cert and --tls-key: one needs the other");
+  }
+  if (!options.tls_client_ca.empty() && !options.uses_tls()) {
+    problems.Add("--tls-client-ca: needs --tls-cert");
+  }
+  if (options.tls_client_optional && options.tls_client_ca.empty()) {
+    problems.Add("--tls-client-optional: needs --tls-client-ca");
+  }
+  // gRPC's watcher counts in whole seconds.
+  if (options.reload_interval < absl::Seconds(1)) {
+    problems.Add("--reload-interval: expected at least 1 second");
+  }
+}
+
+void ValidateAdapters(const ServerOptions& options, ProblemList& problems) {
+  std::set<std::string> names;
+  for (const NamedAdapter& adapter : options.adapters) {
+    if (const absl::Status status = ValidateAdapterName(adapter.name); !status.ok()) {
+      problems.Add("--adapter: ", ToStd(status.message()));
+    } else if (!names.insert(adapter.name).second) {
+      problems.Add("--adapter: the name '", adapter.name, "' occurs twice");
+    }
+  }
+}
+
+void ValidateLimits(const ServerOptions& options, ProblemList& problems) {
+  const auto at_least = [&](std::string_view flag, int64_t value, int64_t least) {
+    if (value < least) problems.Add(flag, ": expected at least ", least, ", found ", value);
+  };
+  at_least("--threads", options.threads, 0);
+  at_least("--max-queued", options.max_queued, 1);
+  at_least("--max-queued-per-client", options.max_queued_per_client, 1);
+  at_least("--max-running", options.max_running, 1);
+  at_least("--max-choices", options.max_choices, 1);
+  at_least("--step-tokens", options.step_tokens, 1);
+  at_least("--prefix-cache", options.max_prefixes, 0);
+  at_least("--max-prompt-tokens", options.max_prompt_tokens, 0);
+  at_least("--max-tokens", options.max_tokens, 1);
+  at_least("--max-adapters", options.max_adapters, 1);
+  at_least("--max-adapter-entries", options.max_adapter_entries, 1);
+  at_least("--metrics-max-adapters", options.metrics_max_adapters, 0);
+  if (options.keepalive < absl::Seconds(1)) problems.Add("--keepalive: expected at least 1 second");
+  if (options.drain_timeout < absl::ZeroDuration()) problems.Add("--drain-timeout: is negative");
+}
+
 }  // namespace
 
 absl::StatusOr<NamedAdapter> ParseNamedAdapter(std::string_view text) {
@@ -101,29 +188,11 @@ absl::StatusOr<bool> IsLocalAddress(std::string_view listen) {
 
 absl::Status ValidateValues(const ServerOptions& options) {
   ProblemList problems;
-  if (const absl::StatusOr<bool> local = IsLocalAddress(options.listen); !local.ok()) {
-    problems.Add("--listen: ", ToStd(local.status().message()));
-  } else if (!*local && !options.allow_remote) {
-    problems.Add("--listen: ", options.listen,
-                 " can be reached from other machines, and this server has no TLS and no "
-                 "authentication yet: add --allow-remote if the network is yours alone");
-  }
-  std::set<std::string> names;
-  for (const NamedAdapter& adapter : options.adapters) {
-    if (const absl::Status status = ValidateAdapterName(adapter.name); !status.ok()) {
-      problems.Add("--adapter: ", ToStd(status.message()));
-    } else if (!names.insert(adapter.name).second) {
-      problems.Add("--adapter: the name '", adapter.name, "' occurs twice");
-    }
-  }
-  const auto at_least = [&](std::string_view flag, int64_t value, int64_t least) {
-    if (value < least) problems.Add(flag, ": expected at least ", least, ", found ", value);
-  };
-  at_least("--threads", options.threads, 0);
-  at_least("--max-queued", options.max_queued, 1);
-  at_least("--max-running", options.max_running, 1);
-  at_least("--max-tokens", options.max_tokens, 1);
-  if (options.drain_timeout < absl::ZeroDuration()) problems.Add("--drain-timeout: is negative");
+  ValidateAddresses(options, problems);
+  ValidateSecurity(options, problems);
+  ValidateAdapters(options, problems);
+  ValidateLimits(options, problems);
+  ValidateValues(options.lifecycle, problems);
   return problems.ToStatus(absl::StatusCode::kInvalidArgument, "bad flags");
 }
 
@@ -140,11 +209,12 @@ absl::Status CheckPaths(const ServerOptions& options) {
       SHIRA_RETURN_IF_ERROR(ExpectFolder(StrCat("adapter ", adapter.name, ":"), adapter.path));
     }
   }
-  if (!options.port_file.empty()) {
-    const fs::path folder = fs::absolute(options.port_file, error).parent_path();
+  for (const std::string& port_file : {options.port_file, options.admin_port_file}) {
+    if (port_file.empty()) continue;
+    const fs::path folder = fs::absolute(port_file, error).parent_path();
     SHIRA_RETURN_IF_ERROR(ExpectFolder("the port file's folder", folder.native()));
   }
-  return absl::OkStatus();
+  return CheckPaths(options.lifecycle);
 }
 
 }  // namespace shira

@@ -1,7 +1,7 @@
 // File: server/server_options.h
 //
-// What the operator can choose. main.cc fills it from flags; nothing else in the program reads
-// flags or the environment.
+// What the operator can choose. server_flags.cc fills it from the command line and the config file;
+// nothing else in the program reads flags or the environment.
 
 #ifndef SHIRA_SERVER_SERVER_OPTIONS_H_
 #define SHIRA_SERVER_SERVER_OPTIONS_H_
@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/dtype.h"
+#include "server/lifecycle_options.h"
 
 namespace shira {
 
@@ -28,20 +29,56 @@ struct ServerOptions {
   int threads = 0;                            // for computing; 0: all cores
   std::vector<std::string> base_model_names;  // empty: taken from the model
 
-  std::string listen = "127.0.0.1:50051";  // HOST:PORT (port 0: any free one) or unix:PATH
-  bool allow_remote = false;               // `listen` may be more than this machine
+  // Addresses are HOST:PORT (port 0: any free one) or unix:PATH.
+  std::string listen = "127.0.0.1:50051";
+  std::string admin_listen;  // of the administration; empty: it is at `listen` too
+  // Either may be reached from other machines although anybody there could call or listen in.
+  bool insecure_listen_anywhere = false;
   std::string port_file;  // gets the port (or the unix:PATH) once the server serves; empty: none
+  std::string admin_port_file;  // the same for `admin_listen`
   int64_t max_message_bytes = int64_t{16} << 20;
   absl::Duration drain_timeout = absl::Seconds(30);
+  absl::Duration keepalive = absl::Seconds(60);
+
+  // Paths of PEM files; empty: none.
+  std::string tls_certificate;  // the server's own chain; with it, all calls are over TLS
+  std::string tls_key;
+  std::string tls_client_ca;         // clients show a certificate that one of these signed
+  bool tls_client_optional = false;  // or none, and then a token
+  std::string access_file;           // who may call what (access_list.h); empty: everybody
+  // How often these files are looked at for changes.
+  absl::Duration reload_interval = absl::Seconds(10);
+
+  std::string metrics_listen;              // HOST:PORT of the metrics over HTTP; empty: none
+  bool insecure_metrics_anywhere = false;  // it may be reached from other machines
+  int64_t metrics_max_adapters = 100;      // that have figures of their own
+
+  std::string log_level = "info";
+  bool log_json = false;
+  bool log_prompts = false;
 
   std::vector<std::string> adapter_roots;
   std::vector<NamedAdapter> adapters;  // loaded before the server serves
   int64_t adapter_memory_bytes = int64_t{4} << 30;
+  LifecycleOptions lifecycle;
+  int64_t max_adapters = 10'000;
+  int64_t max_adapter_bytes = int64_t{4} << 30;    // of one adapter's files
+  int64_t max_adapter_entries = int64_t{1} << 31;  // of one adapter
 
   int64_t max_queued = 1024;
-  int64_t max_running = 8;
+  int64_t max_queued_per_client = 256;  // of one identity, or else of one host
+  int64_t max_running = 16;             // answers at a time
+  int64_t max_choices = 8;              // of one request
+  int64_t step_tokens = 512;
+  bool row_patching = true;  // where it is cheaper; false: never
+  int64_t max_prefixes = 1024;
   int64_t kv_cache_bytes = int64_t{1} << 30;
-  int64_t max_tokens = 4096;  // most new tokens that a request may ask for
+  int64_t max_prompt_tokens = 0;  // 0: as many as the context holds
+  int64_t max_tokens = 4096;      // most new tokens that a request may ask for
+
+  bool uses_tls() const { return !tls_certificate.empty(); }
+  // Callers have to say who they are.
+  bool authenticates() const { return !access_file.empty() || !tls_client_ca.empty(); }
 };
 
 // "NAME=PATH".

@@ -10,6 +10,8 @@
 #include "adapters/switch/state_compiler.h"
 #include "base/problem_list.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
+#include "base/strings.h"
 
 namespace shira {
 namespace {
@@ -141,16 +143,44 @@ SwitchStats SwitchEngine::Apply(std::shared_ptr<const CompiledState> state) {
   std::shared_ptr<const CompiledState> previous;
   absl::WriterMutexLock lock(&mutex_);
   if (state->key == resident_->key) return stats;
-  const absl::Time start = absl::Now();
+  const absl::Time start = SteadyNow();
   stats.written = WriteTransition(parameters_, *resident_, *state, options_.parallel_for);
   previous = std::exchange(resident_, std::move(state));
-  stats.duration = absl::Now() - start;
+  stats.duration = SteadyNow() - start;
   return stats;
 }
 
 std::shared_ptr<const CompiledState> SwitchEngine::resident() const {
   absl::ReaderMutexLock lock(&mutex_);
   return resident_;
+}
+
+absl::Status SwitchEngine::ReadPristine(int64_t parameter, int64_t first_row, int64_t last_row,
+                                        absl::Span<std::byte> out) const {
+  const ResidentParameter& resident = parameters_.parameters()[parameter];
+  const size_t element_bytes = parameters_.element_bytes();
+  const int64_t first = first_row * resident.cols;
+  const int64_t last = last_row * resident.cols;
+  absl::ReaderMutexLock lock(&mutex_);
+  std::memcpy(out.data(), resident.data + first * element_bytes, out.size());
+  const CompiledParameter* fused = FindParameter(*resident_, parameter);
+  if (fused == nullptr) return absl::OkStatus();
+  const IndexTable& table = *fused->table;
+  bool intact = true;
+  const int64_t end = std::min(table.blocks(), (last_row - 1) / table.rows_per_block() + 1);
+  for (int64_t block = first_row / table.rows_per_block(); block < end; ++block) {
+    const int64_t start = block * table.block_elements();
+    table.ForEachInBlock(block, [&](uint32_t i, auto offset) {
+      const int64_t position = start + offset;
+      if (position < first || position >= last) return;
+      std::byte* element = out.data() + (position - first) * element_bytes;
+      intact &= std::memcmp(element, fused->fused.data() + i * element_bytes, element_bytes) == 0;
+      std::memcpy(element, fused->originals->data() + i * element_bytes, element_bytes);
+    });
+  }
+  if (intact) return absl::OkStatus();
+  return absl::DataLossError(
+      StrCat(resident.name, " is not what the resident state has written to it"));
 }
 
 VerifyReport SwitchEngine::Verify() const {

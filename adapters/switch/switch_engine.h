@@ -31,6 +31,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "adapters/sparse_adapter.h"
 #include "adapters/switch/compiled_state.h"
 #include "adapters/switch/parameter_map.h"
@@ -102,7 +103,15 @@ class SwitchEngine {
   // Hashes the weights. Any thread; Apply() waits for it.
   VerifyReport Verify() const ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Copies rows [first_row, last_row) of a parameter to `out` as they are in the base: what the
+  // resident state has written is left out. DATA_LOSS if one of the elements that it has written is
+  // not what it wrote. Any thread; Apply() waits for it. REQUIRES: `out` has the rows' size.
+  absl::Status ReadPristine(int64_t parameter, int64_t first_row, int64_t last_row,
+                            absl::Span<std::byte> out) const ABSL_LOCKS_EXCLUDED(mutex_);
+
   const ParameterMap& parameters() const { return parameters_; }
+  // Of a parameter's pristine bytes.
+  const Sha256Digest& base_hash(int64_t parameter) const { return base_hashes_[parameter]; }
   // SHA-256 over every parameter's name and pristine digest: the identity of the base.
   const Sha256Digest& base_digest() const { return base_digest_; }
 

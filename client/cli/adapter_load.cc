@@ -42,7 +42,7 @@ CommandRunner SetUpAdapterLoad(CLI::App& app) {
       "succeeds.\n"
       "Examples:\n"
       "  shira adapter load pirate /srv/adapters/pirate\n"
-      "  shira adapter load team/json json-v2 --json");
+      "  shira adapter load team/json json-v2 --replace --json");
   app.add_option_function<std::string>(
          "NAME", [request](const std::string& name) { request->set_name(name); },
          "Name to load it under")
@@ -57,6 +57,9 @@ CommandRunner SetUpAdapterLoad(CLI::App& app) {
          "--sha256", [request](const std::string& digest) { request->set_expected_sha256(digest); },
          "Refuse the adapter unless its content has this digest")
       ->type_name("HEX");
+  app.add_flag_function(
+      "--replace", [request](int64_t) { request->set_replace(true); },
+      "Make it the next version if the name is loaded with other content");
   return [request](Session& session) { return Load(session, *request); };
 }
 

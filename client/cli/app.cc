@@ -31,6 +31,7 @@ struct Group {
 
 constexpr Group kGroups[] = {
     {"adapter", "Load, unload, list and switch adapters"},
+    {"alias", "Names for versions of adapters, moved and rolled back at once"},
     {"blend", "Make one adapter out of several"},
 };
 
@@ -42,6 +43,28 @@ std::string GroupDescription(absl::string_view name) {
 }
 
 constexpr char kGlobalGroup[] = "Options of every command";
+
+void AddCredentialOptions(CLI::App& app, CredentialOptions& credentials) {
+  app.add_flag("--tls", credentials.tls, "Use TLS, and trust whom the system trusts")
+      ->group(kGlobalGroup);
+  app.add_option("--tls-ca", credentials.tls_ca,
+                 "Use TLS, and trust the certificates in this file (PEM)")
+      ->type_name("FILE")
+      ->group(kGlobalGroup);
+  app.add_option("--tls-cert", credentials.tls_cert, "The client's own certificate chain (PEM)")
+      ->type_name("FILE")
+      ->group(kGlobalGroup);
+  app.add_option("--tls-key", credentials.tls_key, "The client's own key (PEM)")
+      ->type_name("FILE")
+      ->group(kGlobalGroup);
+  app.add_option("--token-file", credentials.token_file,
+                 "A file with the bearer token to send [env SHIRA_TOKEN: the token]")
+      ->type_name("FILE")
+      ->group(kGlobalGroup);
+  app.add_flag("--insecure-token", credentials.insecure_token,
+               "Send the token without TLS to another machine")
+      ->group(kGlobalGroup);
+}
 
 // The descriptions of the validators are emptied here and elsewhere: CLI11 would append them to the
 // option's type.
@@ -56,6 +79,7 @@ void AddGlobalOptions(CLI::App& app, GlobalOptions& globals) {
       ->type_name("ADDR")
       ->group(kGlobalGroup)
       ->capture_default_str();
+  AddCredentialOptions(app, globals.credentials);
   app.add_flag("--json", globals.json,
                "Print exactly one JSON object on standard output, also for errors")
       ->group(kGlobalGroup);
@@ -80,6 +104,8 @@ void AddGlobalOptions(CLI::App& app, GlobalOptions& globals) {
 std::unique_ptr<CLI::App> BuildApp(Invocation& invocation) {
   if (const char* server = std::getenv("SHIRA_SERVER"); server != nullptr && *server != '\0')
     invocation.globals.server = server;
+  if (const char* token = std::getenv("SHIRA_TOKEN"); token != nullptr)
+    invocation.globals.credentials.token = token;
 
   auto app = std::make_unique<CLI::App>("Command-line client of a shira server", "shira");
   app->get_formatter()->column_width(34);

@@ -37,15 +37,23 @@ CommandRunner SetUpGenerate(CLI::App& app);
 CommandRunner SetUpChat(CLI::App& app);
 CommandRunner SetUpTokenize(CLI::App& app);
 CommandRunner SetUpDetokenize(CLI::App& app);
+CommandRunner SetUpUpload(CLI::App& app);
 CommandRunner SetUpAdapterLoad(CLI::App& app);
 CommandRunner SetUpAdapterUnload(CLI::App& app);
 CommandRunner SetUpAdapterList(CLI::App& app);
 CommandRunner SetUpAdapterShow(CLI::App& app);
 CommandRunner SetUpAdapterApply(CLI::App& app);
 CommandRunner SetUpAdapterRevert(CLI::App& app);
+CommandRunner SetUpAdapterPin(CLI::App& app);
+CommandRunner SetUpAdapterUnpin(CLI::App& app);
+CommandRunner SetUpAliasSet(CLI::App& app);
+CommandRunner SetUpAliasRollback(CLI::App& app);
+CommandRunner SetUpAliasDelete(CLI::App& app);
+CommandRunner SetUpAliasList(CLI::App& app);
 CommandRunner SetUpBlendCreate(CLI::App& app);
 CommandRunner SetUpVerify(CLI::App& app);
 CommandRunner SetUpStatus(CLI::App& app);
+CommandRunner SetUpTop(CLI::App& app);
 CommandRunner SetUpModel(CLI::App& app);
 
 }  // namespace shira::cli

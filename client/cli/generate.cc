@@ -23,6 +23,7 @@ struct Options {
   bool chat = false;
   std::string system;
   std::optional<int32_t> logprobs;
+  std::optional<int32_t> n;
   bool no_stream = false;
 };
 
@@ -44,6 +45,7 @@ absl::StatusOr<v1::GenerateRequest> MakeRequest(const Options& options) {
     request->set_prompt(*std::move(prompt));
   }
   if (options.logprobs) request->set_logprobs(*options.logprobs);
+  if (options.n) request->set_n(*options.n);
   return request;
 }
 
@@ -81,12 +83,21 @@ absl::StatusOr<v1::GenerateResponse> Stream(Session& session, const v1::Generate
   return response;
 }
 
+// Several answers, one below the other.
+void PrintChoices(const v1::GenerateResponse& response, Output& out) {
+  for (const v1::Choice& choice : response.choices()) {
+    if (choice.end().index() > 0) out.Write("\n");
+    out.Write(out.Dim(absl::StrCat("[", choice.end().index(), "]")) + "\n" + choice.text());
+    if (!out.at_line_start()) out.Write("\n");
+    if (!choice.logprobs().empty()) out.Write("\n" + FormatLogprobs(choice.logprobs()));
+  }
+}
+
 absl::StatusOr<v1::GenerateResponse> GenerateWhole(Session& session,
                                                    const v1::GenerateRequest& request) {
   absl::StatusOr<v1::GenerateResponse> response = session.Run(
       "Generating",
       [&](const CallOptions& call) { return session.client().Generate(request, call); });
-  if (response.ok() && !session.json()) session.out().Write(response->text());
   return response;
 }
 
@@ -95,7 +106,8 @@ absl::StatusOr<ExitCode> Generate(Session& session, const Options& options) {
   if (!request.ok()) return request.status();
   if (absl::Status status = session.Connect(); !status.ok()) return status;
 
-  const bool whole = options.no_stream || session.json();
+  const bool several = options.n.value_or(1) > 1;
+  const bool whole = options.no_stream || session.json() || several;
   const absl::StatusOr<v1::GenerateResponse> response =
       whole ? GenerateWhole(session, *request) : Stream(session, *request);
   if (!response.ok()) return response.status();
@@ -103,9 +115,14 @@ absl::StatusOr<ExitCode> Generate(Session& session, const Options& options) {
     session.PrintJson(ToJson(*response));
     return ExitCode::kOk;
   }
-  if (!session.out().at_line_start()) session.out().Write("\n");
-  if (!response->logprobs().empty())
-    session.out().Write("\n" + FormatLogprobs(response->logprobs()));
+  if (several) {
+    PrintChoices(*response, session.out());
+  } else {
+    if (whole) session.out().Write(response->text());
+    if (!session.out().at_line_start()) session.out().Write("\n");
+    if (!response->logprobs().empty())
+      session.out().Write("\n" + FormatLogprobs(response->logprobs()));
+  }
   if (session.err().is_terminal() || session.verbose())
     PrintFigures(response->summary(), session.err());
   return ExitCode::kOk;
@@ -135,6 +152,11 @@ CommandRunner SetUpGenerate(CLI::App& app) {
   AddGenerationOptions(app, options->generation);
   app.add_option("--logprobs", options->logprobs,
                  "Report log-probabilities: of each token, and of the N most probable (0 to 20)")
+      ->type_name("N");
+  app.add_option(
+         "--n", options->n,
+         "So many answers; the prompt is run once, and answer I has the seed S + I. They are "
+         "printed when all are complete")
       ->type_name("N");
   app.add_flag("--no-stream", options->no_stream, "Print the answer when it is complete");
   return [options](Session& session) { return Generate(session, *options); };

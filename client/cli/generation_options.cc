@@ -5,13 +5,31 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "client/cli/adapter_spec.h"
 #include "client/cli/format.h"
 
 namespace shira::cli {
+namespace {
+
+using LogitBias = std::pair<int32_t, float>;
+
+absl::StatusOr<LogitBias> ParseLogitBias(absl::string_view text) {
+  const std::vector<absl::string_view> parts = absl::StrSplit(text, ':');
+  LogitBias bias;
+  if (parts.size() != 2 || !absl::SimpleAtoi(parts[0], &bias.first) ||
+      !absl::SimpleAtof(parts[1], &bias.second)) {
+    return absl::InvalidArgumentError(absl::StrCat("expected ID:B, found ", text));
+  }
+  return bias;
+}
+
+}  // namespace
 
 void AddGenerationOptions(CLI::App& app, GenerationOptions& options) {
   CLI::Option* adapter =
@@ -45,6 +63,24 @@ void AddGenerationOptions(CLI::App& app, GenerationOptions& options) {
   app.add_option("--repetition-penalty", options.repetition_penalty,
                  "Make tokens seen before less probable (1: no penalty)")
       ->type_name("R");
+  app.add_option("--presence-penalty", options.presence_penalty,
+                 "Make tokens that the answer has less probable, by R in their logits (0: none)")
+      ->type_name("R");
+  app.add_option("--frequency-penalty", options.frequency_penalty,
+                 "The same for each time that the answer has them (0: none)")
+      ->type_name("R");
+  app.add_option("--logit-bias", options.logit_biases,
+                 "Add B to the logit of token number ID; repeat it for several")
+      ->type_name("ID:B")
+      ->allow_extra_args(false)
+      ->check(CLI::Validator(
+          [](const std::string& text) {
+            return ParseLogitBias(text).ok() ? "" : "expected ID:B, found " + text;
+          },
+          ""));
+  app.add_option("--priority", options.priority,
+                 "Requests of a higher priority are answered first (-100 to 100, default: 0)")
+      ->type_name("P");
   app.add_option("--stop", options.stop_strings,
                  "End the answer before this text; repeat it for several")
       ->type_name("TEXT")
@@ -66,6 +102,14 @@ absl::StatusOr<v1::GenerateRequest> MakeRequest(const GenerationOptions& options
   if (options.top_k) sampling.set_top_k(*options.top_k);
   if (options.min_p) sampling.set_min_p(*options.min_p);
   if (options.repetition_penalty) sampling.set_repetition_penalty(*options.repetition_penalty);
+  if (options.presence_penalty) sampling.set_presence_penalty(*options.presence_penalty);
+  if (options.frequency_penalty) sampling.set_frequency_penalty(*options.frequency_penalty);
+  for (const std::string& text : options.logit_biases) {
+    const absl::StatusOr<LogitBias> bias = ParseLogitBias(text);
+    if (!bias.ok()) return bias.status();
+    (*sampling.mutable_logit_bias())[bias->first] = bias->second;
+  }
+  if (options.priority) request.set_priority(*options.priority);
   v1::StopConditions& stop = *request.mutable_stop();
   if (options.max_tokens) stop.set_max_tokens(*options.max_tokens);
   for (const std::string& text : options.stop_strings) stop.add_stop_strings(text);
@@ -78,8 +122,11 @@ void PrintFigures(const v1::GenerateSummary& summary, Output& err) {
   const v1::Timings& timings = summary.timings();
   const absl::Duration decode = ToDuration(timings.decode());
   std::string line =
-      absl::StrCat("[", FormatAdapters(summary.adapter()), "; ", usage.prompt_tokens(), " + ",
-                   usage.completion_tokens(), " tokens, ",
+      absl::StrCat("[", FormatAdapters(summary.adapter()), "; ", usage.prompt_tokens(),
+                   usage.cached_prompt_tokens() > 0
+                       ? absl::StrCat(" (", usage.cached_prompt_tokens(), " cached)")
+                       : "",
+                   " + ", usage.completion_tokens(), " tokens, ",
                    summary.finish_reason() == v1::FINISH_REASON_LENGTH ? "length" : "stop");
   if (summary.has_seed()) absl::StrAppend(&line, ", seed ", summary.seed());
   absl::StrAppend(&line, "; queue ", FormatTimeSpan(ToDuration(timings.queue())), ", switch ",

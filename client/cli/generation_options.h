@@ -28,15 +28,19 @@ struct GenerationOptions {
   std::optional<int32_t> top_k;
   std::optional<float> min_p;
   std::optional<float> repetition_penalty;
+  std::optional<float> presence_penalty;
+  std::optional<float> frequency_penalty;
+  std::vector<std::string> logit_biases;  // TOKEN:BIAS
   std::vector<std::string> stop_strings;
   bool ignore_eos = false;
+  std::optional<int32_t> priority;
 };
 
 // `options` has to outlive `app`.
 void AddGenerationOptions(CLI::App& app, GenerationOptions& options);
 
-// A request without its input. INVALID_ARGUMENT for a malformed adapter, which the parser of the
-// command line refuses before.
+// A request without its input. INVALID_ARGUMENT for a malformed adapter or bias, which the parser
+// of the command line refuses before.
 absl::StatusOr<v1::GenerateRequest> MakeRequest(const GenerationOptions& options);
 
 // One line about the answer: "[pirate v1; 35 + 42 tokens, stop; queue 0.1 ms, ...]".

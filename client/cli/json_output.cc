@@ -17,12 +17,6 @@ double Milliseconds(const google::protobuf::Duration& duration) {
   return absl::ToDoubleMilliseconds(ToDuration(duration));
 }
 
-std::string Rfc3339(const google::protobuf::Timestamp& time) {
-  return absl::FormatTime(absl::RFC3339_full,
-                          absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos()),
-                          absl::UTCTimeZone());
-}
-
 Json ToJson(const v1::AdapterIdentity& adapter) {
   return {{"name", adapter.name()},
           {"version", adapter.version()},
@@ -39,6 +33,7 @@ Json ToJson(const v1::BlendOverlap& overlap) {
 
 Json ToJson(const v1::TokenLogprob& token);
 Json ToJson(const v1::TokenLogprobs& logprobs);
+Json ToJson(const v1::Choice& choice);
 
 template <typename Messages>
 Json ToArray(const Messages& messages) {
@@ -73,7 +68,26 @@ Json ToJson(const v1::TokenLogprobs& logprobs) {
   return json;
 }
 
+Json ToJson(const v1::Choice& choice) {
+  const v1::ChoiceEnd& end = choice.end();
+  Json json = {{"index", end.index()},
+               {"text", choice.text()},
+               {"token_ids", choice.token_ids()},
+               {"finish_reason", FinishReasonName(end.finish_reason())}};
+  if (!end.stop_string().empty()) json["stop_string"] = end.stop_string();
+  if (end.has_stop_token_id()) json["stop_token_id"] = end.stop_token_id();
+  if (end.has_seed()) json["seed"] = end.seed();
+  if (!choice.logprobs().empty()) json["logprobs"] = ToArray(choice.logprobs());
+  return json;
+}
+
 }  // namespace
+
+std::string Rfc3339(const google::protobuf::Timestamp& time) {
+  return absl::FormatTime(absl::RFC3339_full,
+                          absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos()),
+                          absl::UTCTimeZone());
+}
 
 std::string Dump(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
@@ -93,6 +107,7 @@ Json ToJson(const v1::GenerateResponse& response) {
   if (summary.has_seed()) json["seed"] = summary.seed();
   json["usage"] = {
       {"prompt_tokens", summary.usage().prompt_tokens()},
+      {"cached_prompt_tokens", summary.usage().cached_prompt_tokens()},
       {"completion_tokens", summary.usage().completion_tokens()},
       {"total_tokens", summary.usage().prompt_tokens() + summary.usage().completion_tokens()}};
   json["timings_ms"] = {{"queue", Milliseconds(summary.timings().queue())},
@@ -100,6 +115,7 @@ Json ToJson(const v1::GenerateResponse& response) {
                         {"prefill", Milliseconds(summary.timings().prefill())},
                         {"decode", Milliseconds(summary.timings().decode())}};
   if (!response.logprobs().empty()) json["logprobs"] = ToArray(response.logprobs());
+  if (!response.choices().empty()) json["choices"] = ToArray(response.choices());
   json["request_id"] = summary.request_id();
   return json;
 }
@@ -140,6 +156,9 @@ Json ToJson(const v1::Adapter& adapter) {
                {"memory_bytes", adapter.memory_bytes()},
                {"running_requests", adapter.running_requests()},
                {"base_model", adapter.base_model()},
+               {"pinned", adapter.pinned()},
+               {"aliases",
+                Json(std::vector<std::string>(adapter.aliases().begin(), adapter.aliases().end()))},
                {"load_ms", Milliseconds(adapter.load_duration())}};
   if (adapter.has_load_time()) json["load_time"] = Rfc3339(adapter.load_time());
   if (adapter.has_last_use_time()) json["last_use_time"] = Rfc3339(adapter.last_use_time());
@@ -149,6 +168,20 @@ Json ToJson(const v1::Adapter& adapter) {
 
 Json ToJson(const v1::LoadAdapterResponse& response) {
   return {{"adapter", ToJson(response.adapter())}, {"already_loaded", response.already_loaded()}};
+}
+
+Json ToJson(const v1::UploadAdapterResponse& response) {
+  return {{"adapter", ToJson(response.adapter())}, {"already_loaded", response.already_loaded()}};
+}
+
+Json ToJson(const v1::Alias& alias) {
+  const auto to_json = [](const v1::AliasTarget& target) -> Json {
+    return {{"name", target.name()}, {"version", target.version()}};
+  };
+  Json history = Json::array();
+  for (const v1::AliasTarget& target : alias.history()) history.push_back(to_json(target));
+  return {
+      {"name", alias.name()}, {"target", to_json(alias.target())}, {"history", std::move(history)}};
 }
 
 Json ToJson(const v1::CreateBlendResponse& response) {

@@ -29,12 +29,17 @@ Json ToJson(const v1::DetokenizeResponse& response);
 Json ToJson(const v1::GetModelResponse& response);
 Json ToJson(const v1::Adapter& adapter);
 Json ToJson(const v1::LoadAdapterResponse& response);
+Json ToJson(const v1::UploadAdapterResponse& response);
+Json ToJson(const v1::Alias& alias);
 Json ToJson(const v1::CreateBlendResponse& response);
 Json ToJson(const v1::GetAdapterResponse& response);
 Json ToJson(const v1::ResidentState& state);
 Json ToJson(const v1::ApplyAdapterResponse& response);
 Json ToJson(const v1::RevertAdapterResponse& response);
 Json ToJson(const v1::VerifyWeightsResponse& response);
+
+// "2023-11-14T22:13:20+00:00", in UTC.
+std::string Rfc3339(const google::protobuf::Timestamp& time);
 
 // "SERVING", "NOT_SERVING" or "UNKNOWN".
 std::string HealthName(HealthStatus health);

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -20,7 +21,9 @@ Session::Session(const GlobalOptions& options) : options_(options), out_(stdout)
 
 absl::Status Session::Connect(bool reachable_is_enough) {
   BlockInterrupts();
-  client_.emplace(ClientOptions{.address = options_.server});
+  absl::StatusOr<ClientOptions> client = MakeClientOptions(options_.server, options_.credentials);
+  if (!client.ok()) return client.status();
+  client_.emplace(*std::move(client));
   return Run(absl::StrCat("Waiting for the server at ", options_.server),
              [&](const CallOptions& call) {
                return client_->WaitUntilReady({.timeout = absl::Seconds(options_.connect_timeout),

@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "client/cli/credentials.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/json_output.h"
 #include "client/cli/output.h"
@@ -23,6 +24,7 @@ namespace shira::cli {
 
 struct GlobalOptions {
   std::string server = "127.0.0.1:50051";
+  CredentialOptions credentials;
   bool json = false;
   bool verbose = false;
   // Seconds per call; absent: no deadline.

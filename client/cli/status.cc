@@ -1,15 +1,24 @@
+#include "absl/status/status.h"
+
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "absl/strings/str_cat.h"
 #include "client/cli/commands.h"
 #include "client/cli/format.h"
 #include "client/cli/json_output.h"
+#include "client/cli/server_status.h"
 
 namespace shira::cli {
 namespace {
+
+// Health is for everybody, the rest for those whose role allows it: whether a server serves has to
+// be seen without a token.
+bool IsOnlyRefused(const absl::Status& status) {
+  return absl::IsUnauthenticated(status) || absl::IsPermissionDenied(status) ||
+         absl::IsUnimplemented(status);
+}
 
 absl::StatusOr<ExitCode> Status(Session& session) {
   const Client& client = session.client();
@@ -22,21 +31,16 @@ absl::StatusOr<ExitCode> Status(Session& session) {
   std::vector<std::pair<std::string, std::string>> fields = {{"Server", client.address()},
                                                              {"Health", HealthName(status)}};
 
-  if (status != HealthStatus::kNotServing) {
-    const auto state = session.Run(
-        "Asking", [&](const CallOptions& call) { return client.GetResidentState(call); });
-    if (!state.ok()) return state.status();
-    const auto adapters =
-        session.Run("Asking", [&](const CallOptions& call) { return client.ListAdapters(call); });
-    if (!adapters.ok()) return adapters.status();
-    json["resident"] = ToJson(state->resident());
-    json["default"] = ToJson(state->default_state());
-    json["switches"] = state->switches();
-    json["adapter_count"] = adapters->size();
-    fields.emplace_back("Resident", FormatAdapters(state->resident().adapters()));
-    fields.emplace_back("Default", FormatAdapters(state->default_state().adapters()));
-    fields.emplace_back("Switches", FormatCount(state->switches()));
-    fields.emplace_back("Adapters", absl::StrCat(adapters->size()));
+  const auto details =
+      session.Run("Asking", [&](const CallOptions& call) { return client.GetServerStatus(call); });
+  if (details.ok()) {
+    json.update(ToJson(*details));
+    const auto more = StatusFields(*details);
+    fields.insert(fields.end(), more.begin(), more.end());
+  } else if (IsOnlyRefused(details.status())) {
+    fields.emplace_back("Details", "not for this token or certificate");
+  } else {
+    return details.status();
   }
   if (session.json()) {
     session.PrintJson(json);
@@ -49,9 +53,11 @@ absl::StatusOr<ExitCode> Status(Session& session) {
 }  // namespace
 
 CommandRunner SetUpStatus(CLI::App& app) {
-  app.description("Show whether the server serves, and which state its weights are in");
+  app.description("Show whether the server serves, and what it does at this moment");
   app.footer(
-      "Exit status 3 if the server cannot be reached, or answers that it does not serve.\n"
+      "Whether it serves is told without a token; the rest needs the role read-only or admin.\n"
+      "Exit status 3 if the server cannot be reached, or answers that it does not serve: a health "
+      "check for containers.\n"
       "Examples:\n"
       "  shira status\n"
       "  shira status --connect-timeout 0 --json");

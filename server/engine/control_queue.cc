@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/steady_clock.h"
+
 namespace shira {
 
 absl::Status ControlQueue::Run(std::function<void()> operation, absl::Time deadline) {
@@ -13,7 +15,7 @@ absl::Status ControlQueue::Run(std::function<void()> operation, absl::Time deadl
   entries_.push_back(entry);
 
   const auto left_queue = [&] { return entry->progress != Progress::kQueued; };
-  if (!mutex_.AwaitWithDeadline(absl::Condition(&left_queue), deadline)) {
+  if (!mutex_.AwaitWithTimeout(absl::Condition(&left_queue), deadline - SteadyNow())) {
     entries_.erase(std::find(entries_.begin(), entries_.end(), entry));
     return absl::DeadlineExceededError("the engine was busy with a step until the deadline");
   }

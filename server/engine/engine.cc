@@ -4,6 +4,7 @@
 #include <atomic>
 #include <iterator>
 #include <mutex>
+#include <numeric>
 #include <thread>
 #include <utility>
 #include <variant>
@@ -12,19 +13,27 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "base/status_macros.h"
-#include "base/strings.h"
+#include "base/steady_clock.h"
+#include "server/engine/admission_policy.h"
 #include "server/engine/control_queue.h"
+#include "server/engine/kv_memory.h"
 #include "server/engine/request_queue.h"
-#include "server/engine/scheduler_policy.h"
 #include "server/engine/sequence.h"
+#include "server/engine/stats_book.h"
+#include "server/engine/step_runner.h"
 
 namespace shira {
 namespace {
 
-SchedulerLimits LimitsOf(const Engine::Options& options) {
-  return {.max_running = std::max<int64_t>(options.max_running, 1),
-          .prefill_chunk = std::max<int64_t>(options.prefill_chunk, 1),
-          .max_state_wait = options.max_state_wait};
+AdmissionLimits AdmissionLimitsOf(const Engine::Options& options) {
+  return {.max_rows = std::max<int64_t>(options.max_running, 1),
+          .max_bypassed = std::max<int64_t>(options.max_bypassed, 0)};
+}
+
+StepLimits StepLimitsOf(const Engine::Options& options) {
+  StepLimits limits = options.step;
+  limits.step_tokens = std::max<int64_t>(limits.step_tokens, 1);
+  return limits;
 }
 
 }  // namespace
@@ -32,11 +41,18 @@ SchedulerLimits LimitsOf(const Engine::Options& options) {
 class Engine::Impl {
  public:
   Impl(Options options, ModelExecutor& executor, SwitchEngine& switch_engine)
-      : limits_(LimitsOf(options)),
+      : admission_limits_(AdmissionLimitsOf(options)),
         executor_(executor),
         switch_engine_(switch_engine),
+        memory_(executor, options.max_prefixes),
+        sequence_limits_(
+            {.vocab_size = executor.vocab_size(),
+             .max_sequence_tokens = memory_.max_sequence_tokens(),
+             .max_choices = std::min(options.max_choices, admission_limits_.max_rows)}),
         controls_(mutex_),
         queue_(std::max<int64_t>(options.max_queued, 1)),
+        runner_(StepLimitsOf(options), options.costs, options.learn_costs, executor, switch_engine,
+                memory_, stats_),
         thread_([this] { Loop(); }) {}
 
   // Any thread.
@@ -46,8 +62,10 @@ class Engine::Impl {
       ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<VerifyReport> Verify(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_);
   void CancelUsersOf(const Sha256Digest& adapter) ABSL_LOCKS_EXCLUDED(mutex_);
+  void ForgetPrefixesOf(const Sha256Digest& adapter) ABSL_LOCKS_EXCLUDED(mutex_);
   void Drain(absl::Duration timeout) ABSL_LOCKS_EXCLUDED(mutex_);
-  EngineStats stats() const ABSL_LOCKS_EXCLUDED(mutex_);
+  int64_t context_length() const { return memory_.max_sequence_tokens(); }
+  EngineStats stats() const;
 
  private:
   using SequencePtr = std::unique_ptr<Sequence>;
@@ -59,35 +77,36 @@ class Engine::Impl {
   bool WaitForWork() ABSL_LOCKS_EXCLUDED(mutex_);
   void EndInterrupted() ABSL_LOCKS_EXCLUDED(mutex_);
   void Admit() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Takes memory for a queued sequence and makes it a running one. False when there is none now.
+  bool TryAdmit(SequenceId id) ABSL_LOCKS_EXCLUDED(mutex_);
   void Step() ABSL_LOCKS_EXCLUDED(mutex_);
   void EndAll(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  SwitchStats SwitchTo(std::shared_ptr<const CompiledState> state) ABSL_LOCKS_EXCLUDED(mutex_);
-  // Logits of `rows`, checked: [rows that want them][vocab_size].
-  absl::StatusOr<absl::Span<const float>> Forward(absl::Span<const BatchRow> rows);
   // Books the outcome and tells the observer. `sequence` is in neither list any more.
   void End(SequencePtr sequence, Outcome outcome) ABSL_LOCKS_EXCLUDED(mutex_);
   void EndRunning(Sequence* sequence, Outcome outcome) ABSL_LOCKS_EXCLUDED(mutex_);
-  Sequence* FindRunning(SequenceId id) const;
-  std::vector<SequenceView> RunningViews(absl::Time now) const;
+  int64_t RunningRows() const;
 
   // Constant after construction.
-  const SchedulerLimits limits_;
+  const AdmissionLimits admission_limits_;
   ModelExecutor& executor_;  // the const methods also on other threads
   SwitchEngine& switch_engine_;
+  KvMemory memory_;  // the const methods also on other threads
+  const Sequence::Limits sequence_limits_;
 
+  StatsBook stats_;
   std::atomic<SequenceId> next_id_{0};
 
-  mutable absl::Mutex mutex_;
+  absl::Mutex mutex_;
   ControlQueue controls_;  // shares mutex_
   RequestQueue queue_ ABSL_GUARDED_BY(mutex_);
   int64_t in_flight_ ABSL_GUARDED_BY(mutex_) = 0;  // submitted and not ended
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
-  EngineStats stats_ ABSL_GUARDED_BY(mutex_);  // the sums; stats() adds the rest
 
   // The engine's thread alone.
   std::vector<SequencePtr> running_;  // in the order of admission
+  StepRunner runner_;
 
   std::once_flag join_once_;
   std::thread thread_;  // last: it uses the members above
@@ -96,14 +115,23 @@ class Engine::Impl {
 // ---- Any thread ---------------------------------------------------------------------------------
 
 absl::StatusOr<std::shared_ptr<CancellationToken>> Engine::Impl::Submit(GenerationRequest request) {
-  SHIRA_RETURN_IF_ERROR(
-      Sequence::Check(request, executor_.vocab_size(), executor_.context_length()));
-  auto sequence = std::make_unique<Sequence>(next_id_++, std::move(request), executor_.vocab_size(),
-                                             executor_.context_length(), absl::Now());
+  SHIRA_RETURN_IF_ERROR(Sequence::Check(request, sequence_limits_));
+  auto sequence =
+      std::make_unique<Sequence>(next_id_++, std::move(request), sequence_limits_, SteadyNow());
+  if (!memory_.CanEverHold(sequence->kv_demand())) {
+    return absl::InvalidArgumentError(
+        "all the answers together do not fit the KV memory: ask for fewer, or for fewer tokens");
+  }
   const std::shared_ptr<CancellationToken> cancellation = sequence->cancellation();
+  const StateHandle& state = sequence->state();
   absl::MutexLock lock(&mutex_);
   if (draining_) return absl::UnavailableError("the server is shutting down: try another one");
-  SHIRA_RETURN_IF_ERROR(queue_.Push(std::move(sequence)));
+  if (absl::Status status = queue_.Push(std::move(sequence)); !status.ok()) {
+    stats_.BookRejected();
+    return status;
+  }
+  // Still under the lock, so that the engine's thread cannot admit it before.
+  stats_.BookQueued(state);
   ++in_flight_;
   return cancellation;
 }
@@ -111,7 +139,7 @@ absl::StatusOr<std::shared_ptr<CancellationToken>> Engine::Impl::Submit(Generati
 absl::StatusOr<SwitchStats> Engine::Impl::Apply(const StateHandle& state, absl::Time deadline) {
   if (!state) return absl::InvalidArgumentError("there is no state to apply");
   SwitchStats result;
-  SHIRA_RETURN_IF_ERROR(controls_.Run([&] { result = SwitchTo(state.state()); }, deadline));
+  SHIRA_RETURN_IF_ERROR(controls_.Run([&] { result = runner_.SwitchTo(state.state()); }, deadline));
   return result;
 }
 
@@ -132,6 +160,12 @@ void Engine::Impl::CancelUsersOf(const Sha256Digest& adapter) {
   });
 }
 
+void Engine::Impl::ForgetPrefixesOf(const Sha256Digest& adapter) {
+  controls_.Post([this, adapter] {
+    if (PrefixCache* prefixes = memory_.prefixes()) prefixes->EraseUsersOf(adapter);
+  });
+}
+
 void Engine::Impl::Drain(absl::Duration timeout) {
   {
     absl::MutexLock lock(&mutex_);
@@ -148,13 +182,7 @@ void Engine::Impl::Drain(absl::Duration timeout) {
 }
 
 EngineStats Engine::Impl::stats() const {
-  EngineStats stats;
-  {
-    absl::MutexLock lock(&mutex_);
-    stats = stats_;
-    stats.queued = queue_.size();
-    stats.running = in_flight_ - queue_.size();
-  }
+  EngineStats stats = stats_.Read();
   stats.kv_used_bytes = executor_.kv_used_bytes();
   stats.kv_budget_bytes = executor_.kv_budget_bytes();
   return stats;
@@ -188,7 +216,7 @@ bool Engine::Impl::WaitForWork() {
 }
 
 void Engine::Impl::EndInterrupted() {
-  const absl::Time now = absl::Now();
+  const absl::Time now = SteadyNow();
   std::vector<SequencePtr> interrupted;
   {
     absl::MutexLock lock(&mutex_);
@@ -207,105 +235,64 @@ void Engine::Impl::EndInterrupted() {
 }
 
 void Engine::Impl::Admit() {
-  const absl::Time now = absl::Now();
-  SchedulerSnapshot snapshot;
-  snapshot.running = RunningViews(now);
+  AdmissionSnapshot snapshot = {.running_rows = RunningRows(), .queued = {}};
+  if (snapshot.running_rows < admission_limits_.max_rows) {
+    absl::MutexLock lock(&mutex_);
+    snapshot.queued = queue_.Views(SteadyNow());
+  }
+  const Admissions admissions =
+      PlanAdmissions(snapshot, admission_limits_, [this](SequenceId id) { return TryAdmit(id); });
+  absl::MutexLock lock(&mutex_);
+  for (const SequenceId id : admissions.bypassed) queue_.Find(id)->Bypass();
+}
+
+bool Engine::Impl::TryAdmit(SequenceId id) {
+  Sequence* queued = nullptr;
   {
     absl::MutexLock lock(&mutex_);
-    snapshot.queued = queue_.Views(now);
+    queued = queue_.Find(id);
   }
-  for (const SequenceId id : PlanAdmissions(snapshot, limits_)) {
-    SequencePtr sequence;
-    Sequence* queued = nullptr;
-    {
-      absl::MutexLock lock(&mutex_);
-      queued = queue_.Find(id);
-    }
-    // Only this thread takes sequences out of the queue, so it is still there.
-    absl::StatusOr<std::unique_ptr<SequenceCache>> cache =
-        executor_.NewSequence(queued->kv_tokens());
-    if (absl::IsResourceExhausted(cache.status()) && !running_.empty()) return;
-    {
-      absl::MutexLock lock(&mutex_);
-      sequence = queue_.Take(id);
-    }
-    if (!cache.ok()) {
-      End(std::move(sequence), cache.status());
-      continue;
-    }
-    sequence->Admit(*std::move(cache), absl::Now());
-    running_.push_back(std::move(sequence));
+  // Only this thread takes sequences out of the queue, so it is still there.
+  absl::StatusOr<KvMemory::Reservation> memory = memory_.Reserve(queued->kv_demand());
+  // With nothing running, waiting would not help.
+  if (absl::IsResourceExhausted(memory.status()) && !running_.empty()) return false;
+  SequencePtr sequence;
+  {
+    absl::MutexLock lock(&mutex_);
+    sequence = queue_.Take(id);
   }
+  if (!memory.ok()) {
+    End(std::move(sequence), memory.status());
+    return true;
+  }
+  const absl::Time now = SteadyNow();
+  stats_.BookAdmitted(sequence->state(), now - sequence->submitted(), memory->cached_tokens,
+                      memory_.prefixes() != nullptr);
+  sequence->Admit(*std::move(memory), now);
+  running_.push_back(std::move(sequence));
+  return true;
 }
 
 void Engine::Impl::Step() {
-  if (running_.empty()) return;
-  Sequence::StepTimes times;
-  times.start = absl::Now();
-  const StepPlan plan = PlanStep({.resident = switch_engine_.resident()->key.digest(),
-                                  .running = RunningViews(times.start),
-                                  .queued = {}},
-                                 limits_);
-  std::vector<Sequence*> sequences;
-  std::vector<BatchRow> rows;
-  for (const StepRow& row : plan.rows) {
-    sequences.push_back(FindRunning(row.sequence));
-    rows.push_back(sequences.back()->NextRow(row.tokens));
-  }
-  if (plan.switch_to.has_value()) {
-    const auto wants_it =
-        std::find_if(sequences.begin(), sequences.end(), [&](const Sequence* sequence) {
-          return sequence->state().state()->key.digest() == *plan.switch_to;
-        });
-    times.switching = SwitchTo((*wants_it)->state().state()).duration;
-  }
-  const absl::StatusOr<absl::Span<const float>> logits = Forward(rows);
-  times.end = absl::Now();
-  if (!logits.ok()) {
-    for (Sequence* sequence : sequences) EndRunning(sequence, logits.status());
-    return;
-  }
-  size_t offset = 0;
-  for (size_t i = 0; i < sequences.size(); ++i) {
-    const size_t length = rows[i].wants_logits ? executor_.vocab_size() : 0;
-    const Sequence::StepOutcome outcome =
-        sequences[i]->FinishStep(plan.rows[i].tokens, logits->subspan(offset, length), times);
-    offset += length;
-    {
-      absl::MutexLock lock(&mutex_);
-      stats_.prompt_tokens += outcome.prompt_tokens;
-      stats_.generated_tokens += outcome.token_emitted ? 1 : 0;
+  if (!running_.empty()) {
+    for (StepRunner::Ended& ended : runner_.Run(running_)) {
+      EndRunning(ended.sequence, std::move(ended.outcome));
     }
-    if (outcome.result.has_value()) EndRunning(sequences[i], *outcome.result);
   }
-}
-
-absl::StatusOr<absl::Span<const float>> Engine::Impl::Forward(absl::Span<const BatchRow> rows) {
-  SHIRA_ASSIGN_OR_RETURN(const absl::Span<const float> logits,
-                         executor_.Forward(*switch_engine_.resident(), rows));
-  const int64_t wanted =
-      std::count_if(rows.begin(), rows.end(), [](const BatchRow& row) { return row.wants_logits; });
-  if (static_cast<int64_t>(logits.size()) != wanted * executor_.vocab_size()) {
-    return absl::InternalError(StrCat("the model gave ", logits.size(), " logits for ", wanted,
-                                      " rows of ", executor_.vocab_size()));
-  }
-  return logits;
-}
-
-SwitchStats Engine::Impl::SwitchTo(std::shared_ptr<const CompiledState> state) {
-  const bool resident = switch_engine_.resident()->key == state->key;
-  const SwitchStats switched = switch_engine_.Apply(std::move(state));
-  absl::MutexLock lock(&mutex_);
-  stats_.switches += resident ? 0 : 1;
-  stats_.switch_time += switched.duration;
-  return switched;
+  int64_t bytes = 0;
+  for (const SequencePtr& sequence : running_) bytes += memory_.BytesOf(sequence->kv_demand());
+  // Pages that several share were counted several times.
+  stats_.SetNow(RunningRows(), std::min(bytes, executor_.kv_used_bytes()), memory_.prefixes());
 }
 
 void Engine::Impl::End(SequencePtr sequence, Outcome outcome) {
+  const absl::Status* failure = std::get_if<absl::Status>(&outcome);
+  stats_.BookEnd(sequence->state(), sequence->admitted(),
+                 failure == nullptr ? absl::OkStatus() : *failure,
+                 SteadyNow() - sequence->submitted());
   {
     absl::MutexLock lock(&mutex_);
     --in_flight_;
-    ++(std::holds_alternative<GenerationResult>(outcome) ? stats_.finished : stats_.failed);
   }
   sequence->End(std::move(outcome));
 }
@@ -328,17 +315,9 @@ void Engine::Impl::EndAll(const absl::Status& status) {
   for (SequencePtr& sequence : sequences) End(std::move(sequence), status);
 }
 
-Sequence* Engine::Impl::FindRunning(SequenceId id) const {
-  const auto it = std::find_if(running_.begin(), running_.end(),
-                               [&](const SequencePtr& sequence) { return sequence->id() == id; });
-  return it == running_.end() ? nullptr : it->get();
-}
-
-std::vector<SequenceView> Engine::Impl::RunningViews(absl::Time now) const {
-  std::vector<SequenceView> views;
-  views.reserve(running_.size());
-  for (const SequencePtr& sequence : running_) views.push_back(sequence->View(now));
-  return views;
+int64_t Engine::Impl::RunningRows() const {
+  return std::accumulate(running_.begin(), running_.end(), int64_t{0},
+                         [](int64_t sum, const SequencePtr& s) { return sum + s->rows(); });
 }
 
 // ---- The public face ----------------------------------------------------------------------------
@@ -360,7 +339,11 @@ absl::StatusOr<VerifyReport> Engine::Verify(absl::Time deadline) { return impl_-
 
 void Engine::CancelUsersOf(const Sha256Digest& adapter) { impl_->CancelUsersOf(adapter); }
 
+void Engine::ForgetPrefixesOf(const Sha256Digest& adapter) { impl_->ForgetPrefixesOf(adapter); }
+
 void Engine::Drain(absl::Duration timeout) { impl_->Drain(timeout); }
+
+int64_t Engine::context_length() const { return impl_->context_length(); }
 
 EngineStats Engine::stats() const { return impl_->stats(); }
 

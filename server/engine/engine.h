@@ -3,8 +3,8 @@
 // The loop that owns weights, KV memory and the resident state. One thread; everything else reaches
 // it through a queue:
 //
-//   admit -> plan (scheduler_policy, pure) -> switch if planned -> one forward pass -> sample ->
-//   emit -> ...
+//   admit (admission_policy, pure) -> plan (step_planner, pure) -> switch if planned -> one forward
+//   pass -> sample -> emit -> ...
 //
 // Between two steps it runs control operations: applying a state, anything that needs the weights
 // to hold still.
@@ -20,35 +20,31 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "adapters/switch/switch_engine.h"
+#include "server/engine/engine_stats.h"
 #include "server/engine/generation.h"
 #include "server/engine/model_executor.h"
+#include "server/engine/step_costs.h"
+#include "server/engine/step_planner.h"
 #include "server/registry/state_handle.h"
 
 namespace shira {
-
-struct EngineStats {
-  int64_t queued = 0;
-  int64_t running = 0;
-  int64_t finished = 0;  // generations, since the start
-  int64_t failed = 0;    // cancelled and expired ones included
-  int64_t prompt_tokens = 0;
-  int64_t generated_tokens = 0;
-  int64_t switches = 0;
-  absl::Duration switch_time;
-  int64_t kv_used_bytes = 0;
-  int64_t kv_budget_bytes = 0;
-};
 
 // Thread-safe. Apply(), Verify() and Drain() wait for the engine's thread, so an observer must not
 // call them.
 class Engine {
  public:
   struct Options {
-    int64_t max_queued = 1024;    // generations that wait
-    int64_t max_running = 8;      // generations that hold KV memory
-    int64_t prefill_chunk = 512;  // most prompt tokens of one sequence in one step
-    // A generation whose state is not resident waits at most this long for those whose state is.
-    absl::Duration max_state_wait = absl::Milliseconds(200);
+    int64_t max_queued = 1024;  // generations that wait
+    int64_t max_running = 16;   // answers that are generated at a time: rows of a decode step
+    int64_t max_choices = 16;   // of one generation; max_running at most
+    // Generations that may be admitted before one for which there was no room yet.
+    int64_t max_bypassed = 16;
+    StepLimits step = {};
+    // What steps cost at the start (MeasureStepCosts), and whether real steps correct it.
+    StepCosts costs = StepCosts();
+    bool learn_costs = true;
+    // Beginnings of prompts that are kept for later ones, in KV memory that nobody else needs.
+    int64_t max_prefixes = 0;
   };
 
   // Starts the thread. `executor` and `switch_engine` must outlive the engine and are used by
@@ -59,7 +55,8 @@ class Engine {
   ~Engine();
 
   // Queues a generation. The observer gets its events iff the result is OK.
-  //   INVALID_ARGUMENT    prompt and one more token do not fit the context
+  //   INVALID_ARGUMENT    prompt and one more token do not fit the context, or all its answers
+  //                       together do not fit the KV memory
   //   RESOURCE_EXHAUSTED  the queue is full
   //   UNAVAILABLE         draining
   absl::StatusOr<std::shared_ptr<CancellationToken>> Submit(GenerationRequest request);
@@ -79,6 +76,13 @@ class Engine {
   // Takes no more generations (UNAVAILABLE), lets running and queued ones end for at most
   // `timeout`, fails the rest with UNAVAILABLE, and stops the thread. Idempotent.
   void Drain(absl::Duration timeout);
+
+  // Frees the memory of kept prompts that were run with this adapter. For when it is unloaded; they
+  // could not be used for anything else in any case.
+  void ForgetPrefixesOf(const Sha256Digest& adapter);
+
+  // Most tokens of one prompt and answer: what model and KV memory allow.
+  int64_t context_length() const;
 
   EngineStats stats() const;
 

@@ -36,28 +36,39 @@ struct GenerationTimings {
   absl::Duration decode;     // from the first token to the last
 };
 
-struct GenerationResult {
+// How one answer ended.
+struct ChoiceResult {
+  int32_t choice = 0;
   FinishReason reason = FinishReason::kLength;
-  std::optional<int32_t>
-      stop_token;                 // what ended it, when a token did; the observer did not see it
-  int64_t completion_tokens = 0;  // tokens that the observer saw
+  // What ended it, when a token did; the observer did not see it.
+  std::optional<int32_t> stop_token;
+  int64_t completion_tokens = 0;  // that the observer saw
+};
+
+struct GenerationResult {
+  std::vector<ChoiceResult> choices;  // by number
+  int64_t cached_prompt_tokens = 0;   // that an earlier generation of the same state had run
   GenerationTimings timings;
 };
 
 struct GeneratedToken {
+  int32_t choice = 0;
   int32_t token = 0;
   std::optional<Logprobs> logprobs;  // when asked for
 };
 
 // Receives one generation's events, on the engine's thread: methods must return quickly and never
-// block. Calls are: OnToken any number of times, then exactly one of OnFinished and OnFailed, which
-// is the last.
+// block. Calls are, for each choice, OnToken any number of times and then OnChoiceEnd; the choices'
+// events are interleaved. Then exactly one of OnFinished and OnFailed is the last; OnFailed may
+// come at any time.
 class GenerationObserver {
  public:
   enum class Verdict { kContinue, kStop };
 
   virtual ~GenerationObserver() = default;
+  // The verdict is about the token's choice.
   virtual Verdict OnToken(const GeneratedToken& token) = 0;
+  virtual void OnChoiceEnd(const ChoiceResult& result) = 0;
   virtual void OnFinished(const GenerationResult& result) = 0;
   // CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE (drained), RESOURCE_EXHAUSTED or INTERNAL.
   virtual void OnFailed(const absl::Status& status) = 0;
@@ -66,11 +77,15 @@ class GenerationObserver {
 struct GenerationRequest {
   std::string id;               // for the logs
   std::vector<int32_t> prompt;  // not empty, ids within the vocabulary
-  int64_t max_tokens = 0;       // > 0
+  int64_t max_tokens = 0;       // > 0, of each answer
+  // Answers to this prompt, which is run once; > 0. Answer i is drawn with the seed
+  // sampling.seed + i, so it is what a generation of one answer with that seed gives.
+  int32_t choices = 1;
   std::vector<int32_t>
       stop_tokens;  // end-of-generation ids included, unless they are to be ignored
   SamplingParams sampling;
   std::optional<int32_t> top_logprobs;  // nullopt: none; 0: the chosen token's only
+  int32_t priority = 0;  // higher goes first; a second in the queue counts as much as one level
   absl::Time deadline = absl::InfiniteFuture();
   StateHandle state;  // which weights; keeps the adapters loaded until the generation ends
   std::shared_ptr<GenerationObserver> observer;

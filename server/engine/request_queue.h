@@ -14,8 +14,8 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
-#include "server/engine/scheduler_policy.h"
 #include "server/engine/sequence.h"
+#include "server/engine/sequence_view.h"
 
 namespace shira {
 

@@ -7,46 +7,61 @@
 #include "base/strings.h"
 
 namespace shira {
+namespace {
 
-absl::Status Sequence::Check(const GenerationRequest& request, int32_t vocab_size,
-                             int64_t context_length) {
+absl::Status CheckPrompt(const std::vector<int32_t>& prompt, const Sequence::Limits& limits) {
+  if (prompt.empty()) return absl::InvalidArgumentError("the prompt has no tokens");
+  for (const int32_t token : prompt) {
+    if (token < 0 || token >= limits.vocab_size) {
+      return absl::InvalidArgumentError(StrCat(
+          "the prompt has token ", token, ", but the vocabulary ends at ", limits.vocab_size - 1));
+    }
+  }
+  const int64_t tokens = static_cast<int64_t>(prompt.size());
+  if (tokens + 1 > limits.max_sequence_tokens) {
+    return absl::InvalidArgumentError(
+        StrCat("the prompt has ", tokens, " tokens, but with one generated token at most ",
+               limits.max_sequence_tokens, " fit the context: shorten it"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status Sequence::Check(const GenerationRequest& request, const Limits& limits) {
   if (!request.state || request.observer == nullptr) {
     return absl::InvalidArgumentError("a generation needs a state and an observer");
   }
-  if (request.prompt.empty()) return absl::InvalidArgumentError("the prompt has no tokens");
   if (request.max_tokens <= 0) {
     return absl::InvalidArgumentError(
         StrCat("max_tokens must be positive; it is ", request.max_tokens));
   }
-  for (const int32_t token : request.prompt) {
-    if (token < 0 || token >= vocab_size) {
-      return absl::InvalidArgumentError(
-          StrCat("the prompt has token ", token, ", but the vocabulary ends at ", vocab_size - 1));
-    }
-  }
-  const int64_t prompt_tokens = static_cast<int64_t>(request.prompt.size());
-  if (prompt_tokens + 1 > context_length) {
-    return absl::InvalidArgumentError(StrCat("the prompt has ", prompt_tokens,
-                                             " tokens, but with one generated token at most ",
-                                             context_length, " fit the context: shorten it"));
+  if (request.choices < 1 || request.choices > limits.max_choices) {
+    return absl::InvalidArgumentError(StrCat("a generation has 1 to ", limits.max_choices,
+                                             " answers; ", request.choices, " are wanted"));
   }
   if (request.top_logprobs.has_value() && *request.top_logprobs < 0) {
     return absl::InvalidArgumentError(
         StrCat("top_logprobs must not be negative; it is ", *request.top_logprobs));
   }
-  return request.sampling.Validate();
+  SHIRA_RETURN_IF_ERROR(CheckPrompt(request.prompt, limits));
+  return request.sampling.Validate(limits.vocab_size);
 }
 
-Sequence::Sequence(SequenceId id, GenerationRequest request, int32_t vocab_size,
-                   int64_t context_length, absl::Time now)
+Sequence::Sequence(SequenceId id, GenerationRequest request, const Limits& limits, absl::Time now)
     : id_(id),
       request_(std::move(request)),
       prompt_tokens_(static_cast<int64_t>(request_.prompt.size())),
-      max_tokens_(std::min(request_.max_tokens, context_length - prompt_tokens_)),
+      max_tokens_(std::min(request_.max_tokens, limits.max_sequence_tokens - prompt_tokens_)),
+      state_entries_(compiled_state().entries()),
       submitted_(now),
-      sampler_(request_.sampling, vocab_size, request_.prompt),
-      tokens_(std::move(request_.prompt)),
-      waiting_since_(now) {}
+      waiting_since_(now),
+      last_token_(now) {
+  choices_.reserve(request_.choices);
+  for (int32_t i = 0; i < request_.choices; ++i) {
+    choices_.emplace_back(request_, i, max_tokens_, limits.vocab_size);
+  }
+}
 
 bool Sequence::Uses(const Sha256Digest& adapter) const {
   const auto& adapters = request_.state.adapters();
@@ -54,46 +69,98 @@ bool Sequence::Uses(const Sha256Digest& adapter) const {
                      [&](const AdapterRef& ref) { return ref.digest == adapter; });
 }
 
+int64_t Sequence::rows() const {
+  return std::count_if(choices_.begin(), choices_.end(),
+                       [](const Choice& choice) { return !choice.ended(); });
+}
+
 SequenceView Sequence::View(absl::Time now) const {
-  return {.id = id_,
-          .state = request_.state.state()->key.digest(),
-          .prefill = prefill(),
-          .pending_tokens = static_cast<int64_t>(tokens_.size()) - stored_tokens_,
-          .waited = now - waiting_since_};
+  SequenceView view = {.id = id_,
+                       .state = compiled_state().key.digest(),
+                       .state_entries = state_entries_,
+                       .prefill = prefill(),
+                       .pending_tokens = 1,
+                       .rows = rows(),
+                       .tokens_to_come = 1,
+                       .priority = request_.priority,
+                       .bypassed = bypassed_,
+                       .queued = now - submitted_,
+                       .waited = now - waiting_since_,
+                       .time_left = request_.deadline - now};
+  if (view.prefill) view.pending_tokens = choices_.front().pending_tokens();
+  for (const Choice& choice : choices_) {
+    if (choice.ended()) continue;
+    view.context_tokens += choice.stored_tokens();
+    view.tokens_to_come = std::max(view.tokens_to_come, choice.tokens_to_come());
+  }
+  return view;
 }
 
 absl::Status Sequence::Interruption(absl::Time now) const {
   if (cancellation_->cancelled()) return absl::CancelledError("the generation was cancelled");
   if (now >= request_.deadline) {
-    return absl::DeadlineExceededError(StrCat("the generation's deadline passed after ",
-                                              static_cast<int64_t>(tokens_.size()) - prompt_tokens_,
-                                              " tokens"));
+    int64_t tokens = 0;
+    for (const Choice& choice : choices_) tokens += choice.generated_tokens();
+    return absl::DeadlineExceededError(
+        StrCat("the generation's deadline passed after ", tokens, " tokens"));
   }
   return absl::OkStatus();
 }
 
-void Sequence::Admit(std::unique_ptr<SequenceCache> cache, absl::Time now) {
-  cache_ = std::move(cache);
+KvMemory::Demand Sequence::kv_demand() const {
+  return {.state = compiled_state().key.digest(),
+          .prompt = request_.prompt,
+          .tokens = prompt_tokens_ + max_tokens_,
+          .answers = static_cast<int64_t>(choices_.size())};
+}
+
+void Sequence::Admit(KvMemory::Reservation reservation, absl::Time now) {
+  for (size_t i = 0; i < choices_.size(); ++i)
+    choices_[i].cache() = std::move(reservation.caches[i]);
+  admitted_ = true;
+  cached_tokens_ = reservation.cached_tokens;
+  choices_.front().SetStored(cached_tokens_);
   waiting_since_ = now;
 }
 
-BatchRow Sequence::NextRow(int64_t tokens) {
-  return {.cache = cache_.get(),
-          .tokens = absl::MakeConstSpan(tokens_).subspan(stored_tokens_, tokens),
-          .wants_logits = stored_tokens_ + tokens == static_cast<int64_t>(tokens_.size()),
-          .state = request_.state.state().get()};
+void Sequence::AddRows(int64_t tokens, std::vector<BatchRow>& rows) const {
+  if (prefill()) {
+    rows.push_back(choices_.front().NextRow(tokens, compiled_state()));
+    return;
+  }
+  for (const Choice& choice : choices_) {
+    if (!choice.ended()) rows.push_back(choice.NextRow(1, compiled_state()));
+  }
 }
 
 Sequence::StepOutcome Sequence::FinishStep(int64_t tokens, absl::Span<const float> logits,
                                            const StepTimes& times) {
-  const bool was_prefill = prefill();
-  BookTimes(times);
-  stored_tokens_ += tokens;
   StepOutcome outcome;
-  outcome.prompt_tokens = was_prefill ? tokens : 0;
-  if (stored_tokens_ < static_cast<int64_t>(tokens_.size())) return outcome;
-  if (was_prefill) phase_start_ = times.end;
-  outcome.result = Emit(sampler_.Sample(logits), logits, outcome.token_emitted);
+  BookTimes(times);
+  const bool was_prefill = prefill();
+  if (was_prefill) {
+    choices_.front().SetStored(choices_.front().stored_tokens() + tokens);
+    outcome.prompt_tokens = tokens;
+    if (prefill()) return outcome;
+    outcome.prompt_complete = true;
+    phase_start_ = times.end;
+  }
+  const size_t vocab_size = was_prefill ? logits.size() : logits.size() / rows();
+  size_t offset = 0;
+  for (Choice& choice : choices_) {
+    if (choice.ended()) continue;
+    if (was_prefill) {
+      choice.SetStored(prompt_tokens_);  // SharePrompt() keeps the word
+    } else {
+      choice.SetStored(choice.stored_tokens() + 1);
+    }
+    outcome.emitted_tokens += choice.Continue(request_, logits.subspan(offset, vocab_size)) ? 1 : 0;
+    if (!was_prefill) offset += vocab_size;
+  }
+  if (outcome.emitted_tokens > 0) {
+    outcome.token_time = times.end - last_token_;
+    last_token_ = times.end;
+  }
   return outcome;
 }
 
@@ -109,39 +176,44 @@ void Sequence::BookTimes(const StepTimes& times) {
   waiting_since_ = times.end;
 }
 
-std::optional<GenerationResult> Sequence::Emit(int32_t token, absl::Span<const float> logits,
-                                               bool& emitted) {
-  const auto& stop_tokens = request_.stop_tokens;
-  if (std::find(stop_tokens.begin(), stop_tokens.end(), token) != stop_tokens.end()) {
-    GenerationResult result = Result(FinishReason::kStop);
-    result.stop_token = token;
-    return result;
+absl::Status Sequence::SharePrompt(KvMemory& memory) {
+  std::vector<std::unique_ptr<SequenceCache>> others;
+  for (size_t i = 1; i < choices_.size(); ++i) {
+    if (choices_[i].ended()) choices_[i].cache().reset();
+    others.push_back(std::move(choices_[i].cache()));
   }
-  tokens_.push_back(token);
-  GeneratedToken generated;
-  generated.token = token;
-  if (request_.top_logprobs.has_value()) {
-    generated.logprobs = ComputeLogprobs(logits, token, *request_.top_logprobs);
+  const SequenceCache& first = *choices_.front().cache();
+  SHIRA_RETURN_IF_ERROR(memory.ForkPrompt(prompt_tokens_, prompt_tokens_ + max_tokens_, first,
+                                          absl::MakeSpan(others)));
+  for (size_t i = 1; i < choices_.size(); ++i) choices_[i].cache() = std::move(others[i - 1]);
+  if (PrefixCache* prefixes = memory.prefixes()) {
+    prefixes->Insert(compiled_state().key, request_.prompt, first);
   }
-  emitted = true;
-  if (request_.observer->OnToken(generated) == GenerationObserver::Verdict::kStop) {
-    return Result(FinishReason::kStop);
-  }
-  if (static_cast<int64_t>(tokens_.size()) == prompt_tokens_ + max_tokens_) {
-    return Result(FinishReason::kLength);
-  }
-  return std::nullopt;
+  return absl::OkStatus();
 }
 
-GenerationResult Sequence::Result(FinishReason reason) const {
-  return {.reason = reason,
-          .stop_token = std::nullopt,
-          .completion_tokens = static_cast<int64_t>(tokens_.size()) - prompt_tokens_,
-          .timings = timings_};
+void Sequence::ReleaseEnded(KvMemory& memory) {
+  for (Choice& choice : choices_) {
+    if (!choice.ended() || choice.cache() == nullptr) continue;
+    if (PrefixCache* prefixes = memory.prefixes()) {
+      prefixes->Insert(compiled_state().key, choice.tokens().subspan(0, choice.stored_tokens()),
+                       *choice.cache());
+    }
+    choice.cache().reset();
+  }
+}
+
+std::optional<GenerationResult> Sequence::Result() const {
+  if (rows() > 0) return std::nullopt;
+  GenerationResult result;
+  for (const Choice& choice : choices_) result.choices.push_back(choice.result());
+  result.cached_prompt_tokens = cached_tokens_;
+  result.timings = timings_;
+  return result;
 }
 
 void Sequence::End(std::variant<GenerationResult, absl::Status> outcome) {
-  cache_.reset();
+  for (Choice& choice : choices_) choice.cache().reset();
   request_.state = StateHandle();
   if (const auto* result = std::get_if<GenerationResult>(&outcome)) {
     request_.observer->OnFinished(*result);

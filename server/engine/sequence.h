@@ -1,7 +1,7 @@
 // File: server/engine/sequence.h
 //
-// One generation on its way through the engine: its tokens, how many of them the KV memory holds,
-// when it has to end, and its times.
+// One generation on its way through the engine: a prompt that is run once, the answers to it, when
+// it has to end, and its times.
 
 #ifndef SHIRA_SERVER_ENGINE_SEQUENCE_H_
 #define SHIRA_SERVER_ENGINE_SEQUENCE_H_
@@ -15,42 +15,56 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "server/engine/choice.h"
 #include "server/engine/generation.h"
+#include "server/engine/kv_memory.h"
 #include "server/engine/model_executor.h"
-#include "server/engine/scheduler_policy.h"
-#include "server/sampling/sampler.h"
+#include "server/engine/sequence_view.h"
 
 namespace shira {
 
 // Thread-compatible: made by the submitting thread, then used by the engine's.
 class Sequence {
  public:
+  // What a model and an engine allow.
+  struct Limits {
+    int32_t vocab_size = 0;
+    int64_t max_sequence_tokens = 0;  // prompt and answer
+    int64_t max_choices = 1;
+  };
+
   // OK, or INVALID_ARGUMENT with what is wrong with a request for this model: no state, observer,
-  // prompt or max_tokens, a token id beyond the vocabulary, bad sampling parameters, or a prompt
-  // that with one more token does not fit the context.
-  static absl::Status Check(const GenerationRequest& request, int32_t vocab_size,
-                            int64_t context_length);
+  // prompt or max_tokens, too many choices, a token id beyond the vocabulary, bad sampling
+  // parameters, or a prompt that with one more token does not fit.
+  static absl::Status Check(const GenerationRequest& request, const Limits& limits);
 
   // REQUIRES: Check() was OK with the same arguments.
-  Sequence(SequenceId id, GenerationRequest request, int32_t vocab_size, int64_t context_length,
-           absl::Time now);
+  Sequence(SequenceId id, GenerationRequest request, const Limits& limits, absl::Time now);
 
   SequenceId id() const { return id_; }
   const StateHandle& state() const { return request_.state; }
+  const CompiledState& compiled_state() const { return *request_.state.state(); }
   const std::shared_ptr<CancellationToken>& cancellation() const { return cancellation_; }
+  absl::Time submitted() const { return submitted_; }
   bool Uses(const Sha256Digest& adapter) const;
   SequenceView View(absl::Time now) const;
+  // Answers that are not finished.
+  int64_t rows() const;
 
   // CANCELLED or DEADLINE_EXCEEDED when it has to end now.
   absl::Status Interruption(absl::Time now) const;
 
-  // Most tokens that it will have in KV memory.
-  int64_t kv_tokens() const { return prompt_tokens_ + max_tokens_; }
-  void Admit(std::unique_ptr<SequenceCache> cache, absl::Time now);
+  // All the KV memory that it can come to need.
+  KvMemory::Demand kv_demand() const;
+  void Admit(KvMemory::Reservation reservation, absl::Time now);
+  bool admitted() const { return admitted_; }
+  // One that was submitted later was admitted first.
+  void Bypass() { ++bypassed_; }
 
-  // The row of a step with the next `tokens` pending tokens; valid until FinishStep(). REQUIRES:
-  // admitted; 0 < tokens <= View().pending_tokens.
-  BatchRow NextRow(int64_t tokens);
+  // Adds the rows of a step: in prefill one with the next `tokens` pending tokens, then one for
+  // each answer that is not finished. Valid until FinishStep(). REQUIRES: admitted; 0 < tokens <=
+  // View().pending_tokens.
+  void AddRows(int64_t tokens, std::vector<BatchRow>& rows) const;
 
   struct StepTimes {
     absl::Time start;          // before the switch
@@ -58,39 +72,47 @@ class Sequence {
     absl::Time end;
   };
   struct StepOutcome {
-    int64_t prompt_tokens = 0;               // that were stored
-    bool token_emitted = false;              // to the observer
-    std::optional<GenerationResult> result;  // when the generation is over
+    int64_t prompt_tokens = 0;     // that were stored
+    bool prompt_complete = false;  // with this step
+    int64_t emitted_tokens = 0;    // to the observer
+    // With emitted tokens, since the ones before them; of the first ones, since the request.
+    absl::Duration token_time;
   };
-  // Books a step that was run with NextRow(tokens). If that row wanted logits ([vocab_size]),
-  // samples from them and hands the token to the observer.
+  // Books a step that was run with AddRows(tokens). From the logits of the rows that wanted them,
+  // [rows][vocab_size], it samples the next tokens and hands them to the observer.
   StepOutcome FinishStep(int64_t tokens, absl::Span<const float> logits, const StepTimes& times);
+
+  // After the step with which the prompt was complete: gives every answer its own copy of it, and
+  // keeps it for later prompts. Errors: the executor's.
+  absl::Status SharePrompt(KvMemory& memory);
+  // Frees the memory of finished answers, which is kept for later prompts if there is room.
+  void ReleaseEnded(KvMemory& memory);
+  // Once all answers are finished.
+  std::optional<GenerationResult> Result() const;
 
   // The last event: frees KV memory, unpins the adapters, and then tells the observer, who may
   // thus unload them. Nothing may be called after it.
   void End(std::variant<GenerationResult, absl::Status> outcome);
 
  private:
-  bool prefill() const { return stored_tokens_ < prompt_tokens_; }
+  bool prefill() const { return choices_.front().stored_tokens() < prompt_tokens_; }
   void BookTimes(const StepTimes& times);
-  // What the generation has come to with one more token.
-  std::optional<GenerationResult> Emit(int32_t token, absl::Span<const float> logits,
-                                       bool& emitted);
-  GenerationResult Result(FinishReason reason) const;
 
   const SequenceId id_;
   GenerationRequest request_;
   const std::shared_ptr<CancellationToken> cancellation_ = std::make_shared<CancellationToken>();
   const int64_t prompt_tokens_;
-  const int64_t max_tokens_;  // what the context has room for, at most
+  const int64_t max_tokens_;  // of an answer; what there is room for, at most
+  const int64_t state_entries_;
   const absl::Time submitted_;
 
-  std::unique_ptr<SequenceCache> cache_;
-  Sampler sampler_;
-  std::vector<int32_t> tokens_;  // the prompt, then what was generated
-  int64_t stored_tokens_ = 0;    // the first ones, in the cache
+  std::vector<Choice> choices_;  // at least one; the prompt is run in the first
+  bool admitted_ = false;
+  int64_t bypassed_ = 0;
+  int64_t cached_tokens_ = 0;
 
   absl::Time waiting_since_;
+  absl::Time last_token_;
   absl::Time phase_start_;  // of prefill or decode, moved on by the switches in between
   bool stepped_ = false;
   GenerationTimings timings_;

@@ -1,9 +1,17 @@
 #include "server/model/batch_plan.h"
 
 #include <algorithm>
+#include <iterator>
 #include <numeric>
 
 namespace shira {
+
+const Segment& Slice::segment_of(int64_t token) const {
+  const auto after = std::upper_bound(
+      segments.begin(), segments.end(), token,
+      [](int64_t wanted, const Segment& segment) { return wanted < segment.begin; });
+  return *std::prev(after);
+}
 
 void BatchPlan::Make(const DecoderWeights& weights, const CompiledState& resident,
                      absl::Span<const DecoderRow> rows, int64_t max_tokens) {

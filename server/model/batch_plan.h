@@ -38,6 +38,8 @@ struct Slice {
   std::vector<Segment> segments;
   std::vector<StateGroup> groups;
   int64_t tokens = 0;
+
+  const Segment& segment_of(int64_t token) const;
 };
 
 // Made again for each step; keeps its memory.

@@ -105,22 +105,19 @@ void Decoder::RunLayer(int64_t layer, const Slice& slice, absl::Span<const Decod
 void Decoder::RotateAndStore(int64_t layer, const Slice& slice, absl::Span<const DecoderRow> rows) {
   const int64_t heads = shape_.num_heads + shape_.num_kv_heads;
   const int64_t kv_width = shape_.num_kv_heads * shape_.head_dim;
+  const int64_t stride = heads * shape_.head_dim + kv_width;
   const int64_t layer_offset = layer * LayerBytesOfPage(shape_);
-  for (size_t i = 0; i < slice.segments.size(); ++i) {
-    const Segment& segment = slice.segments[i];
-    attention_rows_[i].layer_offset = layer_offset;
-    std::byte* const* pages = rows[segment.row].cache->pages();
-    const int64_t stride = attention_rows_[i].query_stride;
-    ForTokens(0, segment.tokens, 4 * stride, [&](int64_t token) {
-      const int64_t position = segment.position + token;
-      float* queries = activations_.qkv + (segment.begin + token) * stride;
-      float* keys = queries + shape_.num_heads * shape_.head_dim;  // turned with the queries
-      RotateRow(dtype_, rotary_.cos(position), rotary_.sin(position), heads, shape_.head_dim,
-                queries);
-      StoreInPage(shape_, keys, keys + kv_width, position % kPageTokens,
-                  pages[position / kPageTokens] + layer_offset);
-    });
-  }
+  for (AttentionRow& row : attention_rows_) row.layer_offset = layer_offset;
+  ForTokens(0, slice.tokens, 4 * stride, [&](int64_t token) {
+    const Segment& segment = slice.segment_of(token);
+    const int64_t position = segment.position + token - segment.begin;
+    float* queries = activations_.qkv + token * stride;
+    float* keys = queries + shape_.num_heads * shape_.head_dim;  // turned with the queries
+    RotateRow(dtype_, rotary_.cos(position), rotary_.sin(position), heads, shape_.head_dim,
+              queries);
+    StoreInPage(shape_, keys, keys + kv_width, position % kPageTokens,
+                rows[segment.row].cache->pages()[position / kPageTokens] + layer_offset);
+  });
 }
 
 void Decoder::AddAndNorm(const DecoderWeights::Vector& norm, bool add, const Slice& slice) {

@@ -5,6 +5,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "adapters/format/adapter_writer.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "base/strings.h"
 #include "server/registry/adapter_name.h"
 #include "server/registry/adapter_registry_impl.h"
@@ -12,6 +13,8 @@
 namespace shira {
 
 namespace {
+
+constexpr std::string_view kPackedSuffix = ".shira";
 
 // Whether two adapters give the same bits to every state.
 bool HaveEqualDeltas(const SparseAdapter& a, const SparseAdapter& b) {
@@ -34,7 +37,6 @@ absl::StatusOr<AdapterRegistry::BlendResult> AdapterRegistry::Impl::CreateBlend(
   if (!save_path.empty()) {
     SHIRA_ASSIGN_OR_RETURN(path, paths_.ResolveNew(save_path));
   }
-  const absl::Time start = absl::Now();
   std::vector<RecordPtr> records;
   std::vector<DeltaSource> sources;
   std::vector<StateTerm> terms;
@@ -49,64 +51,72 @@ absl::StatusOr<AdapterRegistry::BlendResult> AdapterRegistry::Impl::CreateBlend(
   }
   const absl::Cleanup unpin = [&] { UnpinRecords(records); };
   SHIRA_ASSIGN_OR_RETURN(const Sha256Digest digest, BlendDigest(options, std::move(terms)));
-  SHIRA_ASSIGN_OR_RETURN(const RecordPtr record, BeginLoad(name, path));
-
-  absl::StatusOr<FusionResult> blend = BlendPinned(options, parts, sources);
-  std::shared_ptr<const AdapterSummary> loaded;
-  {
-    absl::MutexLock lock(&mutex_);
-    loaded = record->adapter;
-  }
-  absl::Status status = blend.status();
-  if (loaded == nullptr) {
-    Backing backing;
-    if (status.ok()) status = MakeBlendReady(blend->adapter, path, backing);
-    using Adapter = absl::StatusOr<std::shared_ptr<const SparseAdapter>>;
-    const Adapter adapter = status.ok() ? Adapter(blend->adapter) : Adapter(status);
-    SHIRA_ASSIGN_OR_RETURN(LoadResult result,
-                           FinishLoad(record, start, adapter, std::move(backing)));
-    return BlendResult{std::move(result.info), std::move(blend->report)};
-  }
-
-  if (status.ok() && digest != loaded->digest) {
-    status = absl::AlreadyExistsError(StrCat("adapter '", name, "' is loaded with SHA-256 ",
-                                             loaded->digest.Hex(), ", but this blend has ",
-                                             digest.Hex(), ": unload it first"));
-  }
-  // A further copy: the record's backing stays what it is.
-  if (status.ok() && !path.empty()) status = SaveBlend(blend->adapter, path).status();
-  const std::shared_ptr<const CompiledState> resident = engine_.resident();
-  absl::MutexLock lock(&mutex_);
-  record->load_running = false;
-  SHIRA_RETURN_IF_ERROR(status);
-  return BlendResult{Describe(*record, resident->key), std::move(blend->report),
-                     /*already_created=*/true};
+  SHIRA_ASSIGN_OR_RETURN(const LoadTurn turn, BeginLoad(name, path, /*key=*/""));
+  FusionReport report;
+  absl::StatusOr<LoadResult> result = [&]() -> absl::StatusOr<LoadResult> {
+    const absl::Time start = SteadyNow();
+    absl::StatusOr<FusionResult> blend = BlendPinned(options, parts, sources);
+    if (!blend.ok()) return Publish(turn.record, start, blend.status(), {});
+    report = std::move(blend->report);
+    SHIRA_ASSIGN_OR_RETURN(const Novelty novelty,
+                           NoveltyOf(turn.record, digest, /*replace=*/false, "this blend"));
+    if (novelty == Novelty::kSame) {
+      // A further copy: the record's backing stays what it is.
+      if (!path.empty()) {
+        SHIRA_RETURN_IF_ERROR(SaveBlend(blend->adapter, path, FileOwner::kUser).status());
+      }
+      const std::shared_ptr<const CompiledState> resident = engine_.resident();
+      absl::MutexLock lock(&mutex_);
+      return LoadResult{Describe(*turn.record, resident->key), /*already_loaded=*/true};
+    }
+    absl::StatusOr<DeltaBacking> backing = MakeBlendReady(blend->adapter, path);
+    if (!backing.ok()) return Publish(turn.record, start, backing.status(), {});
+    return Publish(turn.record, start, blend->adapter, *std::move(backing));
+  }();
+  EndTurn(turn, result);
+  SHIRA_RETURN_IF_ERROR(result.status());
+  if (!result->already_loaded) SaveChanges();
+  return BlendResult{std::move(result->info), std::move(report), result->already_loaded};
 }
 
-absl::Status AdapterRegistry::Impl::MakeBlendReady(
-    const std::shared_ptr<const SparseAdapter>& blend, const std::string& path, Backing& backing) {
-  SHIRA_ASSIGN_OR_RETURN(backing.held, memory_.HoldDeltas(blend));
-  SHIRA_RETURN_IF_ERROR(CompileOwnState(backing.held));
-  if (path.empty()) return absl::OkStatus();
+absl::StatusOr<DeltaBacking> AdapterRegistry::Impl::MakeBlendReady(const AdapterPtr& blend,
+                                                                   const std::string& path) {
+  SHIRA_ASSIGN_OR_RETURN(AdapterPtr held, memory_.HoldDeltas(blend));
+  SHIRA_RETURN_IF_ERROR(CompileOwnState(held).status());
   // Last, so that nothing is left on the disk of a blend that did not come to be.
-  absl::StatusOr<Backing> saved = SaveBlend(backing.held, path);
+  absl::StatusOr<DeltaBacking> saved = DeltaBacking{.held = held};
+  std::string own_path;
+  // A packed file holds a blend exactly, so that no other is needed.
+  if (store_ != nullptr && !path.ends_with(kPackedSuffix)) {
+    own_path = store_->NewBlendPath();
+    saved = SaveBlend(held, own_path, FileOwner::kBlend);
+  }
+  if (saved.ok() && !path.empty()) {
+    absl::StatusOr<DeltaBacking> wanted = SaveBlend(held, path, FileOwner::kUser);
+    if (!wanted.ok() || own_path.empty()) {
+      saved = std::move(wanted);
+    }
+  }
   if (!saved.ok()) {
+    if (!own_path.empty()) RemoveFiles(FileOwner::kBlend, own_path);
     absl::MutexLock lock(&mutex_);
     DropUnlessLoaded(blend->digest);
     return saved.status();
   }
-  backing = *std::move(saved);
-  return absl::OkStatus();
+  saved->path = path;
+  return saved;
 }
 
-absl::StatusOr<AdapterRegistry::Impl::Backing> AdapterRegistry::Impl::SaveBlend(
-    const std::shared_ptr<const SparseAdapter>& blend, const std::string& path) const {
+absl::StatusOr<DeltaBacking> AdapterRegistry::Impl::SaveBlend(const AdapterPtr& blend,
+                                                              const std::string& path,
+                                                              FileOwner owner) const {
   SHIRA_ASSIGN_OR_RETURN(const AdapterWriter* writer, FindAdapterWriter(/*name=*/"", path));
   AdapterWriteOptions options;
   options.tool = "shira-server";
   SHIRA_RETURN_IF_ERROR(writer->write(*blend, path, options));
-  SHIRA_ASSIGN_OR_RETURN(const std::shared_ptr<const SparseAdapter> file, reader_.Read(path));
-  return Backing{HaveEqualDeltas(*blend, *file) ? nullptr : blend, file->digest};
+  SHIRA_ASSIGN_OR_RETURN(const AdapterPtr file, reader_.Read(path));
+  if (!HaveEqualDeltas(*blend, *file)) return DeltaBacking{.path = path, .held = blend};
+  return DeltaBacking{path, path, file->digest, owner, nullptr};
 }
 
 absl::StatusOr<FusionResult> AdapterRegistry::Impl::BlendPinned(
@@ -114,8 +124,8 @@ absl::StatusOr<FusionResult> AdapterRegistry::Impl::BlendPinned(
     absl::Span<const DeltaSource> sources) {
   std::vector<FusionOperand> operands;
   for (size_t i = 0; i < parts.size(); ++i) {
-    SHIRA_ASSIGN_OR_RETURN(auto deltas, deltas_.Get(sources[i]));
-    operands.push_back({parts[i].name, std::move(deltas), parts[i].weight});
+    SHIRA_ASSIGN_OR_RETURN(DeltaSupplier::Supply supply, deltas_.Get(sources[i]));
+    operands.push_back({parts[i].name, std::move(supply.deltas), parts[i].weight});
   }
   return Blend(options, std::move(operands), reader_.tables());
 }

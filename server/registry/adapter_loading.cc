@@ -2,7 +2,9 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/str_join.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "base/strings.h"
 #include "server/registry/adapter_name.h"
 #include "server/registry/adapter_registry_impl.h"
@@ -30,106 +32,235 @@ AdapterSummary SummaryOf(const SparseAdapter& adapter) {
 }  // namespace
 
 absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Impl::Load(
-    const std::string& name, const std::string& path, std::string_view expected_sha256) {
+    const std::string& name, const std::string& path, std::string_view expected_sha256,
+    const LoadOptions& options) {
   SHIRA_RETURN_IF_ERROR(ValidateAdapterName(name));
   SHIRA_RETURN_IF_ERROR(CheckExpectedDigest(expected_sha256));
   SHIRA_ASSIGN_OR_RETURN(const std::string resolved, paths_.Resolve(path));
-  const absl::Time start = absl::Now();
-  SHIRA_ASSIGN_OR_RETURN(const RecordPtr record, BeginLoad(name, resolved));
-  absl::StatusOr<std::shared_ptr<const SparseAdapter>> adapter = Read(resolved, expected_sha256);
+  return LoadShared(
+      {name, resolved, absl::AsciiStrToLower(ToAbsl(expected_sha256)), FileOwner::kUser, options});
+}
 
-  std::shared_ptr<const AdapterSummary> loaded;
-  {
-    absl::MutexLock lock(&mutex_);
-    loaded = record->adapter;
+absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Impl::LoadUpload(
+    const std::string& name, const std::string& path, std::string_view expected_sha256,
+    const LoadOptions& options) {
+  absl::StatusOr<LoadResult> result;
+  absl::Status arguments = ValidateAdapterName(name);
+  if (arguments.ok()) arguments = CheckExpectedDigest(expected_sha256);
+  if (arguments.ok()) {
+    result = LoadShared(
+        {name, path, absl::AsciiStrToLower(ToAbsl(expected_sha256)), FileOwner::kUpload, options});
+  } else {
+    result = arguments;
   }
-  if (loaded == nullptr) {
-    if (adapter.ok()) {
-      if (absl::Status compiled = CompileOwnState(*adapter); !compiled.ok()) adapter = compiled;
+  if (!result.ok() || result->already_loaded) uploads_->Remove(path);
+  return result;
+}
+
+absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Impl::LoadShared(
+    const LoadRequest& request) {
+  const std::string key =
+      absl::StrJoin({request.path, request.expected_sha256, request.options.format,
+                     std::string(request.options.replace ? "replace" : "")},
+                    "\n");
+  SHIRA_ASSIGN_OR_RETURN(const LoadTurn turn, BeginLoad(request.name, request.path, key));
+  if (!turn.is_mine) return AwaitJob(turn);
+  absl::StatusOr<LoadResult> result = LoadAlone(request, turn.record);
+  EndTurn(turn, result);
+  if (result.ok() && !result->already_loaded) {
+    RefreshDefault();
+    SaveChanges();
+  }
+  return result;
+}
+
+absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Impl::LoadAlone(
+    const LoadRequest& request, const RecordPtr& record) {
+  const absl::Time start = SteadyNow();
+  absl::StatusOr<AdapterPtr> adapter = Read(request);
+  // Held until it is published, so that nothing moves it out of memory meanwhile.
+  absl::StatusOr<std::shared_ptr<const CompiledState>> compiled = nullptr;
+  DeltaBacking backing{.path = request.path, .source = request.path, .owner = request.owner};
+  if (adapter.ok()) {
+    SHIRA_ASSIGN_OR_RETURN(const Novelty novelty, NoveltyOf(record, (*adapter)->digest,
+                                                            request.options.replace, request.path));
+    if (novelty == Novelty::kSame) {
+      const std::shared_ptr<const CompiledState> resident = engine_.resident();
+      absl::MutexLock lock(&mutex_);
+      return LoadResult{Describe(*record, resident->key), /*already_loaded=*/true};
     }
-    if (adapter.ok()) memory_.KeepDeltas(*adapter);
-    return FinishLoad(
-        record, start, adapter,
-        {.held = nullptr, .file_digest = adapter.ok() ? (*adapter)->digest : Sha256Digest()});
-  }
-
-  const std::shared_ptr<const CompiledState> resident = engine_.resident();
-  absl::MutexLock lock(&mutex_);
-  record->load_running = false;
-  SHIRA_RETURN_IF_ERROR(adapter.status());
-  if ((*adapter)->digest != loaded->digest) {
-    return absl::AlreadyExistsError(StrCat("adapter '", name, "' is loaded with SHA-256 ",
-                                           loaded->digest.Hex(), ", but ", resolved, " has ",
-                                           (*adapter)->digest.Hex(), ": unload it first"));
-  }
-  return LoadResult{Describe(*record, resident->key), /*already_loaded=*/true};
-}
-
-absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Impl::FinishLoad(
-    const RecordPtr& record, absl::Time start,
-    const absl::StatusOr<std::shared_ptr<const SparseAdapter>>& adapter, Backing backing) {
-  const std::shared_ptr<const CompiledState> resident = engine_.resident();
-  absl::MutexLock lock(&mutex_);
-  record->load_running = false;
-  if (!adapter.ok()) {
-    SHIRA_RETURN_IF_ERROR(record->MoveTo(AdapterState::kFailed));
-    record->error = std::string(adapter.status().message());
-    return adapter.status();
-  }
-  SHIRA_RETURN_IF_ERROR(record->MoveTo(AdapterState::kReady));
-  SHIRA_ASSIGN_OR_RETURN(record->own_state, StateKey::Create({{(*adapter)->digest, 1.0}}));
-  record->adapter = std::make_shared<const AdapterSummary>(SummaryOf(**adapter));
-  record->held = std::move(backing.held);
-  record->file_digest = backing.file_digest;
-  record->version = ++versions_[record->name];
-  record->load_time = absl::Now();
-  record->load_duration = record->load_time - start;
-  return LoadResult{Describe(*record, resident->key), /*already_loaded=*/false};
-}
-
-absl::StatusOr<AdapterRegistry::Impl::RecordPtr> AdapterRegistry::Impl::BeginLoad(
-    const std::string& name, const std::string& path) {
-  absl::MutexLock lock(&mutex_);
-  const auto found = records_.find(name);
-  RecordPtr record = found == records_.end() ? nullptr : found->second;
-  if (record == nullptr) {
-    if (static_cast<int64_t>(records_.size()) >= options_.max_adapters) {
-      return absl::ResourceExhaustedError(
-          StrCat("cannot load adapter '", name, "': there are ", records_.size(),
-                 " adapters, the most that are allowed; unload some"));
+    backing.source_digest = (*adapter)->digest;
+    compiled = CompileOwnState(*adapter);
+    if (compiled.ok()) {
+      memory_.KeepDeltas(*adapter);
+    } else {
+      adapter = compiled.status();
     }
-    record = std::make_shared<AdapterRecord>();
-    record->name = name;
-    records_[name] = record;
-  } else if (record->load_running || record->state == AdapterState::kUnloading) {
-    return absl::AbortedError(StrCat("adapter '", name, "' is being ",
-                                     record->load_running ? "loaded" : "unloaded",
-                                     " by another call: try again when that is over"));
-  } else if (record->state == AdapterState::kFailed) {
-    SHIRA_RETURN_IF_ERROR(record->MoveTo(AdapterState::kLoading));
-    record->error.clear();
   }
-  record->load_running = true;
-  if (record->adapter == nullptr) record->path = path;
-  return record;
+  return Publish(record, start, adapter, std::move(backing));
 }
 
-absl::StatusOr<std::shared_ptr<const SparseAdapter>> AdapterRegistry::Impl::Read(
-    const std::string& path, std::string_view expected_sha256) const {
-  SHIRA_ASSIGN_OR_RETURN(std::shared_ptr<const SparseAdapter> adapter, reader_.Read(path));
-  const std::string expected = absl::AsciiStrToLower(ToAbsl(expected_sha256));
+absl::StatusOr<AdapterRegistry::Impl::AdapterPtr> AdapterRegistry::Impl::Read(
+    const LoadRequest& request) {
+  const LoadSlots::Slot slot(slots_);
+  SHIRA_ASSIGN_OR_RETURN(AdapterPtr adapter, reader_.Read(request.path));
+  const std::string& expected = request.expected_sha256;
   if (!expected.empty() && expected != adapter->digest.Hex()) {
-    return absl::DataLossError(
-        StrCat(path, " has SHA-256 ", adapter->digest.Hex(), ", but expected is ", expected));
+    return absl::DataLossError(StrCat(request.path, " has SHA-256 ", adapter->digest.Hex(),
+                                      ", but expected is ", expected));
+  }
+  const std::string& format = request.options.format;
+  if (!format.empty() && format != adapter->format) {
+    return absl::InvalidArgumentError(
+        StrCat(request.path, ": expected format ", format, ", found ", adapter->format));
   }
   return adapter;
 }
 
-absl::Status AdapterRegistry::Impl::CompileOwnState(
-    const std::shared_ptr<const SparseAdapter>& adapter) {
+// ---- Turns --------------------------------------------------------------------------------------
+
+absl::StatusOr<AdapterRegistry::Impl::LoadTurn> AdapterRegistry::Impl::BeginLoad(
+    const std::string& name, const std::string& path, std::string key) {
+  absl::MutexLock lock(&mutex_);
+  if (aliases_.Find(name) != nullptr) {
+    return absl::AlreadyExistsError(StrCat("'", name,
+                                           "' is an alias: an adapter needs another "
+                                           "name"));
+  }
+  const auto found = records_.find(name);
+  LoadTurn turn;
+  if (found != records_.end()) turn.record = NewestOf(found->second);
+  if (turn.record != nullptr) {
+    const std::shared_ptr<LoadJob>& job = turn.record->job;
+    if (job != nullptr && !key.empty() && job->key == key) {
+      turn.job = job;
+      ++stats_.shared_loads;
+      return turn;
+    }
+    if (job != nullptr || turn.record->state == AdapterState::kUnloading) {
+      return absl::AbortedError(StrCat("adapter '", name, "' is being ",
+                                       job != nullptr ? "loaded" : "unloaded",
+                                       " by another call: try again when that is over"));
+    }
+  }
+  if (turn.record == nullptr) {
+    const int64_t count = RecordCount();
+    if (count >= options_.max_adapters) {
+      return absl::ResourceExhaustedError(
+          StrCat("cannot load adapter '", name, "': there are ", count,
+                 " adapters, the most that are allowed; unload some"));
+    }
+    turn.record = std::make_shared<AdapterRecord>();
+    turn.record->name = name;
+    records_[name][0] = turn.record;
+  } else if (turn.record->state == AdapterState::kFailed && turn.record->version == 0) {
+    SHIRA_RETURN_IF_ERROR(turn.record->MoveTo(AdapterState::kLoading));
+    turn.record->error.clear();
+  }
+  if (turn.record->version == 0) turn.record->backing.path = path;
+  turn.job = std::make_shared<LoadJob>();
+  turn.job->key = std::move(key);
+  turn.record->job = turn.job;
+  turn.is_mine = true;
+  return turn;
+}
+
+absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Impl::AwaitJob(const LoadTurn& turn) {
+  absl::MutexLock lock(&mutex_);
+  mutex_.Await(absl::Condition(&turn.job->done));
+  absl::StatusOr<LoadResult> result = turn.job->result;
+  if (result.ok()) result->already_loaded = true;
+  return result;
+}
+
+void AdapterRegistry::Impl::EndTurn(const LoadTurn& turn,
+                                    const absl::StatusOr<LoadResult>& result) {
+  absl::MutexLock lock(&mutex_);
+  turn.record->job = nullptr;
+  turn.job->result = result;
+  turn.job->done = true;
+}
+
+// ---- The end of a load --------------------------------------------------------------------------
+
+absl::StatusOr<AdapterRegistry::Impl::Novelty> AdapterRegistry::Impl::NoveltyOf(
+    const RecordPtr& record, const Sha256Digest& digest, bool replace,
+    std::string_view what) const {
+  absl::MutexLock lock(&mutex_);
+  const std::optional<Sha256Digest> loaded = record->digest();
+  const bool is_ready = record->state == AdapterState::kReady;
+  if (loaded == digest) return is_ready ? Novelty::kSame : Novelty::kRecovered;
+  if (is_ready && !replace) {
+    return absl::AlreadyExistsError(StrCat("adapter '", record->name, "' is loaded with SHA-256 ",
+                                           loaded->Hex(), ", but ", what, " has ", digest.Hex(),
+                                           ": unload it first, or ask to replace it"));
+  }
+  return Novelty::kNewVersion;
+}
+
+absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Impl::Publish(
+    const RecordPtr& newest, absl::Time start, const absl::StatusOr<AdapterPtr>& adapter,
+    DeltaBacking backing) {
+  const std::shared_ptr<const CompiledState> resident = engine_.resident();
+  std::shared_ptr<const CompiledState> state;  // to be pinned
+  if (adapter.ok()) {
+    SHIRA_ASSIGN_OR_RETURN(const StateKey key, StateKey::Create({{(*adapter)->digest, 1.0}}));
+    state = memory_.FindState(key);
+  }
+  absl::MutexLock lock(&mutex_);
+  if (!adapter.ok()) {
+    PublishFailure(*newest, adapter.status());
+    return adapter.status();
+  }
+  const bool is_first = newest->version == 0;
+  const bool is_recovered = !is_first && newest->digest() == (*adapter)->digest;
+  RecordPtr record = newest;
+  if (!is_first && !is_recovered) {
+    record = std::make_shared<AdapterRecord>();
+    record->name = newest->name;
+  } else if (is_recovered) {
+    SHIRA_RETURN_IF_ERROR(record->MoveTo(AdapterState::kLoading));
+  }
+  SHIRA_RETURN_IF_ERROR(record->MoveTo(AdapterState::kReady));
+  SHIRA_ASSIGN_OR_RETURN(record->own_state, StateKey::Create({{(*adapter)->digest, 1.0}}));
+  record->adapter = std::make_shared<const AdapterSummary>(SummaryOf(**adapter));
+  record->backing = std::move(backing);
+  record->error.clear();
+  record->saved.reset();
+  record->load_time = absl::Now();
+  record->load_duration = record->load_time - start;
+  if (!is_recovered) {
+    AdapterVersions& versions = records_[record->name];
+    versions.erase(0);
+    record->version = ++versions_[record->name];
+    versions[record->version] = record;
+  }
+  ++changes_;
+  std::optional<Sha256Digest> replaced;
+  if (record != newest) {
+    record->pinned = std::exchange(newest->pinned, false);
+    newest->pinned_state = nullptr;
+    replaced = newest->digest();
+    Retire(newest);
+  }
+  if (record->pinned) record->pinned_state = std::move(state);
+  stats_.loads.Add(record->load_duration);
+  return LoadResult{Describe(*record, resident->key), /*already_loaded=*/false, replaced};
+}
+
+void AdapterRegistry::Impl::PublishFailure(AdapterRecord& record, const absl::Status& error) {
+  ++stats_.failed_loads;
+  if (record.state == AdapterState::kReady) return;
+  // Legal from kLoading; a record that was kFailed before stays so.
+  record.state = AdapterState::kFailed;
+  record.error = std::string(error.message());
+}
+
+absl::StatusOr<std::shared_ptr<const CompiledState>> AdapterRegistry::Impl::CompileOwnState(
+    const AdapterPtr& adapter) {
   SHIRA_ASSIGN_OR_RETURN(const StateKey key, StateKey::Create({{adapter->digest, 1.0}}));
   const auto read = [&] { return std::vector<WeightedAdapterRef>{{adapter, 1.0}}; };
-  return states_.Get(key, read).status();
+  return states_.Get(key, read);
 }
 
 }  // namespace shira

@@ -19,10 +19,32 @@ absl::StatusOr<MemoryBudget::Reservation> AdapterMemory::ReserveLocked(int64_t b
   const int64_t evictable =
       deltas_.evictable_bytes() + states_.evictable_bytes() + ledger_.shared_bytes();
   if (bytes - evictable > budget_->limit_bytes() - budget_->in_use_bytes()) return reservation;
-  while (!reservation.ok() && (deltas_.EvictOne() || states_.EvictOne())) {
+  while (!reservation.ok() && (EvictDeltas() || EvictState())) {
     reservation = budget_->Reserve(bytes);
   }
   return reservation;
+}
+
+bool AdapterMemory::EvictDeltas() {
+  const bool evicted = deltas_.EvictOne();
+  evicted_deltas_ += evicted;
+  return evicted;
+}
+
+bool AdapterMemory::EvictState() {
+  const bool evicted = states_.EvictOne();
+  evicted_states_ += evicted;
+  return evicted;
+}
+
+int64_t AdapterMemory::evicted_states() const {
+  absl::MutexLock lock(&mutex_);
+  return evicted_states_;
+}
+
+int64_t AdapterMemory::evicted_deltas() const {
+  absl::MutexLock lock(&mutex_);
+  return evicted_deltas_;
 }
 
 std::shared_ptr<const CompiledState> AdapterMemory::FindState(const StateKey& key) {
@@ -55,7 +77,7 @@ std::shared_ptr<const SparseAdapter> AdapterMemory::KeepDeltas(
   const int64_t free = budget_->limit_bytes() - budget_->in_use_bytes();
   if (needed > free + deltas_.evictable_bytes()) return adapter;
   absl::StatusOr<MemoryBudget::Reservation> reservation = budget_->Reserve(needed);
-  while (!reservation.ok() && deltas_.EvictOne()) reservation = budget_->Reserve(needed);
+  while (!reservation.ok() && EvictDeltas()) reservation = budget_->Reserve(needed);
   if (!reservation.ok()) return adapter;
   // The tables get reservations of their own.
   reservation->Resize(parts.own_bytes);

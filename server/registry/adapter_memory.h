@@ -78,9 +78,15 @@ class AdapterMemory {
 
   int64_t in_use_bytes() const { return budget_->in_use_bytes(); }
 
+  // How many had to go to make room, so far.
+  int64_t evicted_states() const ABSL_LOCKS_EXCLUDED(mutex_);
+  int64_t evicted_deltas() const ABSL_LOCKS_EXCLUDED(mutex_);
+
  private:
   absl::StatusOr<MemoryBudget::Reservation> ReserveLocked(int64_t bytes)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool EvictDeltas() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool EvictState() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::shared_ptr<MemoryBudget> budget_;
 
@@ -88,6 +94,8 @@ class AdapterMemory {
   MemoryLedger ledger_ ABSL_GUARDED_BY(mutex_);
   ResidentCache<Sha256Digest, SparseAdapter> deltas_ ABSL_GUARDED_BY(mutex_);
   ResidentCache<StateKey, CompiledState> states_ ABSL_GUARDED_BY(mutex_);
+  int64_t evicted_states_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t evicted_deltas_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace shira

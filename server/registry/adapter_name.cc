@@ -5,6 +5,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/numbers.h"
 #include "base/strings.h"
 
 namespace shira {
@@ -34,6 +35,24 @@ absl::Status ValidateAdapterName(std::string_view name) {
                name.size()));
   }
   return absl::OkStatus();
+}
+
+std::string AdapterVersion::ToString() const { return StrCat(name, "@", version); }
+
+absl::StatusOr<AdapterReference> ParseAdapterReference(std::string_view text) {
+  const size_t at = text.find('@');
+  if (at == std::string_view::npos) return AdapterReference{std::string(text), std::nullopt};
+  const std::string_view digits = text.substr(at + 1);
+  int64_t version = 0;
+  const bool is_number = !digits.empty() && std::all_of(digits.begin(), digits.end(), [](char c) {
+    return absl::ascii_isdigit(static_cast<unsigned char>(c));
+  });
+  if (!is_number || !absl::SimpleAtoi(ToAbsl(digits), &version) || version < 1) {
+    const std::string shown = absl::CHexEscape(ToAbsl(text.substr(0, kMaxAdapterNameLength)));
+    return absl::InvalidArgumentError(
+        StrCat("'", shown, "': what follows '@' must be a version, a positive number"));
+  }
+  return AdapterReference{std::string(text.substr(0, at)), version};
 }
 
 }  // namespace shira

@@ -1,11 +1,8 @@
 #include "server/registry/adapter_registry.h"
 
 #include <algorithm>
-#include <cmath>
-#include <functional>
 #include <utility>
 
-#include "absl/cleanup/cleanup.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "server/registry/adapter_registry_impl.h"
@@ -21,197 +18,19 @@ bool Contains(const StateKey& key, const Sha256Digest& adapter) {
 
 }  // namespace
 
-DeltaSource AdapterRecord::source() const {
-  return {name, adapter->digest, path, file_digest, held};
-}
-
-absl::Status AdapterRecord::MoveTo(AdapterState to) {
-  if (!IsLegalTransition(state, to)) {
-    return absl::FailedPreconditionError(StrCat("adapter '", name, "' is ", AdapterStateName(state),
-                                                " and cannot become ", AdapterStateName(to)));
-  }
-  state = to;
-  return absl::OkStatus();
-}
-
-// ---- Unloading ----------------------------------------------------------------------------------
-
-absl::Status AdapterRegistry::Impl::Unload(
-    const std::string& name, absl::Time deadline,
-    absl::FunctionRef<void(const AdapterInfo&)> on_unloading) {
-  RecordPtr record;
-  AdapterInfo info;
-  {
-    const std::shared_ptr<const CompiledState> resident = engine_.resident();
-    absl::MutexLock lock(&mutex_);
-    const auto found = records_.find(name);
-    if (found == records_.end()) {
-      return absl::NotFoundError(StrCat("no adapter '", name, "' is loaded"));
-    }
-    record = found->second;
-    if (record->load_running || record->state == AdapterState::kUnloading) {
-      return absl::AbortedError(StrCat("adapter '", name, "' is being ",
-                                       record->load_running ? "loaded" : "unloaded",
-                                       " by another call: try again when that is over"));
-    }
-    if (record->state == AdapterState::kFailed) {
-      records_.erase(found);
-      return absl::OkStatus();
-    }
-    const auto& defaults = default_.records;
-    if (std::find(defaults.begin(), defaults.end(), record) != defaults.end()) {
-      return absl::FailedPreconditionError(
-          StrCat("adapter '", name, "' is part of the default state: revert to the base first"));
-    }
-    SHIRA_RETURN_IF_ERROR(record->MoveTo(AdapterState::kUnloading));
-    info = Describe(*record, resident->key);
-  }
-  on_unloading(info);
-  std::shared_ptr<const SparseAdapter> held;  // freed after the lock is
-  absl::MutexLock lock(&mutex_);
-  const auto unused = [&] { return record->pins == 0; };
-  if (!mutex_.AwaitWithDeadline(absl::Condition(&unused), deadline)) {
-    SHIRA_RETURN_IF_ERROR(record->MoveTo(AdapterState::kReady));
-    return absl::DeadlineExceededError(
-        StrCat("adapter '", name, "' is still used by ", record->pins,
-               " requests; it stays loaded: try again, or cancel them"));
-  }
-  held = std::move(record->held);
-  const Sha256Digest digest = record->adapter->digest;
-  records_.erase(name);
-  DropUnlessLoaded(digest);
-  return absl::OkStatus();
-}
-
-void AdapterRegistry::Impl::DropUnlessLoaded(const Sha256Digest& digest) {
-  const bool loaded = std::any_of(records_.begin(), records_.end(), [&](const auto& entry) {
-    return entry.second->adapter != nullptr && entry.second->adapter->digest == digest;
-  });
-  if (!loaded) memory_.Drop(digest);
-}
-
-// ---- Pinning ------------------------------------------------------------------------------------
-
-absl::StatusOr<std::vector<AdapterRegistry::Impl::RecordPtr>> AdapterRegistry::Impl::FindReady(
-    absl::Span<const AdapterSelectionTerm> terms) const {
-  std::vector<RecordPtr> records;
-  for (const AdapterSelectionTerm& term : terms) {
-    if (!std::isfinite(term.weight)) {
-      return absl::InvalidArgumentError(
-          StrCat("the weight of adapter '", term.name, "' is not a finite number"));
-    }
-    const auto found = records_.find(term.name);
-    if (found == records_.end()) {
-      return absl::NotFoundError(StrCat("no adapter '", term.name, "' is loaded"));
-    }
-    const RecordPtr& record = found->second;
-    if (record->state != AdapterState::kReady) {
-      return absl::FailedPreconditionError(
-          StrCat("adapter '", term.name, "' is ", AdapterStateName(record->state),
-                 record->error.empty() ? "" : ": ", record->error));
-    }
-    for (const RecordPtr& other : records) {
-      if (other == record) {
-        return absl::InvalidArgumentError(StrCat("adapter '", term.name, "' is named twice"));
-      }
-      if (other->adapter->digest == record->adapter->digest) {
-        return absl::InvalidArgumentError(StrCat("adapters '", other->name, "' and '", term.name,
-                                                 "' have the same content: name one of them"));
-      }
-    }
-    records.push_back(record);
-  }
-  return records;
-}
-
-absl::StatusOr<AdapterRegistry::Impl::Pinned> AdapterRegistry::Impl::Pin(
-    absl::Span<const AdapterSelectionTerm> terms) {
-  Pinned pinned;
-  std::vector<DeltaSource> sources;
-  std::vector<StateTerm> key_terms;
-  {
-    absl::MutexLock lock(&mutex_);
-    SHIRA_ASSIGN_OR_RETURN(pinned.records, FindReady(terms));
-    for (size_t i = 0; i < terms.size(); ++i) {
-      const AdapterRecord& record = *pinned.records[i];
-      sources.push_back(record.source());
-      key_terms.push_back({record.adapter->digest, terms[i].weight});
-      pinned.adapters.push_back(
-          {record.name, record.version, record.adapter->digest, terms[i].weight});
-    }
-    PinRecords(pinned.records);
-  }
-  absl::Cleanup unpin = [&] { UnpinRecords(pinned.records); };
-  std::sort(pinned.adapters.begin(), pinned.adapters.end(),
-            [](const AdapterRef& a, const AdapterRef& b) { return a.digest < b.digest; });
-  SHIRA_ASSIGN_OR_RETURN(const StateKey key, StateKey::Create(std::move(key_terms)));
-  const auto read = [&]() -> absl::StatusOr<std::vector<WeightedAdapterRef>> {
-    std::vector<WeightedAdapterRef> adapters;
-    for (size_t i = 0; i < terms.size(); ++i) {
-      SHIRA_ASSIGN_OR_RETURN(auto deltas, deltas_.Get(sources[i]));
-      adapters.push_back({std::move(deltas), terms[i].weight});
-    }
-    return adapters;
-  };
-  SHIRA_ASSIGN_OR_RETURN(pinned.state, states_.Get(key, read));
-  std::move(unpin).Cancel();
-  return pinned;
-}
-
-void AdapterRegistry::Impl::PinRecords(absl::Span<const RecordPtr> records) {
-  for (const RecordPtr& record : records) {
-    ++record->pins;
-    record->last_use = absl::Now();
-  }
-}
-
-void AdapterRegistry::Impl::UnpinRecords(absl::Span<const RecordPtr> records) {
-  absl::MutexLock lock(&mutex_);
-  for (const RecordPtr& record : records) {
-    --record->pins;
-    record->last_use = absl::Now();
-  }
-}
-
-StateHandle AdapterRegistry::Impl::ToHandle(Pinned pinned) {
-  std::function<void()> release;
-  if (!pinned.records.empty()) {
-    release = [self = shared_from_this(), records = std::move(pinned.records)] {
-      self->UnpinRecords(records);
-    };
-  }
-  return StateHandle(std::move(pinned.state), std::move(pinned.adapters), std::move(release));
-}
-
-absl::StatusOr<StateHandle> AdapterRegistry::Impl::Acquire(
-    absl::Span<const AdapterSelectionTerm> terms) {
-  SHIRA_ASSIGN_OR_RETURN(Pinned pinned, Pin(terms));
-  return ToHandle(std::move(pinned));
-}
-
-StateHandle AdapterRegistry::Impl::AcquireDefault() {
-  Pinned pinned;
-  {
-    absl::MutexLock lock(&mutex_);
-    pinned = default_;
-    PinRecords(pinned.records);
-  }
-  return ToHandle(std::move(pinned));
-}
-
-absl::Status AdapterRegistry::Impl::SetDefault(absl::Span<const AdapterSelectionTerm> terms) {
-  SHIRA_ASSIGN_OR_RETURN(Pinned pinned, Pin(terms));
-  const absl::Cleanup unpin = [this, records = pinned.records] { UnpinRecords(records); };
-  Pinned previous;  // dropped after the lock is
-  absl::MutexLock lock(&mutex_);
-  for (const RecordPtr& record : pinned.records) {
-    if (record->state != AdapterState::kReady) {
-      return absl::FailedPreconditionError(
-          StrCat("adapter '", record->name, "' is ", AdapterStateName(record->state)));
-    }
-  }
-  previous = std::exchange(default_, std::move(pinned));
-  return absl::OkStatus();
+AdapterRegistry::Impl::Impl(Parts parts, const AdapterReader& reader, SwitchEngine& engine)
+    : options_(std::move(parts.options)),
+      paths_(std::move(parts.client_paths)),
+      all_paths_(std::move(parts.all_paths)),
+      store_(std::move(parts.store)),
+      uploads_(std::move(parts.uploads)),
+      reader_(reader),
+      engine_(engine),
+      slots_(std::max(1, options_.max_concurrent_loads)),
+      memory_(options_.memory_budget_bytes),
+      states_(engine, memory_),
+      deltas_(reader, all_paths_, memory_, slots_) {
+  default_.state = engine_.base();
 }
 
 // ---- Views --------------------------------------------------------------------------------------
@@ -222,22 +41,25 @@ AdapterInfo AdapterRegistry::Impl::Describe(const AdapterRecord& record,
   info.name = record.name;
   info.version = record.version;
   info.state = record.state;
-  info.path = record.path;
+  info.path = record.backing.path;
   info.error = record.error;
+  info.pinned = record.pinned;
+  info.aliases = aliases_.NamesOf(record.id());
   info.adapter = record.adapter;
   info.running_requests = record.pins;
   info.load_time = record.load_time;
   info.load_duration = record.load_duration;
   info.last_use = record.last_use;
   if (record.adapter != nullptr) {
+    const SparseAdapter* held = record.backing.held.get();
     const AdapterMemory::Kept kept = memory_.KeptOf(record.adapter->digest, record.own_state);
     info.memory_bytes = kept.bytes;
-    if (record.held != nullptr) {
-      const MemoryParts parts = PartsOf(*record.held);
+    if (held != nullptr) {
+      const MemoryParts parts = PartsOf(*held);
       info.memory_bytes += kept.state ? parts.own_bytes : parts.full_bytes();
     }
     info.residency = Contains(resident, record.adapter->digest) ? AdapterResidency::kFused
-                     : kept.state || record.held != nullptr     ? AdapterResidency::kInMemory
+                     : kept.state || held != nullptr            ? AdapterResidency::kInMemory
                                                                 : AdapterResidency::kOnDisk;
   }
   return info;
@@ -246,9 +68,9 @@ AdapterInfo AdapterRegistry::Impl::Describe(const AdapterRecord& record,
 std::optional<AdapterInfo> AdapterRegistry::Impl::Get(std::string_view name) const {
   const std::shared_ptr<const CompiledState> resident = engine_.resident();
   absl::MutexLock lock(&mutex_);
-  const auto found = records_.find(name);
-  if (found == records_.end()) return std::nullopt;
-  return Describe(*found->second, resident->key);
+  const absl::StatusOr<RecordPtr> record = Find(name);
+  if (!record.ok()) return std::nullopt;
+  return Describe(**record, resident->key);
 }
 
 std::vector<AdapterInfo> AdapterRegistry::Impl::List() const {
@@ -256,7 +78,11 @@ std::vector<AdapterInfo> AdapterRegistry::Impl::List() const {
   absl::MutexLock lock(&mutex_);
   std::vector<AdapterInfo> infos;
   infos.reserve(records_.size());
-  for (const auto& [name, record] : records_) infos.push_back(Describe(*record, resident->key));
+  for (const auto& [name, versions] : records_) {
+    for (const auto& [version, record] : versions) {
+      infos.push_back(Describe(*record, resident->key));
+    }
+  }
   return infos;
 }
 
@@ -267,20 +93,18 @@ std::vector<AdapterRef> AdapterRegistry::Impl::Describe(const StateKey& key) con
     AdapterRef& ref = adapters.emplace_back();
     ref.digest = term.adapter;
     ref.weight = term.weight;
-    const auto found = std::find_if(records_.begin(), records_.end(), [&](const auto& entry) {
-      return entry.second->adapter != nullptr && entry.second->adapter->digest == term.adapter;
-    });
-    if (found != records_.end()) {
-      ref.name = found->second->name;
-      ref.version = found->second->version;
+    for (const auto& [name, versions] : records_) {
+      for (const auto& [version, record] : versions) {
+        if (record->adapter == nullptr || record->adapter->digest != term.adapter) continue;
+        // Of several with this content the first name, in its newest version.
+        if (ref.name.empty() || ref.name == name) {
+          ref.name = name;
+          ref.version = version;
+        }
+      }
     }
   }
   return adapters;
-}
-
-std::vector<AdapterRef> AdapterRegistry::Impl::DefaultState() const {
-  absl::MutexLock lock(&mutex_);
-  return default_.adapters;
 }
 
 absl::StatusOr<std::shared_ptr<const SparseAdapter>> AdapterRegistry::Impl::Deltas(
@@ -295,10 +119,41 @@ absl::StatusOr<std::shared_ptr<const SparseAdapter>> AdapterRegistry::Impl::Delt
     source = record->source();
     ++record->pins;
   }
-  absl::StatusOr<std::shared_ptr<const SparseAdapter>> deltas = deltas_.Get(source);
+  absl::StatusOr<DeltaSupplier::Supply> supply = deltas_.Get(source);
+  {
+    absl::MutexLock lock(&mutex_);
+    --record->pins;
+    if (record->retiring && record->pins == 0) Erase(record);
+  }
+  SHIRA_RETURN_IF_ERROR(supply.status());
+  return std::move(supply->deltas);
+}
+
+RegistryStats AdapterRegistry::Impl::stats() const {
   absl::MutexLock lock(&mutex_);
-  --record->pins;
-  return deltas;
+  RegistryStats stats = stats_;
+  for (const auto& [name, versions] : records_) {
+    for (const auto& [version, record] : versions) {
+      stats.ready += record->state == AdapterState::kReady;
+      stats.failed += record->state == AdapterState::kFailed;
+      stats.retiring += record->retiring;
+      stats.pinned += record->pinned;
+      if (record->state != AdapterState::kReady) continue;
+      const bool kept = memory_.KeptOf(record->adapter->digest, record->own_state).state;
+      stats.in_memory += kept || record->backing.held != nullptr;
+    }
+  }
+  stats.aliases = static_cast<int64_t>(aliases_.List().size());
+  stats.evicted_states = memory_.evicted_states();
+  stats.evicted_deltas = memory_.evicted_deltas();
+  stats.memory_in_use_bytes = memory_.in_use_bytes();
+  stats.memory_budget_bytes = options_.memory_budget_bytes;
+  if (uploads_ != nullptr) {
+    stats.upload_in_use_bytes = uploads_->in_use_bytes();
+    stats.upload_quota_bytes = uploads_->quota_bytes();
+  }
+  if (store_ != nullptr) stats.unsaved_changes = changes_ - saved_changes_;
+  return stats;
 }
 
 // ---- The public face ----------------------------------------------------------------------------
@@ -308,15 +163,48 @@ AdapterRegistry::~AdapterRegistry() = default;
 
 absl::StatusOr<std::unique_ptr<AdapterRegistry>> AdapterRegistry::Create(
     Options options, const AdapterReader& reader, SwitchEngine& engine) {
-  SHIRA_ASSIGN_OR_RETURN(PathConfinement paths, PathConfinement::Create(options.roots));
-  auto impl = std::make_shared<Impl>(std::move(options), std::move(paths), reader, engine);
+  std::unique_ptr<UploadStore> uploads;
+  std::vector<std::string> own_folders;
+  if (options.uploads.has_value()) {
+    SHIRA_ASSIGN_OR_RETURN(uploads, UploadStore::Open(*options.uploads));
+    own_folders.push_back(uploads->folder());
+  }
+  std::unique_ptr<StateStore> store;
+  if (!options.state_file.empty()) {
+    SHIRA_ASSIGN_OR_RETURN(store, StateStore::Open(options.state_file));
+    own_folders.push_back(store->blends_folder());
+  }
+  SHIRA_ASSIGN_OR_RETURN(PathConfinement client_paths, PathConfinement::Create(options.roots));
+  own_folders.insert(own_folders.end(), options.roots.begin(), options.roots.end());
+  SHIRA_ASSIGN_OR_RETURN(PathConfinement all_paths, PathConfinement::Create(own_folders));
+  auto impl = std::make_shared<Impl>(
+      Impl::Parts{std::move(options), std::move(client_paths), std::move(all_paths),
+                  std::move(store), std::move(uploads)},
+      reader, engine);
   return std::unique_ptr<AdapterRegistry>(new AdapterRegistry(std::move(impl)));
+}
+
+AdapterRegistry::RestoreReport AdapterRegistry::Restore() { return impl_->Restore(); }
+
+absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Load(const std::string& name,
+                                                                  const std::string& path,
+                                                                  std::string_view expected_sha256,
+                                                                  const LoadOptions& options) {
+  return impl_->Load(name, path, expected_sha256, options);
 }
 
 absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Load(
     const std::string& name, const std::string& path, std::string_view expected_sha256) {
-  return impl_->Load(name, path, expected_sha256);
+  return impl_->Load(name, path, expected_sha256, LoadOptions());
 }
+
+absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::LoadUpload(
+    const std::string& name, const std::string& path, std::string_view expected_sha256,
+    const LoadOptions& options) {
+  return impl_->LoadUpload(name, path, expected_sha256, options);
+}
+
+UploadStore* AdapterRegistry::uploads() { return impl_->uploads(); }
 
 absl::StatusOr<AdapterRegistry::BlendResult> AdapterRegistry::CreateBlend(
     const std::string& name, absl::Span<const AdapterSelectionTerm> parts,
@@ -328,6 +216,29 @@ absl::Status AdapterRegistry::Unload(const std::string& name, absl::Time deadlin
                                      absl::FunctionRef<void(const AdapterInfo&)> on_unloading) {
   return impl_->Unload(name, deadline, on_unloading);
 }
+
+absl::StatusOr<AdapterInfo> AdapterRegistry::PinInMemory(std::string_view name) {
+  return impl_->PinInMemory(name);
+}
+
+absl::StatusOr<AdapterInfo> AdapterRegistry::Unpin(std::string_view name) {
+  return impl_->Unpin(name);
+}
+
+absl::StatusOr<AliasInfo> AdapterRegistry::SetAlias(const std::string& alias,
+                                                    std::string_view target) {
+  return impl_->SetAlias(alias, target);
+}
+
+absl::StatusOr<AliasInfo> AdapterRegistry::RollbackAlias(std::string_view alias) {
+  return impl_->RollbackAlias(alias);
+}
+
+absl::Status AdapterRegistry::DeleteAlias(std::string_view alias) {
+  return impl_->DeleteAlias(alias);
+}
+
+std::vector<AliasInfo> AdapterRegistry::Aliases() const { return impl_->Aliases(); }
 
 std::optional<AdapterInfo> AdapterRegistry::Get(std::string_view name) const {
   return impl_->Get(name);
@@ -357,5 +268,7 @@ absl::StatusOr<std::shared_ptr<const SparseAdapter>> AdapterRegistry::Deltas(
 }
 
 int64_t AdapterRegistry::memory_in_use_bytes() const { return impl_->memory_in_use_bytes(); }
+
+RegistryStats AdapterRegistry::stats() const { return impl_->stats(); }
 
 }  // namespace shira

@@ -1,11 +1,18 @@
 // File: server/registry/adapter_registry.h
 //
-// Which adapters there are, by name, and their life cycle:
+// Which adapters there are, by name and version, and their life cycle:
 //
 //   (absent) --Load--> kLoading --ok--> kReady --Unload--> kUnloading --no user left--> (absent)
-//                          |                                   |
-//                          +--error--> kFailed --Load--> ...   +--timeout--> kReady
+//                          |              |                    |
+//                          |              +----replaced---->   +--timeout of Unload--> kReady
+//                          +--error--> kFailed --Load--> ...
 //                                         +--Unload--> (absent)
+//
+// A name means its newest version that is not kUnloading. A version that is replaced serves the
+// requests that it has and goes with the last of them, unless an alias mentions it, the default
+// state names it or it is pinned: then it stays kReady, to be had as name@version.
+//
+// What a client names is an adapter, "name@version" or an alias.
 //
 // Reading, checking and compiling happen on the caller's thread, never on the engine's. Requests
 // pin what they use. A kReady adapter need not be in memory: its file has to stay where it is,
@@ -15,10 +22,12 @@
 #define SHIRA_SERVER_REGISTRY_ADAPTER_REGISTRY_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -31,7 +40,10 @@
 #include "adapters/switch/fusion_rule.h"
 #include "adapters/switch/switch_engine.h"
 #include "server/registry/adapter_state.h"
+#include "server/registry/alias_table.h"
+#include "server/registry/registry_stats.h"
 #include "server/registry/state_handle.h"
+#include "server/registry/upload_store.h"
 
 namespace shira {
 
@@ -50,8 +62,10 @@ struct AdapterInfo {
   int64_t version = 0;  // 0 while the first version loads; never used twice for a name
   AdapterState state = AdapterState::kLoading;
   AdapterResidency residency = AdapterResidency::kOnDisk;
-  std::string path;   // canonical
+  std::string path;   // canonical; empty for a blend that was not saved
   std::string error;  // why it is kFailed
+  bool pinned = false;
+  std::vector<std::string> aliases;  // that name this version
   // nullptr unless kReady or kUnloading.
   std::shared_ptr<const AdapterSummary> adapter;
   int64_t memory_bytes =
@@ -60,11 +74,6 @@ struct AdapterInfo {
   absl::Time load_time = absl::InfinitePast();
   absl::Duration load_duration;
   absl::Time last_use = absl::InfinitePast();  // InfinitePast: never
-};
-
-struct AdapterSelectionTerm {
-  std::string name;
-  double weight = 1.0;
 };
 
 // Thread-safe.
@@ -79,32 +88,72 @@ class AdapterRegistry {
     // share counts once. Unused ones are evicted when room is needed (adapter_memory.h), and read
     // or compiled again when they are needed. What is being read is not counted.
     int64_t memory_budget_bytes = int64_t{8} << 30;
+    // Adapters that are read at a time; others wait for their turn.
+    int max_concurrent_loads = 4;
+    // Where everything but running requests is kept over a restart (registry_snapshot.h); empty:
+    // nowhere.
+    std::string state_file = "";
+    // Called when the state file could not be written. What was to be saved is in effect, and saved
+    // with the next change.
+    std::function<void(const absl::Status&)> on_state_file_error = [](const absl::Status&) {};
+    // Without a folder nothing can be uploaded.
+    std::optional<UploadStore::Options> uploads = std::nullopt;
   };
 
-  // `reader` and `engine` must outlive this object. INVALID_ARGUMENT for a root that is no folder.
+  // `reader` and `engine` must outlive this object. INVALID_ARGUMENT for a root that is no folder;
+  // errors of StateStore::Open() and UploadStore::Open().
   static absl::StatusOr<std::unique_ptr<AdapterRegistry>> Create(Options options,
                                                                  const AdapterReader& reader,
                                                                  SwitchEngine& engine);
   ~AdapterRegistry();
 
+  struct RestoreReport {
+    int64_t restored = 0;
+    // What could not be read again, and why; it is kFailed until it is loaded again or unloaded.
+    std::vector<std::pair<std::string, absl::Status>> failed;  // name@version
+    std::vector<std::string> unused_uploads;  // folders that no adapter has; they stay
+  };
+  // Loads what the state file says. REQUIRES: called at most once, before anything else.
+  RestoreReport Restore();
+
+  struct LoadOptions {
+    // An adapter of the same name with other content becomes its version before.
+    bool replace = false;
+    // INVALID_ARGUMENT unless the adapter is in this format; empty: any.
+    std::string format = "";
+  };
   struct LoadResult {
     AdapterInfo info;
     bool already_loaded = false;
+    std::optional<Sha256Digest> replaced =
+        std::nullopt;  // what the version before was, if it is no newest any more
   };
   // Loads `path` (absolute, or relative to a root) under `name`. `expected_sha256` is hexadecimal
-  // or empty.
+  // or empty. Who asks for what somebody else is loading (the same name, path and digest) waits for
+  // that, and gets its result.
   //   INVALID_ARGUMENT   bad name ("base" is reserved), and whatever the reader refuses
   //   PERMISSION_DENIED  the path leads out of the roots
   //   NOT_FOUND          there is nothing at the path
-  //   ALREADY_EXISTS     the name is loaded with other content
-  //   ABORTED            the same name is being loaded or unloaded
+  //   ALREADY_EXISTS     the name is loaded with other content and is not to be replaced, or is an
+  //                      alias
+  //   ABORTED            the same name is being loaded from elsewhere, or unloaded
   //   DATA_LOSS          the content has another SHA-256
   //   RESOURCE_EXHAUSTED over the budget or the number of adapters
   // On an error a name that was absent becomes kFailed, except for ABORTED, ALREADY_EXISTS, too
   // many adapters, and errors in the arguments (name, digest, a path that leads nowhere or out),
   // which change nothing. An adapter that is kReady stays so whatever happens.
   absl::StatusOr<LoadResult> Load(const std::string& name, const std::string& path,
+                                  std::string_view expected_sha256, const LoadOptions& options);
+  absl::StatusOr<LoadResult> Load(const std::string& name, const std::string& path,
                                   std::string_view expected_sha256);
+
+  // As Load(), from a complete upload, which is deleted when the adapter is unloaded, or now if it
+  // is not loaded from there. REQUIRES: uploads() is there and made it.
+  absl::StatusOr<LoadResult> LoadUpload(const std::string& name, const std::string& path,
+                                        std::string_view expected_sha256,
+                                        const LoadOptions& options);
+  // nullptr: nothing can be uploaded.
+  UploadStore* uploads();
 
   struct BlendResult {
     AdapterInfo info;
@@ -120,7 +169,8 @@ class AdapterRegistry {
   // adapter, and then has the digest of its file.
   //
   // The deltas of a blend stay in memory, since there is nothing to read them from again, unless
-  // the file that it was saved in holds exactly them (a PEFT folder may be filled up with zeros).
+  // the file that it was saved in holds exactly them (a PEFT folder may be filled up with zeros),
+  // or there is a state file, which has a folder for such blends.
   //
   // The same blend again under the same name is OK.
   //   NOT_FOUND, FAILED_PRECONDITION, DATA_LOSS  a part, as Acquire()
@@ -138,18 +188,35 @@ class AdapterRegistry {
                                           const FusionOptions& options,
                                           const std::string& save_path);
 
-  // Stops new uses at once, waits for the running ones until `deadline`, then frees the memory.
-  // `on_unloading` is called once, when kUnloading is published and before the wait: the place to
-  // cancel the running requests instead.
+  // Stops new uses at once, waits for the running ones until `deadline`, then frees the memory and
+  // deletes what was uploaded. Of a name every version goes, of name@version that one.
+  // `on_unloading` is called once for each that has content, when kUnloading is published and
+  // before the wait: the place to cancel the running requests instead.
   //   NOT_FOUND            no such adapter
-  //   FAILED_PRECONDITION  part of the default state: revert first
+  //   FAILED_PRECONDITION  part of the default state: revert first; or an alias names it
   //   ABORTED              being loaded or unloaded by somebody else
   //   DEADLINE_EXCEEDED    still in use at the deadline; it is kReady again
   absl::Status Unload(const std::string& name, absl::Time deadline,
                       absl::FunctionRef<void(const AdapterInfo&)> on_unloading);
 
+  // Keeps the adapter's state in memory, whatever room is needed, until Unpin(). The next version
+  // of a name takes over the pin of the one before. Errors of Acquire().
+  absl::StatusOr<AdapterInfo> PinInMemory(std::string_view name);
+  absl::StatusOr<AdapterInfo> Unpin(std::string_view name);
+
+  // Makes or moves an alias (alias_table.h) to a version that is kReady.
+  //   INVALID_ARGUMENT     bad name, or the target is an alias
+  //   ALREADY_EXISTS       an adapter has this name
+  //   NOT_FOUND, FAILED_PRECONDITION  the target, as Acquire()
+  absl::StatusOr<AliasInfo> SetAlias(const std::string& alias, std::string_view target);
+  // NOT_FOUND, or FAILED_PRECONDITION if there is no target before that can be used.
+  absl::StatusOr<AliasInfo> RollbackAlias(std::string_view alias);
+  // NOT_FOUND, or FAILED_PRECONDITION if the default state names it.
+  absl::Status DeleteAlias(std::string_view alias);
+  std::vector<AliasInfo> Aliases() const;
+
   std::optional<AdapterInfo> Get(std::string_view name) const;
-  // In the order of names.
+  // In the order of names, then versions.
   std::vector<AdapterInfo> List() const;
 
   // Pins a weighted set. Compiles its state if that is not in memory (a few ms), and reads the
@@ -161,15 +228,17 @@ class AdapterRegistry {
   //   RESOURCE_EXHAUSTED   over the budget
   absl::StatusOr<StateHandle> Acquire(absl::Span<const AdapterSelectionTerm> terms);
 
-  // Pins the state of requests that name none; the base until SetDefault().
+  // Pins the state of requests that name none; the base until SetDefault(). Errors of Acquire(): an
+  // adapter of the default may have failed at a restart, and then no other takes its place.
   absl::StatusOr<StateHandle> AcquireDefault();
-  // Errors of Acquire().
+  // The default keeps the names: it follows replaced adapters and moved aliases. Errors of
+  // Acquire().
   absl::Status SetDefault(absl::Span<const AdapterSelectionTerm> terms);
 
   // The adapters of a resident state by their names, for reports. A term whose adapter is not
   // loaded any more has an empty name.
   std::vector<AdapterRef> Describe(const StateKey& key) const;
-  // The adapters of the default state.
+  // The adapters of the default state. One that is not kReady has version 0 and no digest.
   std::vector<AdapterRef> DefaultState() const;
 
   // An adapter's deltas, from memory or from its file. Does not count as a use. Errors of
@@ -178,6 +247,8 @@ class AdapterRegistry {
 
   // Of the memory budget; shared parts once.
   int64_t memory_in_use_bytes() const;
+
+  RegistryStats stats() const;
 
  private:
   class Impl;

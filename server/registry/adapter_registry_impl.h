@@ -1,7 +1,9 @@
 // File: server/registry/adapter_registry_impl.h
 //
-// What is behind AdapterRegistry. Loading is in adapter_loading.cc, blending in
-// adapter_blending.cc, everything else in adapter_registry.cc.
+// What is behind AdapterRegistry. Names, pins and the default state are in adapter_uses.cc, loading
+// in adapter_loading.cc, blending in adapter_blending.cc, versions, unloading and pins in memory in
+// adapter_versions.cc, aliases in adapter_aliases.cc, the state file in adapter_restoring.cc, views
+// in adapter_registry.cc.
 
 #ifndef SHIRA_SERVER_REGISTRY_ADAPTER_REGISTRY_IMPL_H_
 #define SHIRA_SERVER_REGISTRY_ADAPTER_REGISTRY_IMPL_H_
@@ -19,54 +21,39 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "server/registry/adapter_memory.h"
+#include "server/registry/adapter_record.h"
 #include "server/registry/adapter_registry.h"
+#include "server/registry/alias_table.h"
 #include "server/registry/delta_supplier.h"
+#include "server/registry/load_slots.h"
 #include "server/registry/path_confinement.h"
+#include "server/registry/state_store.h"
 #include "server/registry/state_supplier.h"
+#include "server/registry/upload_store.h"
 
 namespace shira {
 
-// One name's entry. Guarded by Impl::mutex_ (the annotation cannot say so across classes).
-struct AdapterRecord {
-  std::string name;
-  int64_t version = 0;
-  AdapterState state = AdapterState::kLoading;
-  std::string path;
-  std::string error;
-  std::shared_ptr<const AdapterSummary> adapter;  // set iff kReady or kUnloading
-  StateKey own_state;                             // this adapter alone, with weight 1
-  Sha256Digest file_digest;  // of what is at `path`; another than the adapter's for a saved blend
-  // Deltas that cannot be read again from `path`; else nullptr, and AdapterMemory has them or not.
-  std::shared_ptr<const SparseAdapter> held;
-  // A Load() is under way, also one that finds the same content again and leaves kReady as it is.
-  bool load_running = false;
-  int64_t pins = 0;  // handles
-  absl::Time load_time = absl::InfinitePast();
-  absl::Duration load_duration;
-  absl::Time last_use = absl::InfinitePast();
-
-  // REQUIRES: kReady or kUnloading.
-  DeltaSource source() const;
-
-  // FAILED_PRECONDITION for an arrow that the life cycle does not have.
-  absl::Status MoveTo(AdapterState to);
-};
-
 class AdapterRegistry::Impl : public std::enable_shared_from_this<Impl> {
  public:
-  Impl(Options options, PathConfinement paths, const AdapterReader& reader, SwitchEngine& engine)
-      : options_(std::move(options)),
-        paths_(std::move(paths)),
-        reader_(reader),
-        engine_(engine),
-        memory_(options_.memory_budget_bytes),
-        states_(engine, memory_),
-        deltas_(reader, paths_, memory_) {
-    default_.state = engine_.base();
-  }
+  // What Create() has made and found in order.
+  struct Parts {
+    Options options;
+    PathConfinement client_paths;          // what clients may name
+    PathConfinement all_paths;             // and what the registry itself has written
+    std::unique_ptr<StateStore> store;     // nullptr: nothing survives a restart
+    std::unique_ptr<UploadStore> uploads;  // nullptr: nothing can be uploaded
+  };
+  Impl(Parts parts, const AdapterReader& reader, SwitchEngine& engine);
 
+  // The public methods, without the lock.
+  RestoreReport Restore() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<LoadResult> Load(const std::string& name, const std::string& path,
-                                  std::string_view expected_sha256) ABSL_LOCKS_EXCLUDED(mutex_);
+                                  std::string_view expected_sha256, const LoadOptions& options)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<LoadResult> LoadUpload(const std::string& name, const std::string& path,
+                                        std::string_view expected_sha256,
+                                        const LoadOptions& options) ABSL_LOCKS_EXCLUDED(mutex_);
+  UploadStore* uploads() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<BlendResult> CreateBlend(const std::string& name,
                                           absl::Span<const AdapterSelectionTerm> parts,
                                           const FusionOptions& options,
@@ -74,20 +61,28 @@ class AdapterRegistry::Impl : public std::enable_shared_from_this<Impl> {
   absl::Status Unload(const std::string& name, absl::Time deadline,
                       absl::FunctionRef<void(const AdapterInfo&)> on_unloading)
       ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<AdapterInfo> PinInMemory(std::string_view name) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<AdapterInfo> Unpin(std::string_view name) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<AliasInfo> SetAlias(const std::string& alias, std::string_view target)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<AliasInfo> RollbackAlias(std::string_view alias) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status DeleteAlias(std::string_view alias) ABSL_LOCKS_EXCLUDED(mutex_);
+  std::vector<AliasInfo> Aliases() const ABSL_LOCKS_EXCLUDED(mutex_);
   std::optional<AdapterInfo> Get(std::string_view name) const ABSL_LOCKS_EXCLUDED(mutex_);
   std::vector<AdapterInfo> List() const ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<StateHandle> Acquire(absl::Span<const AdapterSelectionTerm> terms)
       ABSL_LOCKS_EXCLUDED(mutex_);
-  StateHandle AcquireDefault() ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<StateHandle> AcquireDefault() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status SetDefault(absl::Span<const AdapterSelectionTerm> terms) ABSL_LOCKS_EXCLUDED(mutex_);
   std::vector<AdapterRef> Describe(const StateKey& key) const ABSL_LOCKS_EXCLUDED(mutex_);
   std::vector<AdapterRef> DefaultState() const ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<std::shared_ptr<const SparseAdapter>> Deltas(std::string_view name)
       ABSL_LOCKS_EXCLUDED(mutex_);
   int64_t memory_in_use_bytes() const { return memory_.in_use_bytes(); }
+  RegistryStats stats() const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
-  using RecordPtr = std::shared_ptr<AdapterRecord>;
+  using AdapterPtr = std::shared_ptr<const SparseAdapter>;
 
   // A state with its adapters' records, each pinned once.
   struct Pinned {
@@ -96,71 +91,160 @@ class AdapterRegistry::Impl : public std::enable_shared_from_this<Impl> {
     std::vector<RecordPtr> records;
   };
 
+  // ---- Names and uses: adapter_uses.cc ----
+
+  // What a client names. NOT_FOUND, or INVALID_ARGUMENT for what is no reference at all.
+  absl::StatusOr<RecordPtr> Find(std::string_view name) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // FAILED_PRECONDITION, with the reason, unless kReady.
+  static absl::Status ExpectReady(const AdapterRecord& record, std::string_view name);
+  // The records that `terms` name, all of them kReady, in their order.
+  absl::StatusOr<std::vector<RecordPtr>> FindReady(
+      absl::Span<const AdapterSelectionTerm> terms) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   absl::StatusOr<Pinned> Pin(absl::Span<const AdapterSelectionTerm> terms)
       ABSL_LOCKS_EXCLUDED(mutex_);
   void PinRecords(absl::Span<const RecordPtr> records) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void UnpinRecords(absl::Span<const RecordPtr> records) ABSL_LOCKS_EXCLUDED(mutex_);
   StateHandle ToHandle(Pinned pinned);
+  // Lets go of the default's state if the default's names mean something else by now.
+  void RefreshDefault() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Whether the default state names this very version.
+  bool IsDefault(const AdapterRecord& record) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  // The records that `terms` name, all of them kReady.
-  absl::StatusOr<std::vector<RecordPtr>> FindReady(
-      absl::Span<const AdapterSelectionTerm> terms) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  AdapterInfo Describe(const AdapterRecord& record, const StateKey& resident) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  // Publishes kLoading (or marks a kReady record as being looked at again).
-  absl::StatusOr<RecordPtr> BeginLoad(const std::string& name, const std::string& path)
-      ABSL_LOCKS_EXCLUDED(mutex_);
-  absl::StatusOr<std::shared_ptr<const SparseAdapter>> Read(const std::string& path,
-                                                            std::string_view expected_sha256) const;
-  // Where deltas are to be had again: held, or in a file with this digest.
-  struct Backing {
-    std::shared_ptr<const SparseAdapter> held;
-    Sha256Digest file_digest;
+  // ---- Loading: adapter_loading.cc ----
+
+  // A caller's turn to load under a name; or somebody else has it, and the caller waits.
+  struct LoadTurn {
+    RecordPtr record;  // the name's newest: a new one that is kLoading, or kReady or kFailed
+    std::shared_ptr<LoadJob> job;
+    bool is_mine = false;
   };
-
-  // Publishes kReady, or kFailed if `adapter` is an error.
-  absl::StatusOr<LoadResult> FinishLoad(
-      const RecordPtr& record, absl::Time start,
-      const absl::StatusOr<std::shared_ptr<const SparseAdapter>>& adapter, Backing backing)
+  absl::StatusOr<LoadTurn> BeginLoad(const std::string& name, const std::string& path,
+                                     std::string key) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<LoadResult> AwaitJob(const LoadTurn& turn) ABSL_LOCKS_EXCLUDED(mutex_);
+  void EndTurn(const LoadTurn& turn, const absl::StatusOr<LoadResult>& result)
       ABSL_LOCKS_EXCLUDED(mutex_);
+
+  struct LoadRequest {
+    std::string name;
+    std::string path;  // canonical
+    std::string expected_sha256;
+    FileOwner owner = FileOwner::kUser;
+    LoadOptions options;
+  };
+  absl::StatusOr<LoadResult> LoadShared(const LoadRequest& request) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<LoadResult> LoadAlone(const LoadRequest& request, const RecordPtr& record)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<AdapterPtr> Read(const LoadRequest& request);
+
+  // What content with this digest is to a name's newest record. ALREADY_EXISTS if it may not be
+  // replaced; `what` has the content, for that error.
+  enum class Novelty { kSame, kRecovered, kNewVersion };
+  absl::StatusOr<Novelty> NoveltyOf(const RecordPtr& record, const Sha256Digest& digest,
+                                    bool replace, std::string_view what) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // Publishes kReady, or what an error leaves.
+  absl::StatusOr<LoadResult> Publish(const RecordPtr& record, absl::Time start,
+                                     const absl::StatusOr<AdapterPtr>& adapter,
+                                     DeltaBacking backing) ABSL_LOCKS_EXCLUDED(mutex_);
+  void PublishFailure(AdapterRecord& record, const absl::Status& error)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Takes the memory for the adapter's own state and compiles it, so that switching to it needs no
   // more.
-  absl::Status CompileOwnState(const std::shared_ptr<const SparseAdapter>& adapter);
+  absl::StatusOr<std::shared_ptr<const CompiledState>> CompileOwnState(const AdapterPtr& adapter);
 
-  // Forgets what is in memory of an adapter that no record has.
-  void DropUnlessLoaded(const Sha256Digest& digest) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // ---- Blending: adapter_blending.cc ----
 
-  // Holds a new blend's deltas, compiles its own state, and saves it unless `path` is empty.
-  absl::Status MakeBlendReady(const std::shared_ptr<const SparseAdapter>& blend,
-                              const std::string& path, Backing& backing)
+  // Holds a new blend's deltas, compiles its own state, and saves it: where the caller wants it,
+  // unless `path` is empty, and where it survives a restart.
+  absl::StatusOr<DeltaBacking> MakeBlendReady(const AdapterPtr& blend, const std::string& path)
       ABSL_LOCKS_EXCLUDED(mutex_);
-  // Writes a blend to a path of PathConfinement::ResolveNew(), and reads it again.
-  absl::StatusOr<Backing> SaveBlend(const std::shared_ptr<const SparseAdapter>& blend,
-                                    const std::string& path) const;
+  // Writes a blend to a new path, and reads it again.
+  absl::StatusOr<DeltaBacking> SaveBlend(const AdapterPtr& blend, const std::string& path,
+                                         FileOwner owner) const;
   // The parts of a blend, read. Whoever calls it has them pinned.
   absl::StatusOr<FusionResult> BlendPinned(const FusionOptions& options,
                                            absl::Span<const AdapterSelectionTerm> parts,
                                            absl::Span<const DeltaSource> sources);
 
-  AdapterInfo Describe(const AdapterRecord& record, const StateKey& resident) const
+  // ---- Versions: adapter_versions.cc ----
+
+  // Whether a version stays although a newer one is there.
+  bool IsKept(const AdapterRecord& record) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Takes a version out of service; it goes with its last user.
+  void Retire(const RecordPtr& record) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Retires what nothing keeps any more of a name's older versions.
+  void RetireUnkept(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Forgets a version: its memory, its place in the aliases' histories, and its files if they are
+  // ours. REQUIRES: nobody uses it; changes_ has counted that it goes.
+  void Erase(const RecordPtr& record) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Forgets what is in memory of an adapter that no record has.
+  void DropUnlessLoaded(const Sha256Digest& digest) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  int64_t RecordCount() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // What Unload() is about: publishes kUnloading.
+  struct Unloading {
+    std::vector<RecordPtr> records;  // all of them
+    std::vector<RecordPtr> stopped;  // those that were kReady
+    std::vector<AdapterInfo> infos;  // of those with content
+  };
+  absl::StatusOr<Unloading> BeginUnload(const std::string& name) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status ExpectUnloadable(const AdapterRecord& record) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // ---- The state file: adapter_restoring.cc ----
+
+  // Saves what has changed, and deletes the files of what is gone. Called by whoever has changed
+  // something, before they say that it is done.
+  void SaveChanges() ABSL_LOCKS_EXCLUDED(mutex_, saving_mutex_);
+  RegistrySnapshot Snapshot() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void RemoveGarbage() ABSL_LOCKS_EXCLUDED(mutex_);
+  void RemoveFiles(FileOwner owner, const std::string& source);
+  absl::Status RestoreOne(const RegistrySnapshot::Adapter& saved) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<AdapterPtr> ReadSaved(const RegistrySnapshot::Adapter& saved);
 
   // Constant after construction.
   const Options options_;
   const PathConfinement paths_;
+  const PathConfinement all_paths_;
+  const std::unique_ptr<StateStore> store_;
+  const std::unique_ptr<UploadStore> uploads_;
   // Not used by handles, which may outlive them.
   const AdapterReader& reader_;
   SwitchEngine& engine_;
 
   // Synchronise themselves.
+  LoadSlots slots_;
   AdapterMemory memory_;
   StateSupplier states_;
   DeltaSupplier deltas_;
 
+  // Held while the state file is written, so that no older snapshot comes after a newer one.
+  absl::Mutex saving_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);
+
   mutable absl::Mutex mutex_;
-  std::map<std::string, RecordPtr, std::less<>> records_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, AdapterVersions, std::less<>> records_ ABSL_GUARDED_BY(mutex_);
   // The last version of every name that was ever ready: a version is never used twice.
   std::map<std::string, int64_t> versions_ ABSL_GUARDED_BY(mutex_);
-  Pinned default_ ABSL_GUARDED_BY(mutex_);  // its records' pins are not counted
+  AliasTable aliases_ ABSL_GUARDED_BY(mutex_);
+  std::vector<AdapterSelectionTerm> default_terms_ ABSL_GUARDED_BY(mutex_);
+  // What the terms meant when they were looked at last; its records' pins are not counted.
+  Pinned default_ ABSL_GUARDED_BY(mutex_);
+
+  // Files of adapters that are gone, to be deleted once the state file does not name them any more.
+  struct Garbage {
+    int64_t change = 0;
+    FileOwner owner = FileOwner::kUser;
+    std::string source;
+  };
+  std::vector<Garbage> garbage_ ABSL_GUARDED_BY(mutex_);
+  int64_t changes_ ABSL_GUARDED_BY(mutex_) = 0;  // of what the state file has
+  int64_t saved_changes_ ABSL_GUARDED_BY(mutex_) = 0;
+
+  RegistryStats stats_ ABSL_GUARDED_BY(mutex_);  // only what is counted
 };
 
 }  // namespace shira

@@ -19,11 +19,31 @@ constexpr char kWhatToDo[] =
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const SparseAdapter>> DeltaSupplier::Get(const DeltaSource& source) {
-  if (source.held != nullptr) return source.held;
-  if (std::shared_ptr<const SparseAdapter> kept = memory_.FindDeltas(source.digest)) return kept;
-  SHIRA_ASSIGN_OR_RETURN(std::shared_ptr<const SparseAdapter> adapter, Read(source));
-  return memory_.KeepDeltas(std::move(adapter));
+absl::StatusOr<DeltaSupplier::Supply> DeltaSupplier::Get(const DeltaSource& source) {
+  if (source.held != nullptr) return Supply{source.held};
+  if (auto kept = memory_.FindDeltas(source.digest)) return Supply{std::move(kept)};
+  const ReadingKey key(source.name, source.digest);
+  std::shared_ptr<Reading> reading;
+  {
+    absl::MutexLock lock(&mutex_);
+    std::shared_ptr<Reading>& slot = readings_[key];
+    if (slot != nullptr) {
+      reading = slot;
+      mutex_.Await(absl::Condition(&reading->done));
+      SHIRA_RETURN_IF_ERROR(reading->deltas.status());
+      return Supply{*reading->deltas, /*was_read=*/true};
+    }
+    slot = std::make_shared<Reading>();
+    reading = slot;
+  }
+  absl::StatusOr<std::shared_ptr<const SparseAdapter>> deltas = Read(source);
+  if (deltas.ok()) deltas = memory_.KeepDeltas(*std::move(deltas));
+  absl::MutexLock lock(&mutex_);
+  reading->deltas = deltas;
+  reading->done = true;
+  readings_.erase(key);
+  SHIRA_RETURN_IF_ERROR(deltas.status());
+  return Supply{*std::move(deltas), /*was_read=*/true};
 }
 
 absl::StatusOr<std::shared_ptr<const SparseAdapter>> DeltaSupplier::Read(
@@ -54,6 +74,7 @@ absl::StatusOr<std::shared_ptr<const SparseAdapter>> DeltaSupplier::ReadFile(
     const std::string& path) const {
   // Checked again, since a folder may have become a link meanwhile.
   SHIRA_ASSIGN_OR_RETURN(const std::string resolved, paths_.Resolve(path));
+  const LoadSlots::Slot slot(slots_);
   return reader_.Read(resolved);
 }
 

@@ -7,12 +7,17 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "adapters/format/adapter_reader.h"
 #include "adapters/sparse_adapter.h"
 #include "base/sha256.h"
 #include "server/registry/adapter_memory.h"
+#include "server/registry/load_slots.h"
 #include "server/registry/path_confinement.h"
 
 namespace shira {
@@ -31,15 +36,22 @@ struct DeltaSource {
 class DeltaSupplier {
  public:
   // All of them must outlive this object.
-  DeltaSupplier(const AdapterReader& reader, const PathConfinement& paths, AdapterMemory& memory)
-      : reader_(reader), paths_(paths), memory_(memory) {}
+  DeltaSupplier(const AdapterReader& reader, const PathConfinement& paths, AdapterMemory& memory,
+                LoadSlots& slots)
+      : reader_(reader), paths_(paths), memory_(memory), slots_(slots) {}
 
-  // Deltas that are read are kept in memory if there is room. Errors name the path and what to do:
+  struct Supply {
+    std::shared_ptr<const SparseAdapter> deltas;
+    bool was_read = false;  // from the file, by this call or by one that it waited for
+  };
+
+  // Deltas that are read are kept in memory if there is room. Those who want the same ones while
+  // they are read wait for them. Errors name the path and what to do:
   //   NOT_FOUND          nothing is there any more
   //   DATA_LOSS          what is there is not what was loaded
   //   PERMISSION_DENIED  the path leads out of the roots by now
   //   and others of the file system
-  absl::StatusOr<std::shared_ptr<const SparseAdapter>> Get(const DeltaSource& source);
+  absl::StatusOr<Supply> Get(const DeltaSource& source) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   absl::StatusOr<std::shared_ptr<const SparseAdapter>> Read(const DeltaSource& source) const;
@@ -48,6 +60,16 @@ class DeltaSupplier {
   const AdapterReader& reader_;
   const PathConfinement& paths_;
   AdapterMemory& memory_;
+  LoadSlots& slots_;
+
+  // One reading, and what came of it. Guarded by mutex_.
+  struct Reading {
+    bool done = false;
+    absl::StatusOr<std::shared_ptr<const SparseAdapter>> deltas = absl::UnknownError("not done");
+  };
+  absl::Mutex mutex_;
+  using ReadingKey = std::pair<std::string, Sha256Digest>;  // the adapter's name, for errors
+  absl::flat_hash_map<ReadingKey, std::shared_ptr<Reading>> readings_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace shira

@@ -26,6 +26,14 @@ struct AdapterRef {
   double weight = 1.0;
 };
 
+// One adapter of a set that somebody asks for: by name, by name@version, or by an alias.
+struct AdapterSelectionTerm {
+  std::string name;
+  double weight = 1.0;
+
+  bool operator==(const AdapterSelectionTerm&) const = default;
+};
+
 // Move-only. Thread-compatible; may be destroyed on any thread.
 class StateHandle {
  public:

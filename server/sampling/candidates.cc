@@ -71,6 +71,17 @@ void PenaliseRepetition(float penalty, absl::Span<const int32_t> tokens, absl::S
   }
 }
 
+void AddBias(absl::Span<const std::pair<int32_t, float>> bias, absl::Span<float> scores) {
+  for (const auto& [token, added] : bias) scores[token] += added;
+}
+
+void PenalisePresence(float presence, float frequency, absl::Span<const TokenCount> counts,
+                      absl::Span<float> scores) {
+  for (const auto& [token, count] : counts) {
+    scores[token] -= presence + frequency * static_cast<float>(count);
+  }
+}
+
 int32_t BestToken(absl::Span<const float> scores) {
   int32_t best = -1;
   for (size_t i = 0; i < scores.size(); ++i) {

@@ -7,6 +7,7 @@
 #define SHIRA_SERVER_SAMPLING_CANDIDATES_H_
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "absl/types/span.h"
@@ -22,6 +23,20 @@ struct Candidate {
 // Makes every listed token less likely (penalty > 1) or more likely (< 1): a negative score is
 // multiplied, another divided. REQUIRES: tokens are distinct and within scores.
 void PenaliseRepetition(float penalty, absl::Span<const int32_t> tokens, absl::Span<float> scores);
+
+// Adds to the score of each listed token. REQUIRES: tokens are within scores.
+void AddBias(absl::Span<const std::pair<int32_t, float>> bias, absl::Span<float> scores);
+
+// A token and how often the answer has it.
+struct TokenCount {
+  int32_t token = 0;
+  int32_t count = 0;
+};
+
+// Lowers each listed token by `presence` and by `frequency` times its count (raises it where they
+// are negative). REQUIRES: tokens are distinct and within scores.
+void PenalisePresence(float presence, float frequency, absl::Span<const TokenCount> counts,
+                      absl::Span<float> scores);
 
 // The largest score's token; of equal ones the smallest. NaN counts as lower than any number; 0
 // when all are NaN. REQUIRES: scores is not empty.

@@ -16,20 +16,41 @@ double Uniform(std::mt19937_64& random) { return static_cast<double>(random() >>
 }  // namespace
 
 Sampler::Sampler(const SamplingParams& params, int32_t vocab_size, absl::Span<const int32_t> prompt)
-    : params_(params), is_seen_(vocab_size, false), random_(params.seed) {
-  for (const int32_t token : prompt) Remember(token);
+    : params_(params), random_(params.seed) {
+  if (params_.repetition_penalty != 1.0f) {
+    is_seen_.resize(vocab_size, false);
+    for (const int32_t token : prompt) Remember(token);
+  }
+  if (params_.presence_penalty != 0.0f || params_.frequency_penalty != 0.0f) {
+    answer_position_.resize(vocab_size, -1);
+  }
 }
 
 int32_t Sampler::Sample(absl::Span<const float> logits) {
-  absl::Span<const float> scores = logits;
-  if (params_.repetition_penalty != 1.0f) {
-    scores_.assign(logits.begin(), logits.end());
-    PenaliseRepetition(params_.repetition_penalty, seen_, absl::MakeSpan(scores_));
-    scores = scores_;
-  }
+  const absl::Span<const float> scores = Scores(logits);
   const int32_t token = params_.greedy() ? BestToken(scores) : Draw(scores);
-  Remember(token);
+  if (!is_seen_.empty()) Remember(token);
+  if (!answer_position_.empty()) Count(token);
   return token;
+}
+
+absl::Span<const float> Sampler::Scores(absl::Span<const float> logits) {
+  if (params_.logit_bias.empty() && is_seen_.empty() && answer_position_.empty()) return logits;
+  scores_.assign(logits.begin(), logits.end());
+  const absl::Span<float> scores = absl::MakeSpan(scores_);
+  AddBias(params_.logit_bias, scores);
+  PenaliseRepetition(params_.repetition_penalty, seen_, scores);
+  PenalisePresence(params_.presence_penalty, params_.frequency_penalty, answer_, scores);
+  return scores;
+}
+
+void Sampler::Count(int32_t token) {
+  int32_t& position = answer_position_[token];
+  if (position < 0) {
+    position = static_cast<int32_t>(answer_.size());
+    answer_.push_back({token, 0});
+  }
+  ++answer_[position].count;
 }
 
 void Sampler::Remember(int32_t token) {

@@ -28,18 +28,24 @@ class Sampler {
   // prompt ids are within it.
   Sampler(const SamplingParams& params, int32_t vocab_size, absl::Span<const int32_t> prompt);
 
-  // The next token; remembers it for the penalty. Order, as in transformers: repetition penalty,
+  // The next token; remembers it for the penalties. Order, as in transformers, and in vLLM for what
+  // transformers has not: logit bias, repetition penalty, frequency and presence penalty,
   // temperature, top-k, top-p, min-p, draw. `logits` is [vocab_size]. A NaN logit is never chosen
   // unless there is nothing else.
   int32_t Sample(absl::Span<const float> logits);
 
  private:
+  // The logits after bias and penalties: `logits` itself where there are none.
+  absl::Span<const float> Scores(absl::Span<const float> logits);
   void Remember(int32_t token);
+  void Count(int32_t token);
   int32_t Draw(absl::Span<const float> scores);
 
   SamplingParams params_;
-  std::vector<bool> is_seen_;  // [vocab_size]
-  std::vector<int32_t> seen_;  // the ids for which is_seen_ is true
+  std::vector<bool> is_seen_;             // [vocab_size]; empty if there is no repetition penalty
+  std::vector<int32_t> seen_;             // the ids for which it is true
+  std::vector<TokenCount> answer_;        // each token once
+  std::vector<int32_t> answer_position_;  // [vocab_size], in answer_, or -1; empty if not penalised
   std::mt19937_64 random_;
   // Scratch, kept to avoid an allocation per token.
   std::vector<float> scores_;

@@ -10,6 +10,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "base/strings.h"
 #include "server/service/adapter_page.h"
 #include "server/service/blend_request.h"
@@ -17,6 +18,7 @@
 #include "server/service/error_details.h"
 #include "server/service/log_text.h"
 #include "server/service/proto_conversion.h"
+#include "server/service/resident_states.h"
 #include "server/service/start_generation.h"
 #include "server/service/status_conversion.h"
 
@@ -30,6 +32,14 @@ double Milliseconds(absl::Duration duration) { return absl::ToDoubleMilliseconds
 bool Contains(const StateKey& key, const Sha256Digest& adapter) {
   return std::any_of(key.terms().begin(), key.terms().end(),
                      [&](const StateTerm& term) { return term.adapter == adapter; });
+}
+
+void LogLoaded(const AdapterRegistry::LoadResult& loaded) {
+  const AdapterInfo& info = loaded.info;
+  spdlog::info("adapter {}@{}: loaded from {} in {:.1f} ms, {} entries, {} bytes{}{}", info.name,
+               info.version, info.path, Milliseconds(info.load_duration), info.adapter->entries,
+               info.memory_bytes, loaded.already_loaded ? " (was loaded already)" : "",
+               loaded.replaced.has_value() ? ", in the place of the version before" : "");
 }
 
 // The weights may still be in a state with an adapter that was just unloaded, which keeps its
@@ -46,19 +56,28 @@ void LeaveStatesOf(const Backend& backend, const Sha256Digest& adapter, absl::Ti
   }
 }
 
-}  // namespace
-
-grpc::Status AdapterAdminService::LoadAdapter(grpc::ServerContext* /*context*/,
-                                              const v1::LoadAdapterRequest* request,
-                                              v1::LoadAdapterResponse* response) {
-  return ToGrpcStatus(Load(*request, *response));
+// Whether an alias names a version of what a client calls `name`.
+bool IsAliased(const AdapterRegistry& registry, const std::string& name) {
+  const std::optional<AdapterInfo> named = registry.Get(name);
+  if (!named.has_value()) return false;
+  const std::vector<AliasInfo> aliases = registry.Aliases();
+  return std::any_of(aliases.begin(), aliases.end(),
+                     [&](const AliasInfo& alias) { return alias.target.name == named->name; });
 }
 
-absl::Status AdapterAdminService::Load(const v1::LoadAdapterRequest& request,
+}  // namespace
+
+grpc::Status AdapterAdminService::LoadAdapter(grpc::ServerContext* context,
+                                              const v1::LoadAdapterRequest* request,
+                                              v1::LoadAdapterResponse* response) {
+  return ToGrpcStatus(Load(*request, DeadlineOf(*context), *response));
+}
+
+absl::Status AdapterAdminService::Load(const v1::LoadAdapterRequest& request, absl::Time deadline,
                                        v1::LoadAdapterResponse& response) {
   SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate_.Enter());
-  absl::StatusOr<AdapterRegistry::LoadResult> loaded =
-      backend->registry.Load(request.name(), request.path(), request.expected_sha256());
+  absl::StatusOr<AdapterRegistry::LoadResult> loaded = backend->registry.Load(
+      request.name(), request.path(), request.expected_sha256(), {.replace = request.replace()});
   if (!loaded.ok()) {
     spdlog::warn("adapter {}: not loaded: {}", ForLog(request.name()),
                  ForLog(loaded.status().ToString(absl::StatusToStringMode::kWithNoExtraData),
@@ -66,11 +85,48 @@ absl::Status AdapterAdminService::Load(const v1::LoadAdapterRequest& request,
     return WithReason(loaded.status(), Operation::kLoadAdapter,
                       {{"name", request.name()}, {"path", request.path()}});
   }
-  const AdapterInfo& info = loaded->info;
-  spdlog::info("adapter {}@{}: loaded from {} in {:.1f} ms, {} entries, {} bytes{}", info.name,
-               info.version, info.path, Milliseconds(info.load_duration), info.adapter->entries,
-               info.memory_bytes, loaded->already_loaded ? " (was loaded already)" : "");
-  *response.mutable_adapter() = ToProto(info, backend->model.parameter_count);
+  LogLoaded(*loaded);
+  LeaveReplaced(*backend, *loaded, deadline);
+  *response.mutable_adapter() = ToProto(loaded->info, backend->model.parameter_count);
+  response.set_already_loaded(loaded->already_loaded);
+  return absl::OkStatus();
+}
+
+void AdapterAdminService::LeaveReplaced(const Backend& backend,
+                                        const AdapterRegistry::LoadResult& loaded,
+                                        absl::Time deadline) {
+  if (!loaded.replaced.has_value()) return;
+  // While requests use the old version, it is their state that is in the weights.
+  const std::vector<AdapterInfo> all = backend.registry.List();
+  const bool is_there = std::any_of(all.begin(), all.end(), [&](const AdapterInfo& info) {
+    return info.adapter != nullptr && info.adapter->digest == *loaded.replaced;
+  });
+  if (is_there) return;
+  LeaveStatesOf(backend, *loaded.replaced, deadline);
+  backend.engine.ForgetPrefixesOf(*loaded.replaced);
+}
+
+grpc::Status AdapterAdminService::UploadAdapter(
+    grpc::ServerContext* context, grpc::ServerReader<v1::UploadAdapterRequest>* stream,
+    v1::UploadAdapterResponse* response) {
+  return ToGrpcStatus(Upload(*context, *stream, *response));
+}
+
+absl::Status AdapterAdminService::Upload(grpc::ServerContext& context,
+                                         grpc::ServerReader<v1::UploadAdapterRequest>& stream,
+                                         v1::UploadAdapterResponse& response) {
+  SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate_.Enter());
+  const absl::StatusOr<AdapterRegistry::LoadResult> loaded =
+      ReceiveUpload(backend->registry, context, stream, upload_idle_timeout_);
+  if (!loaded.ok()) {
+    spdlog::warn("upload: refused: {}",
+                 ForLog(loaded.status().ToString(absl::StatusToStringMode::kWithNoExtraData),
+                        kMaxMessageBytes));
+    return loaded.status();
+  }
+  LogLoaded(*loaded);
+  LeaveReplaced(*backend, *loaded, DeadlineOf(context));
+  *response.mutable_adapter() = ToProto(loaded->info, backend->model.parameter_count);
   response.set_already_loaded(loaded->already_loaded);
   return absl::OkStatus();
 }
@@ -126,20 +182,25 @@ absl::Status AdapterAdminService::Unload(const v1::UnloadAdapterRequest& request
       problems.Add("timeout", "is negative");
       return problems.ToStatus();
     }
-    wait_until = std::min(deadline, absl::Now() + timeout);
+    wait_until = std::min(deadline, SteadyNow() + timeout);
   }
 
-  std::optional<Sha256Digest> digest;  // nullopt: it was FAILED and had no content
+  std::vector<Sha256Digest> digests;  // of its versions; none: it was FAILED and had no content
   const absl::Status status =
       backend->registry.Unload(request.name(), wait_until, [&](const AdapterInfo& info) {
-        if (info.adapter == nullptr) return;
-        digest = info.adapter->digest;
-        if (request.cancel_running()) backend->engine.CancelUsersOf(*digest);
+        digests.push_back(info.adapter->digest);
+        if (request.cancel_running()) backend->engine.CancelUsersOf(info.adapter->digest);
       });
+  if (absl::IsFailedPrecondition(status) && IsAliased(backend->registry, request.name())) {
+    return WithReason(status, "ADAPTER_HAS_ALIAS", {{"name", request.name()}});
+  }
   if (!status.ok()) {
     return WithReason(status, Operation::kUnloadAdapter, {{"name", request.name()}});
   }
-  if (digest.has_value()) LeaveStatesOf(*backend, *digest, deadline);
+  for (const Sha256Digest& digest : digests) {
+    LeaveStatesOf(*backend, digest, deadline);
+    backend->engine.ForgetPrefixesOf(digest);
+  }
   spdlog::info("adapter {}: unloaded", request.name());
   return absl::OkStatus();
 }
@@ -225,7 +286,8 @@ absl::StatusOr<AdapterAdminService::AppliedState> AdapterAdminService::MakeDefau
     // Two changes at once could leave one set resident and the other the default.
     absl::MutexLock lock(&mutex_);
     const auto idle = +[](bool* changing) { return !*changing; };
-    if (!mutex_.AwaitWithDeadline(absl::Condition(idle, &changing_default_), deadline)) {
+    if (!mutex_.AwaitWithTimeout(absl::Condition(idle, &changing_default_),
+                                 deadline - SteadyNow())) {
       return absl::DeadlineExceededError("another change of the default state is under way");
     }
     changing_default_ = true;
@@ -255,18 +317,17 @@ grpc::Status AdapterAdminService::GetResidentState(grpc::ServerContext* /*contex
                                                    v1::GetResidentStateResponse* response) {
   absl::StatusOr<const Backend*> backend = gate_.Enter();
   if (!backend.ok()) return ToGrpcStatus(backend.status());
-  const AdapterRegistry& registry = (*backend)->registry;
-  const StateKey resident = (*backend)->switch_engine.resident()->key;
-  *response->mutable_resident() = ToProto(resident, registry.Describe(resident));
-
-  const std::vector<AdapterRef> default_state = registry.DefaultState();
-  std::vector<StateTerm> terms;
-  for (const AdapterRef& adapter : default_state) terms.push_back({adapter.digest, adapter.weight});
-  const absl::StatusOr<StateKey> default_key = StateKey::Create(std::move(terms));
-  if (!default_key.ok()) return ToGrpcStatus(default_key.status());
-  *response->mutable_default_state() = ToProto(*default_key, default_state);
-
+  absl::StatusOr<ResidentStates> states = ResidentStatesOf(**backend);
+  if (!states.ok()) return ToGrpcStatus(states.status());
+  *response->mutable_resident() = std::move(states->resident);
+  *response->mutable_default_state() = std::move(states->default_state);
   response->set_switches((*backend)->engine.stats().switches);
+  const WeightIntegrity integrity = (*backend)->weight_guard.integrity();
+  response->mutable_damaged_parameters()->Assign(integrity.damaged.begin(),
+                                                 integrity.damaged.end());
+  if (integrity.last_verified != absl::InfinitePast()) {
+    *response->mutable_last_verified() = ToProto(integrity.last_verified);
+  }
   return grpc::Status::OK;
 }
 
@@ -280,6 +341,7 @@ absl::Status AdapterAdminService::Verify(absl::Time deadline, v1::VerifyWeightsR
   SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate_.Enter());
   absl::StatusOr<VerifyReport> report = backend->engine.Verify(deadline);
   if (!report.ok()) return WithReason(report.status(), Operation::kControlEngine);
+  backend->weight_guard.Report(*report);
   *response.mutable_state() = ToProto(report->state, backend->registry.Describe(report->state));
   for (const ParameterHashes& hashes : report->parameters) {
     *response.add_parameters() = ToProto(hashes);

@@ -15,6 +15,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "server/service/adapter_upload.h"
 #include "server/service/backend.h"
 #include "shira/v1/adapter_admin.grpc.pb.h"
 
@@ -23,10 +24,27 @@ namespace shira {
 class AdapterAdminService final : public v1::AdapterAdmin::Service {
  public:
   // `gate` must outlive this object.
-  explicit AdapterAdminService(const BackendGate& gate) : gate_(gate) {}
+  explicit AdapterAdminService(const BackendGate& gate,
+                               absl::Duration upload_idle_timeout = kUploadIdleTimeout)
+      : gate_(gate), upload_idle_timeout_(upload_idle_timeout) {}
 
   grpc::Status LoadAdapter(grpc::ServerContext* context, const v1::LoadAdapterRequest* request,
                            v1::LoadAdapterResponse* response) override;
+  grpc::Status UploadAdapter(grpc::ServerContext* context,
+                             grpc::ServerReader<v1::UploadAdapterRequest>* stream,
+                             v1::UploadAdapterResponse* response) override;
+  grpc::Status PinAdapter(grpc::ServerContext* context, const v1::PinAdapterRequest* request,
+                          v1::PinAdapterResponse* response) override;
+  grpc::Status UnpinAdapter(grpc::ServerContext* context, const v1::UnpinAdapterRequest* request,
+                            v1::UnpinAdapterResponse* response) override;
+  grpc::Status SetAlias(grpc::ServerContext* context, const v1::SetAliasRequest* request,
+                        v1::SetAliasResponse* response) override;
+  grpc::Status RollbackAlias(grpc::ServerContext* context, const v1::RollbackAliasRequest* request,
+                             v1::RollbackAliasResponse* response) override;
+  grpc::Status DeleteAlias(grpc::ServerContext* context, const v1::DeleteAliasRequest* request,
+                           v1::DeleteAliasResponse* response) override;
+  grpc::Status ListAliases(grpc::ServerContext* context, const v1::ListAliasesRequest* request,
+                           v1::ListAliasesResponse* response) override;
   grpc::Status CreateBlend(grpc::ServerContext* context, const v1::CreateBlendRequest* request,
                            v1::CreateBlendResponse* response) override;
   grpc::Status UnloadAdapter(grpc::ServerContext* context, const v1::UnloadAdapterRequest* request,
@@ -51,7 +69,14 @@ class AdapterAdminService final : public v1::AdapterAdmin::Service {
     SwitchStats stats;
   };
 
-  absl::Status Load(const v1::LoadAdapterRequest& request, v1::LoadAdapterResponse& response);
+  absl::Status Load(const v1::LoadAdapterRequest& request, absl::Time deadline,
+                    v1::LoadAdapterResponse& response);
+  absl::Status Upload(grpc::ServerContext& context,
+                      grpc::ServerReader<v1::UploadAdapterRequest>& stream,
+                      v1::UploadAdapterResponse& response);
+  // Lets go of what a version that was replaced has in the weights.
+  void LeaveReplaced(const Backend& backend, const AdapterRegistry::LoadResult& loaded,
+                     absl::Time deadline);
   absl::Status CreateBlend(const v1::CreateBlendRequest& request,
                            v1::CreateBlendResponse& response);
   absl::Status Unload(const v1::UnloadAdapterRequest& request, absl::Time deadline);
@@ -68,6 +93,7 @@ class AdapterAdminService final : public v1::AdapterAdmin::Service {
                                            absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_);
 
   const BackendGate& gate_;
+  const absl::Duration upload_idle_timeout_;
 
   absl::Mutex mutex_;
   bool changing_default_ ABSL_GUARDED_BY(mutex_) = false;

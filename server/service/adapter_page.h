@@ -1,6 +1,6 @@
 // File: server/service/adapter_page.h
 //
-// ListAdapters' paging. Pure.
+// ListAdapters' filters and paging. Pure.
 
 #ifndef SHIRA_SERVER_SERVICE_ADAPTER_PAGE_H_
 #define SHIRA_SERVER_SERVICE_ADAPTER_PAGE_H_
@@ -19,10 +19,11 @@ struct AdapterPage {
   std::string next_page_token;  // empty: this is the last page
 };
 
-// The page of `all` (in the order of names) that follows the one that gave the request's token. The
-// token holds the last name of that page, so adapters that come or go between two pages make no
-// other adapter occur twice or be missed. INVALID_ARGUMENT for a negative size or a token that no
-// page gave.
+// The page of `all` (in the order of names, then versions) that follows the one that gave the
+// request's token, of those that match the request's filters. The token holds the last name and
+// version of that page, so adapters that come or go between two pages make no other adapter occur
+// twice or be missed. INVALID_ARGUMENT for a negative size, a token that no page gave, or a state
+// or residency that there is not.
 absl::StatusOr<AdapterPage> PageOf(std::vector<AdapterInfo> all,
                                    const v1::ListAdaptersRequest& request);
 

@@ -7,14 +7,17 @@
 #define SHIRA_SERVER_SERVICE_ANSWER_OBSERVER_H_
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "server/engine/generation.h"
 #include "server/registry/state_handle.h"
+#include "server/service/generation_ledger.h"
 #include "server/tokenizer/stream_decoder.h"
 #include "server/tokenizer/tokenizer.h"
 #include "shira/v1/inference.pb.h"
@@ -23,7 +26,7 @@ namespace shira {
 
 using AnswerChunk = v1::StreamGenerateResponse::Chunk;
 
-// Appends `from` to `into`, which is another chunk or the whole answer.
+// Appends `from` to `into`, which is another chunk of the same answer or the whole of it.
 template <typename Into>
 void AppendChunk(AnswerChunk&& from, Into& into) {
   into.mutable_text()->append(from.text());
@@ -46,13 +49,16 @@ class AnswerSink {
 
 class AnswerObserver final : public GenerationObserver {
  public:
-  // What the summary repeats of the request.
+  // What the summary repeats of the request, and who else wants to know.
   struct Request {
     std::string id;
     std::vector<AdapterRef> adapters;
-    std::optional<uint64_t> seed;  // nullopt: greedy
+    std::optional<uint64_t> seed;  // the first answer's; nullopt: greedy
     std::vector<int32_t> prompt;
+    int32_t choices = 1;
     absl::Time deadline = absl::InfiniteFuture();
+    std::shared_ptr<GenerationLedger::Entry> entry = nullptr;  // nullptr: not counted
+    bool log_answer = false;
   };
 
   // `tokenizer` must outlive this object; `sink` must live until its last event.
@@ -60,18 +66,32 @@ class AnswerObserver final : public GenerationObserver {
                  AnswerSink& sink);
 
   Verdict OnToken(const GeneratedToken& token) override;
+  void OnChoiceEnd(const ChoiceResult& result) override;
   void OnFinished(const GenerationResult& result) override;
   void OnFailed(const absl::Status& status) override;
 
  private:
-  v1::TokenLogprob ToProto(const TokenProbability& token) const;
+  // The text of one answer.
+  struct Answer {
+    StreamDecoder decoder;
+    bool stopped = false;
+    std::string stop_string = {};
+    std::string text = {};  // so far, when it is to be logged
+  };
 
-  const Request request_;
+  v1::TokenLogprob ToProto(const TokenProbability& token) const;
+  v1::ChoiceEnd ToProto(const ChoiceResult& result) const;
+
+  // Before the sink hears of it, so that whoever has the answer finds it counted.
+  void CountEnd(std::string_view outcome, int64_t generated_tokens,
+                std::optional<absl::Duration> queue);
+  void Send(AnswerChunk chunk);
+
+  Request request_;
   const Tokenizer& tokenizer_;
-  StreamDecoder decoder_;
+  std::vector<Answer> answers_;  // by choice
   AnswerSink& sink_;
-  bool stopped_ = false;
-  std::string stop_string_;
+  int64_t tokens_ = 0;  // that came, of all answers
 };
 
 }  // namespace shira

@@ -13,6 +13,7 @@
 
 #include "absl/status/statusor.h"
 #include "adapters/switch/switch_engine.h"
+#include "adapters/switch/weight_guard.h"
 #include "server/engine/engine.h"
 #include "server/registry/adapter_registry.h"
 #include "server/service/generate_request.h"
@@ -45,12 +46,16 @@ struct Backend {
   const ChatTemplate* chat_template = nullptr;  // nullptr: the model has none
   AdapterRegistry& registry;
   SwitchEngine& switch_engine;
+  WeightGuard& weight_guard;
   Engine& engine;
+  int64_t adapter_memory_budget_bytes = 0;
 };
 
 // kLoading --Open--> kOpen --Close--> kClosed; kLoading --Close--> kClosed. Thread-safe.
 class BackendGate {
  public:
+  enum class State { kLoading, kOpen, kClosed };
+
   // REQUIRES: called once; `backend` outlives every call that Enter() let in.
   void Open(const Backend& backend) {
     backend_.store(&backend);
@@ -62,8 +67,11 @@ class BackendGate {
   // UNAVAILABLE, reason MODEL_LOADING or SERVER_DRAINING, when the gate is not open.
   absl::StatusOr<const Backend*> Enter() const;
 
+  // For those who only look, whatever the gate says; nullptr before Open().
+  const Backend* Peek() const { return backend_.load(); }
+  State state() const { return state_.load(); }
+
  private:
-  enum class State { kLoading, kOpen, kClosed };
   std::atomic<const Backend*> backend_{nullptr};
   std::atomic<State> state_{State::kLoading};
 };

@@ -8,14 +8,16 @@
 #include <chrono>
 
 #include "absl/time/time.h"
+#include "base/steady_clock.h"
 
 namespace shira {
 
-// When the client gives up on the call; InfiniteFuture if it set no deadline.
+// When the client gives up on the call, on the scale of SteadyNow(); InfiniteFuture if it set no
+// deadline. gRPC keeps deadlines by the monotonic clock and tells them by the wall clock.
 inline absl::Time DeadlineOf(const grpc::ServerContextBase& context) {
   const std::chrono::system_clock::time_point deadline = context.deadline();
-  return deadline == std::chrono::system_clock::time_point::max() ? absl::InfiniteFuture()
-                                                                  : absl::FromChrono(deadline);
+  if (deadline == std::chrono::system_clock::time_point::max()) return absl::InfiniteFuture();
+  return SteadyNow() + absl::FromChrono(deadline - std::chrono::system_clock::now());
 }
 
 }  // namespace shira

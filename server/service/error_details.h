@@ -21,9 +21,13 @@ inline constexpr std::string_view kErrorDomain = "shira";
 enum class Operation {
   kUseAdapter,     // pin an adapter for a request, or look it up
   kLoadAdapter,    // read an adapter from disk
+  kUploadAdapter,  // receive its files
   kCreateBlend,    // make one out of others
   kUnloadAdapter,  // forget it
-  kBuildPrompt,    // text or conversation to tokens
+  kSetAlias,
+  kRollbackAlias,
+  kDeleteAlias,
+  kBuildPrompt,  // text or conversation to tokens
   kQueueGeneration,
   kRunGeneration,
   kControlEngine,  // apply a state, hash the weights

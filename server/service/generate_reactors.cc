@@ -3,14 +3,16 @@
 #include <google/protobuf/util/time_util.h>
 #include <spdlog/spdlog.h>
 
-#include <random>
+#include <algorithm>
+#include <string>
 #include <utility>
 
-#include "absl/strings/str_format.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "server/service/call_deadline.h"
+#include "server/service/error_details.h"
 #include "server/service/log_text.h"
 #include "server/service/start_generation.h"
 #include "server/service/status_conversion.h"
@@ -21,13 +23,9 @@ namespace {
 using google::protobuf::util::TimeUtil;
 
 constexpr size_t kMaxMessageBytes = 1000;  // in the log
+constexpr size_t kMaxSelectionBytes = 200;
 
-std::string NewRequestId() {
-  std::random_device device;
-  return absl::StrFormat("%08x%08x", device(), device());
-}
-
-std::string AdapterLabel(const v1::GenerateSummary& summary) {
+std::string IdentityLabel(const v1::GenerateSummary& summary) {
   if (summary.adapter().empty()) return "base";
   return absl::StrJoin(summary.adapter(), "+",
                        [](std::string* out, const v1::AdapterIdentity& adapter) {
@@ -36,15 +34,31 @@ std::string AdapterLabel(const v1::GenerateSummary& summary) {
                        });
 }
 
+// As the client wrote it: whatever bytes that are. Empty: the default.
+std::string SelectionLabel(const v1::GenerateRequest& request) {
+  std::string names;
+  for (const v1::WeightedAdapter& adapter : request.adapter().adapters()) {
+    absl::StrAppend(&names, names.empty() ? "" : "+", adapter.name());
+    if (names.size() > kMaxSelectionBytes) break;
+  }
+  return ShortenForTrailers(names, kMaxSelectionBytes);
+}
+
 }  // namespace
 
-absl::Status GenerateCall::Start(const BackendGate& gate,
+absl::Status GenerateCall::Start(const ServiceContext& service,
                                  const grpc::CallbackServerContext& context,
                                  const v1::GenerateRequest& request, AnswerSink& sink) {
-  id_ = request.request_id().empty() ? NewRequestId() : request.request_id();
-  SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate.Enter());
-  SHIRA_ASSIGN_OR_RETURN(token_,
-                         StartGeneration(*backend, request, id_, DeadlineOf(context), sink));
+  record_ = service.records.Of(context);
+  // One that cannot be in a log line is refused with the rest of the request.
+  if (IsRequestId(request.request_id())) record_->request_id = request.request_id();
+  wanted_adapter_ = SelectionLabel(request);
+  SHIRA_ASSIGN_OR_RETURN(const Backend* backend, service.gate.Enter());
+  SHIRA_ASSIGN_OR_RETURN(token_, StartGeneration(service, *backend, request,
+                                                 {.id = record_->request_id,
+                                                  .client = record_->client(),
+                                                  .deadline = DeadlineOf(context)},
+                                                 sink));
   return absl::OkStatus();
 }
 
@@ -52,48 +66,68 @@ void GenerateCall::Cancel() {
   if (token_ != nullptr) token_->Cancel();
 }
 
-void GenerateCall::LogSummary(const v1::GenerateSummary& summary) const {
+void GenerateCall::RecordSummary(const v1::GenerateSummary& summary) const {
   const v1::Timings& timings = summary.timings();
   const auto ms = [](const google::protobuf::Duration& duration) {
     return static_cast<double>(TimeUtil::DurationToMicroseconds(duration)) / 1000.0;
   };
-  spdlog::info(
-      "generate {}: adapter {}, {} prompt + {} new tokens, {}, queue {:.1f} ms, switch {:.1f} ms, "
-      "prefill {:.1f} ms, decode {:.1f} ms",
-      id_, AdapterLabel(summary), summary.usage().prompt_tokens(),
-      summary.usage().completion_tokens(), v1::FinishReason_Name(summary.finish_reason()),
-      ms(timings.queue()), ms(timings.switch_()), ms(timings.prefill()), ms(timings.decode()));
+  record_->details.insert(
+      record_->details.end(),
+      {{"adapter", IdentityLabel(summary)},
+       {"prompt_tokens", int64_t{summary.usage().prompt_tokens()}},
+       {"cached_prompt_tokens", int64_t{summary.usage().cached_prompt_tokens()}},
+       {"completion_tokens", int64_t{summary.usage().completion_tokens()}},
+       {"finish", v1::FinishReason_Name(summary.finish_reason())},
+       {"queue_ms", ms(timings.queue())},
+       {"switch_ms", ms(timings.switch_())},
+       {"prefill_ms", ms(timings.prefill())},
+       {"decode_ms", ms(timings.decode())}});
 }
 
-void GenerateCall::LogError(const absl::Status& status) const {
-  spdlog::info("generate {}: {}", ForLog(id_), absl::StatusCodeToString(status.code()));
-  spdlog::debug("generate {}: {}", ForLog(id_), ForLog(ToStd(status.message()), kMaxMessageBytes));
+void GenerateCall::RecordError(const absl::Status& status) const {
+  if (!wanted_adapter_.empty()) record_->details.push_back({"adapter", wanted_adapter_});
+  spdlog::debug("generate {}: {}", record_->request_id,
+                ForLog(ToStd(status.message()), kMaxMessageBytes));
 }
 
-void UnaryGenerateReactor::Start(const BackendGate& gate,
+void UnaryGenerateReactor::Start(const ServiceContext& service,
                                  const grpc::CallbackServerContext& context,
                                  const v1::GenerateRequest& request) {
-  const absl::Status status = call_.Start(gate, context, request, *this);
+  const absl::Status status = call_.Start(service, context, request, *this);
   if (!status.ok()) OnError(status);
 }
 
-void UnaryGenerateReactor::OnChunk(AnswerChunk chunk) { AppendChunk(std::move(chunk), response_); }
+void UnaryGenerateReactor::OnChunk(AnswerChunk chunk) {
+  const size_t index = chunk.choice();
+  if (index >= choices_.size()) choices_.resize(index + 1);
+  AppendChunk(std::move(chunk), choices_[index]);
+}
 
 void UnaryGenerateReactor::OnSummary(v1::GenerateSummary summary) {
-  call_.LogSummary(summary);
+  call_.RecordSummary(summary);
+  if (!choices_.empty()) {
+    const v1::Choice& first = choices_.front();
+    response_.set_text(first.text());
+    *response_.mutable_token_ids() = first.token_ids();
+    *response_.mutable_logprobs() = first.logprobs();
+  }
+  for (const v1::ChoiceEnd& end : summary.choices()) {
+    *choices_[end.index()].mutable_end() = end;
+    response_.mutable_choices()->Add(std::move(choices_[end.index()]));
+  }
   *response_.mutable_summary() = std::move(summary);
   Finish(grpc::Status::OK);
 }
 
 void UnaryGenerateReactor::OnError(absl::Status status) {
-  call_.LogError(status);
+  call_.RecordError(status);
   Finish(ToGrpcStatus(status));
 }
 
-void StreamGenerateReactor::Start(const BackendGate& gate,
+void StreamGenerateReactor::Start(const ServiceContext& service,
                                   const grpc::CallbackServerContext& context,
                                   const v1::GenerateRequest& request) {
-  const absl::Status status = call_.Start(gate, context, request, *this);
+  const absl::Status status = call_.Start(service, context, request, *this);
   if (!status.ok()) OnError(status);
 }
 
@@ -101,10 +135,14 @@ void StreamGenerateReactor::OnChunk(AnswerChunk chunk) {
   Step step = Step::kNothing;
   {
     absl::MutexLock lock(&mutex_);
-    if (pending_.has_value()) {
-      AppendChunk(std::move(chunk), *pending_);
+    const auto same = std::find_if(
+        pending_.begin(), pending_.end(),
+        [&](const AnswerChunk& pending) { return pending.choice() == chunk.choice(); });
+    if (same == pending_.end()) {
+      pending_.push_back(std::move(chunk));
     } else {
-      pending_ = std::move(chunk);
+      same->set_finish_reason(chunk.finish_reason());
+      AppendChunk(std::move(chunk), *same);
     }
     step = NextStep();
   }
@@ -112,7 +150,7 @@ void StreamGenerateReactor::OnChunk(AnswerChunk chunk) {
 }
 
 void StreamGenerateReactor::OnSummary(v1::GenerateSummary summary) {
-  call_.LogSummary(summary);
+  call_.RecordSummary(summary);
   Step step = Step::kNothing;
   {
     absl::MutexLock lock(&mutex_);
@@ -124,7 +162,7 @@ void StreamGenerateReactor::OnSummary(v1::GenerateSummary summary) {
 }
 
 void StreamGenerateReactor::OnError(absl::Status status) {
-  call_.LogError(status);
+  call_.RecordError(status);
   Step step = Step::kNothing;
   {
     absl::MutexLock lock(&mutex_);
@@ -150,12 +188,12 @@ void StreamGenerateReactor::OnWriteDone(bool ok) {
 StreamGenerateReactor::Step StreamGenerateReactor::NextStep() {
   if (writing_) return Step::kNothing;
   if (broken_) {
-    pending_.reset();
+    pending_.clear();
     summary_.reset();
   }
-  if (pending_.has_value()) {
-    *outgoing_.mutable_chunk() = *std::move(pending_);
-    pending_.reset();
+  if (!pending_.empty()) {
+    *outgoing_.mutable_chunk() = std::move(pending_.front());
+    pending_.pop_front();
   } else if (summary_.has_value()) {
     *outgoing_.mutable_summary() = *std::move(summary_);
     summary_.reset();

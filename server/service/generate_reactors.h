@@ -14,36 +14,41 @@
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/server_callback.h>
 
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "server/service/answer_observer.h"
-#include "server/service/backend.h"
+#include "server/service/service_context.h"
 #include "shira/v1/inference.pb.h"
 
 namespace shira {
 
-// What both kinds have in common: the way into the engine, cancellation and the line in the log.
+// What both kinds have in common: the way into the engine, cancellation and the call's record.
 class GenerateCall {
  public:
   // Errors of StartGeneration() and of the gate.
-  absl::Status Start(const BackendGate& gate, const grpc::CallbackServerContext& context,
+  absl::Status Start(const ServiceContext& service, const grpc::CallbackServerContext& context,
                      const v1::GenerateRequest& request, AnswerSink& sink);
 
   // Ends the generation at its next token. Harmless before and after it.
   void Cancel();
 
-  // One line: who asked for what, and what came of it. Never the prompt or the answer.
-  void LogSummary(const v1::GenerateSummary& summary) const;
-  void LogError(const absl::Status& status) const;
+  // What came of it, into the call's record. Never the prompt or the answer. REQUIRES: called
+  // before the call is finished.
+  void RecordSummary(const v1::GenerateSummary& summary) const;
+  void RecordError(const absl::Status& status) const;
 
  private:
-  std::string id_;
-  std::shared_ptr<CancellationToken> token_;  // constant after Start()
+  // Constant after Start().
+  std::shared_ptr<CallRecord> record_;
+  std::string wanted_adapter_;
+  std::shared_ptr<CancellationToken> token_;
 };
 
 // Generate: collects the answer in `response`.
@@ -52,7 +57,7 @@ class UnaryGenerateReactor final : public grpc::ServerUnaryReactor, private Answ
   // `response` is gRPC's, and lives until the call is done.
   explicit UnaryGenerateReactor(v1::GenerateResponse& response) : response_(response) {}
 
-  void Start(const BackendGate& gate, const grpc::CallbackServerContext& context,
+  void Start(const ServiceContext& service, const grpc::CallbackServerContext& context,
              const v1::GenerateRequest& request);
 
   void OnCancel() override { call_.Cancel(); }
@@ -65,14 +70,16 @@ class UnaryGenerateReactor final : public grpc::ServerUnaryReactor, private Answ
 
   GenerateCall call_;
   v1::GenerateResponse& response_;
+  std::vector<v1::Choice> choices_;  // so far, by index
 };
 
 // StreamGenerate: one write at a time. What the engine makes during a write is merged into one
-// chunk, so a client that reads slowly gets fewer, longer chunks; memory is bounded by the answer.
+// chunk per answer, so a client that reads slowly gets fewer, longer chunks; memory is bounded by
+// the answers.
 class StreamGenerateReactor final : public grpc::ServerWriteReactor<v1::StreamGenerateResponse>,
                                     private AnswerSink {
  public:
-  void Start(const BackendGate& gate, const grpc::CallbackServerContext& context,
+  void Start(const ServiceContext& service, const grpc::CallbackServerContext& context,
              const v1::GenerateRequest& request);
 
   void OnCancel() override { call_.Cancel(); }
@@ -100,7 +107,7 @@ class StreamGenerateReactor final : public grpc::ServerWriteReactor<v1::StreamGe
   absl::Status end_status_;
 
   absl::Mutex mutex_;
-  std::optional<AnswerChunk> pending_ ABSL_GUARDED_BY(mutex_);
+  std::deque<AnswerChunk> pending_ ABSL_GUARDED_BY(mutex_);             // at most one per answer
   std::optional<v1::GenerateSummary> summary_ ABSL_GUARDED_BY(mutex_);  // still to be written
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;  // the sink had its last event
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;

@@ -1,6 +1,8 @@
 #include "server/service/generate_request.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <set>
 
 #include "absl/strings/ascii.h"
@@ -35,15 +37,25 @@ void CheckInput(const v1::GenerateRequest& request, const RequestLimits& limits,
   }
 }
 
-SamplingParams ParseSampling(const v1::SamplingParams& proto, FieldProblems& problems) {
+SamplingParams ParseSampling(const v1::SamplingParams& proto, const RequestLimits& limits,
+                             FieldProblems& problems) {
   SamplingParams params;
   params.temperature = proto.temperature();
   params.top_k = proto.top_k();
   if (proto.has_top_p()) params.top_p = proto.top_p();
   params.min_p = proto.min_p();
   if (proto.has_repetition_penalty()) params.repetition_penalty = proto.repetition_penalty();
+  params.presence_penalty = proto.presence_penalty();
+  params.frequency_penalty = proto.frequency_penalty();
+  if (static_cast<int>(proto.logit_bias().size()) > limits.max_logit_biases) {
+    problems.Add("sampling.logit_bias", StrCat("has ", proto.logit_bias().size(),
+                                               " entries, more than ", limits.max_logit_biases));
+  } else {
+    params.logit_bias.assign(proto.logit_bias().begin(), proto.logit_bias().end());
+    std::sort(params.logit_bias.begin(), params.logit_bias.end());  // one order of problems
+  }
   params.seed = proto.seed();
-  if (const absl::Status status = params.Validate(); !status.ok()) {
+  if (const absl::Status status = params.Validate(limits.vocab_size); !status.ok()) {
     problems.Add("sampling", ToStd(status.message()));
   }
   return params;
@@ -118,7 +130,7 @@ absl::StatusOr<GenerateOptions> ParseGenerateRequest(const v1::GenerateRequest& 
     options.adapters =
         ParseSelection(request.adapter().adapters(), limits, "adapter.adapters", problems);
   }
-  options.sampling = ParseSampling(request.sampling(), problems);
+  options.sampling = ParseSampling(request.sampling(), limits, problems);
   options.has_seed = request.sampling().has_seed();
   ParseStop(request.stop(), limits, options, problems);
   if (request.has_logprobs()) {
@@ -127,6 +139,16 @@ absl::StatusOr<GenerateOptions> ParseGenerateRequest(const v1::GenerateRequest& 
       problems.Add("logprobs", StrCat("is ", request.logprobs(), ", must be within [0, ",
                                       limits.max_logprobs, "]"));
     }
+  }
+  if (request.has_n()) options.choices = request.n();
+  if (options.choices < 1 || options.choices > limits.max_choices) {
+    problems.Add("n", StrCat("is ", options.choices, ", must be within [1, ", limits.max_choices,
+                             "], the server's limit"));
+  }
+  options.priority = request.priority();
+  if (std::abs(int64_t{options.priority}) > limits.max_priority) {
+    problems.Add("priority", StrCat("is ", options.priority, ", must be within [",
+                                    -limits.max_priority, ", ", limits.max_priority, "]"));
   }
   SHIRA_RETURN_IF_ERROR(problems.ToStatus());
   return options;

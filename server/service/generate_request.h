@@ -21,13 +21,17 @@
 namespace shira {
 
 struct RequestLimits {
-  int32_t vocab_size = 0;  // of the model: token ids are below it
-  int64_t max_tokens = 0;  // most new tokens that a request may ask for
+  int32_t vocab_size = 0;         // of the model: token ids are below it
+  int64_t max_tokens = 0;         // most new tokens that a request may ask for
+  int64_t max_prompt_tokens = 0;  // 0: what the context holds
   int max_stop_strings = 16;
   size_t max_stop_string_bytes = 1024;
   int max_stop_tokens = 256;
   int max_logprobs = 20;
   int max_adapters = 64;  // in one selection
+  int max_choices = 16;
+  int max_logit_biases = 1024;
+  int max_priority = 100;  // and -max_priority the lowest
   size_t max_request_id_bytes = 128;
 };
 
@@ -41,6 +45,8 @@ struct GenerateOptions {
   bool ignore_eos = false;
   StreamDecoder::Options text;
   std::optional<int32_t> top_logprobs;
+  int32_t choices = 1;
+  int32_t priority = 0;
 };
 
 // Everything about the request but its input, which only the tokenizer can judge; that there is

@@ -56,33 +56,33 @@ grpc::ServerUnaryReactor* InferenceService::Generate(grpc::CallbackServerContext
                                                      const v1::GenerateRequest* request,
                                                      v1::GenerateResponse* response) {
   auto* reactor = new UnaryGenerateReactor(*response);  // deletes itself
-  reactor->Start(gate_, *context, *request);
+  reactor->Start(context_, *context, *request);
   return reactor;
 }
 
 grpc::ServerWriteReactor<v1::StreamGenerateResponse>* InferenceService::StreamGenerate(
     grpc::CallbackServerContext* context, const v1::StreamGenerateRequest* request) {
   auto* reactor = new StreamGenerateReactor();  // deletes itself
-  reactor->Start(gate_, *context, request->request());
+  reactor->Start(context_, *context, request->request());
   return reactor;
 }
 
 grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext* context,
                                                      const v1::TokenizeRequest* request,
                                                      v1::TokenizeResponse* response) {
-  return FinishWith(*context, TokenizeInto(gate_, *request, *response));
+  return FinishWith(*context, TokenizeInto(context_.gate, *request, *response));
 }
 
 grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerContext* context,
                                                        const v1::DetokenizeRequest* request,
                                                        v1::DetokenizeResponse* response) {
-  return FinishWith(*context, DetokenizeInto(gate_, *request, *response));
+  return FinishWith(*context, DetokenizeInto(context_.gate, *request, *response));
 }
 
 grpc::ServerUnaryReactor* InferenceService::GetModel(grpc::CallbackServerContext* context,
                                                      const v1::GetModelRequest* /*request*/,
                                                      v1::GetModelResponse* response) {
-  return FinishWith(*context, GetModelInto(gate_, *response));
+  return FinishWith(*context, GetModelInto(context_.gate, *response));
 }
 
 }  // namespace shira

@@ -9,15 +9,14 @@
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/server_callback.h>
 
-#include "server/service/backend.h"
+#include "server/service/service_context.h"
 #include "shira/v1/inference.grpc.pb.h"
 
 namespace shira {
 
 class InferenceService final : public v1::Inference::CallbackService {
  public:
-  // `gate` must outlive this object.
-  explicit InferenceService(const BackendGate& gate) : gate_(gate) {}
+  explicit InferenceService(const ServiceContext& context) : context_(context) {}
 
   grpc::ServerUnaryReactor* Generate(grpc::CallbackServerContext* context,
                                      const v1::GenerateRequest* request,
@@ -35,7 +34,7 @@ class InferenceService final : public v1::Inference::CallbackService {
                                      v1::GetModelResponse* response) override;
 
  private:
-  const BackendGate& gate_;
+  const ServiceContext context_;
 };
 
 }  // namespace shira

@@ -95,6 +95,8 @@ v1::Adapter ToProto(const AdapterInfo& info, int64_t model_elements) {
   proto.set_error(info.error);
   proto.set_memory_bytes(info.memory_bytes);
   proto.set_running_requests(static_cast<int32_t>(info.running_requests));
+  proto.set_pinned(info.pinned);
+  proto.mutable_aliases()->Assign(info.aliases.begin(), info.aliases.end());
   if (IsFinite(info.load_time)) *proto.mutable_load_time() = ToProto(info.load_time);
   if (IsFinite(info.last_use)) *proto.mutable_last_use_time() = ToProto(info.last_use);
   *proto.mutable_load_duration() = ToProto(info.load_duration);
@@ -119,6 +121,18 @@ v1::GetAdapterResponse::Parameter ToProto(const ParameterDelta& delta, float sca
   proto.set_cols(delta.table->cols());
   proto.set_entries(delta.table->entries());
   proto.set_norm(std::abs(scale) * std::sqrt(squares));
+  return proto;
+}
+
+v1::Alias ToProto(const AliasInfo& alias) {
+  const auto set = [](const AdapterVersion& version, v1::AliasTarget& target) {
+    target.set_name(version.name);
+    target.set_version(version.version);
+  };
+  v1::Alias proto;
+  proto.set_name(alias.name);
+  set(alias.target, *proto.mutable_target());
+  for (const AdapterVersion& version : alias.history) set(version, *proto.add_history());
   return proto;
 }
 

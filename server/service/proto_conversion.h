@@ -38,6 +38,8 @@ v1::AdapterResidency ToProto(AdapterResidency residency);
 v1::Adapter ToProto(const AdapterInfo& info, int64_t model_elements);
 v1::GetAdapterResponse::Parameter ToProto(const ParameterDelta& delta, float scale);
 
+v1::Alias ToProto(const AliasInfo& alias);
+
 v1::BlendOverlap ToProto(const FusionOverlap& overlap);
 
 v1::ResidentState ToProto(const StateKey& key, absl::Span<const AdapterRef> adapters);

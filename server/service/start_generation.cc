@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "base/status_macros.h"
+#include "base/strings.h"
+#include "server/logging/log_event.h"
 #include "server/service/error_details.h"
 #include "server/service/generate_request.h"
 #include "server/service/prompt_builder.h"
@@ -28,6 +30,26 @@ ErrorMetadata AdapterAtFault(const AdapterRegistry& registry,
   return {};
 }
 
+absl::Status CheckPromptLength(const PromptBuilder::Prompt& prompt, const RequestLimits& limits) {
+  const auto tokens = static_cast<int64_t>(prompt.ids.size());
+  if (limits.max_prompt_tokens == 0 || tokens <= limits.max_prompt_tokens) return absl::OkStatus();
+  return WithReason(
+      absl::InvalidArgumentError(StrCat("the prompt has ", tokens, " tokens, more than ",
+                                        limits.max_prompt_tokens, ", the server's limit")),
+      "PROMPT_TOO_LONG",
+      {{"prompt_tokens", StrCat(tokens)}, {"limit", StrCat(limits.max_prompt_tokens)}});
+}
+
+// For a server that was asked to log what people write.
+void LogPrompt(const PromptBuilder::Prompt& prompt, const Tokenizer& tokenizer,
+               const std::string& id) {
+  const std::string text =
+      !prompt.text.empty()
+          ? prompt.text
+          : tokenizer.Decode(prompt.ids, /*skip_special_tokens=*/false).value_or("");
+  LogEvent(spdlog::level::info, "prompt", {{"request", id}, {"text", text}});
+}
+
 }  // namespace
 
 absl::StatusOr<StateHandle> AcquireAdapters(AdapterRegistry& registry,
@@ -40,8 +62,8 @@ absl::StatusOr<StateHandle> AcquireAdapters(AdapterRegistry& registry,
 }
 
 absl::StatusOr<std::shared_ptr<CancellationToken>> StartGeneration(
-    const Backend& backend, const v1::GenerateRequest& request, const std::string& id,
-    absl::Time deadline, AnswerSink& sink) {
+    const ServiceContext& service, const Backend& backend, const v1::GenerateRequest& request,
+    const GenerationCaller& caller, AnswerSink& sink) {
   SHIRA_ASSIGN_OR_RETURN(GenerateOptions options, ParseGenerateRequest(request, backend.limits));
   if (!options.has_seed) options.sampling.seed = DrawSeed();
 
@@ -55,8 +77,10 @@ absl::StatusOr<std::shared_ptr<CancellationToken>> StartGeneration(
   }
   const PromptBuilder prompts(backend.tokenizer, backend.chat_template);
   SHIRA_ASSIGN_OR_RETURN(PromptBuilder::Prompt prompt, prompts.Build(request));
+  SHIRA_RETURN_IF_ERROR(CheckPromptLength(prompt, backend.limits));
+  if (service.log_prompts) LogPrompt(prompt, backend.tokenizer, caller.id);
 
-  generation.id = id;
+  generation.id = caller.id;
   generation.prompt = std::move(prompt.ids);
   generation.max_tokens = options.max_tokens;
   generation.stop_tokens = std::move(options.stop_tokens);
@@ -66,21 +90,28 @@ absl::StatusOr<std::shared_ptr<CancellationToken>> StartGeneration(
   }
   generation.sampling = options.sampling;
   generation.top_logprobs = options.top_logprobs;
-  generation.deadline = deadline;
+  generation.choices = options.choices;
+  generation.priority = options.priority;
+  generation.deadline = caller.deadline;
   const std::optional<uint64_t> seed =
       options.sampling.greedy() ? std::nullopt : std::optional(options.sampling.seed);
-  AnswerObserver::Request answer{.id = id,
+  SHIRA_ASSIGN_OR_RETURN(std::shared_ptr<GenerationLedger::Entry> entry,
+                         service.ledger.Admit(caller.client, generation.state.adapters()));
+  AnswerObserver::Request answer{.id = caller.id,
                                  .adapters = generation.state.adapters(),
                                  .seed = seed,
                                  .prompt = generation.prompt,
-                                 .deadline = deadline};
+                                 .choices = options.choices,
+                                 .deadline = caller.deadline,
+                                 .entry = std::move(entry),
+                                 .log_answer = service.log_prompts};
   generation.observer = std::make_shared<AnswerObserver>(std::move(answer), backend.tokenizer,
                                                          std::move(options.text), sink);
 
   absl::StatusOr<std::shared_ptr<CancellationToken>> token =
       backend.engine.Submit(std::move(generation));
   if (!token.ok()) {
-    return WithReason(token.status(), Operation::kQueueGeneration, {{"request_id", id}});
+    return WithReason(token.status(), Operation::kQueueGeneration, {{"request_id", caller.id}});
   }
   return token;
 }

@@ -13,7 +13,7 @@
 #include "absl/time/time.h"
 #include "server/engine/generation.h"
 #include "server/service/answer_observer.h"
-#include "server/service/backend.h"
+#include "server/service/service_context.h"
 #include "shira/v1/inference.pb.h"
 
 namespace shira {
@@ -22,12 +22,19 @@ namespace shira {
 absl::StatusOr<StateHandle> AcquireAdapters(AdapterRegistry& registry,
                                             absl::Span<const AdapterSelectionTerm> terms);
 
-// `id` is the request's own, or a new one where it has none. On OK `sink` gets the answer's events,
+// Whose generation it is.
+struct GenerationCaller {
+  std::string id;      // the request's own, or a new one where it has none
+  std::string client;  // whom limits count for
+  absl::Time deadline;
+};
+
+// On OK `sink` gets the answer's events,
 // on an error it gets none. `sink` must live until its last event. Takes as long as tokenising
 // does, and a few milliseconds more for a set of adapters that is not compiled yet.
 absl::StatusOr<std::shared_ptr<CancellationToken>> StartGeneration(
-    const Backend& backend, const v1::GenerateRequest& request, const std::string& id,
-    absl::Time deadline, AnswerSink& sink);
+    const ServiceContext& service, const Backend& backend, const v1::GenerateRequest& request,
+    const GenerationCaller& caller, AnswerSink& sink);
 
 }  // namespace shira
 

@@ -5,7 +5,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include "tests/testutil/status_matchers.h"
@@ -53,6 +56,27 @@ TEST_F(MappedFileTest, MovingKeepsTheBytes) {
 TEST_F(MappedFileTest, ReadsTheWholeFile) {
   EXPECT_THAT(ReadFile(folder_.Write("file", "contents"), 8), IsOkAndHolds("contents"));
   EXPECT_THAT(ReadFile(folder_.Write("empty", ""), 0), IsOkAndHolds(""));
+}
+
+// A copy is what protects from SIGBUS: whatever happens to the file, the reader gets bytes or an
+// error.
+TEST_F(MappedFileTest, ReadsAFileThatIsCutAndFilledMeanwhile) {
+  constexpr size_t kBytes = 1 << 20;
+  const std::string path = folder_.Write("file", std::string(kBytes, 'x'));
+  std::atomic<bool> stop = false;
+  std::thread other([&] {
+    while (!stop) {
+      EXPECT_EQ(truncate(path.c_str(), 4097), 0);
+      EXPECT_EQ(truncate(path.c_str(), kBytes), 0);
+    }
+  });
+  for (int i = 0; i < 200; ++i) {
+    ASSERT_OK_AND_ASSIGN(const std::string contents, ReadFile(path, kBytes));
+    EXPECT_LE(contents.size(), kBytes);
+    EXPECT_GE(contents.size(), 4097u);
+  }
+  stop = true;
+  other.join();
 }
 
 TEST_F(MappedFileTest, RefusesToReadMoreThanTheLimit) {

@@ -51,6 +51,18 @@ v1::WeightedAdapter Weighted(const std::string& name, double weight) {
   return adapter;
 }
 
+TEST_F(ClientTest, TellsProxiesWhichAdapterItAsksFor) {
+  v1::GenerateRequest request = Prompt("Hello");
+  request.mutable_adapter()->add_adapters()->set_name("pirate");
+  Load("pirate");
+  ASSERT_THAT(client_.Generate(request).status(), IsOk());
+  EXPECT_EQ(server_.last_routing_key(), "pirate");
+  ASSERT_THAT(client_.Generate(Prompt("Hello")).status(), IsOk());
+  EXPECT_EQ(server_.last_routing_key(), "");
+  ASSERT_THAT(client_.StreamGenerate(request, [](const auto&) { return true; }).status(), IsOk());
+  EXPECT_EQ(server_.last_routing_key(), "pirate");
+}
+
 TEST_F(ClientTest, GeneratesAWholeAnswer) {
   ASSERT_OK_AND_ASSIGN(const v1::GenerateResponse response,
                        client_.Generate(Prompt("Grüße 🏴")));
@@ -144,6 +156,58 @@ TEST_F(ClientTest, ListsAdaptersOverAllPages) {
   std::vector<std::string> names;
   for (const v1::Adapter& adapter : adapters) names.push_back(adapter.name());
   EXPECT_THAT(names, ElementsAre("a", "b", "c", "d", "e"));
+}
+
+TEST_F(ClientTest, UploadsWhatTheSourceGives) {
+  v1::UploadAdapterRequest::Header header;
+  header.set_name("pirate");
+  header.add_files()->set_name("a.shira");
+  std::vector<std::string> pieces = {"ab", "c", std::string(100'000, 'd')};
+  size_t next = 0;
+  const auto source = [&]() -> absl::StatusOr<absl::string_view> {
+    return next < pieces.size() ? absl::string_view(pieces[next++]) : absl::string_view();
+  };
+  ASSERT_OK_AND_ASSIGN(const v1::UploadAdapterResponse response,
+                       client_.UploadAdapter(header, source));
+  EXPECT_EQ(response.adapter().name(), "pirate");
+  EXPECT_EQ(server_.last_upload().files(0).name(), "a.shira");
+  EXPECT_EQ(server_.last_upload_bytes(), "abc" + pieces[2]);
+}
+
+TEST_F(ClientTest, ASourceThatFailsEndsTheUpload) {
+  v1::UploadAdapterRequest::Header header;
+  header.set_name("pirate");
+  const auto source = []() -> absl::StatusOr<absl::string_view> {
+    return absl::NotFoundError("the disk is gone");
+  };
+  EXPECT_EQ(client_.UploadAdapter(header, source).status(),
+            absl::NotFoundError("the disk is gone"));
+}
+
+TEST_F(ClientTest, AnUploadThatIsRefusedAtItsHeaderSaysWhy) {
+  v1::UploadAdapterRequest::Header header;
+  header.set_name("missing");
+  const std::string piece(1 << 16, 'x');
+  const auto endless = [&]() -> absl::StatusOr<absl::string_view> { return piece; };
+  const absl::Status status = client_.UploadAdapter(header, endless).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(GetErrorInfo(status)->reason, "UPLOAD_QUOTA_EXHAUSTED");
+}
+
+TEST_F(ClientTest, MovesAliasesAndTakesThemBack) {
+  Load("pirate");
+  Load("party");
+  ASSERT_OK_AND_ASSIGN(v1::Alias alias, client_.SetAlias("prod", "pirate"));
+  ASSERT_OK_AND_ASSIGN(alias, client_.SetAlias("prod", "party"));
+  EXPECT_EQ(alias.target().name(), "party");
+  ASSERT_OK_AND_ASSIGN(alias, client_.RollbackAlias("prod"));
+  EXPECT_EQ(alias.target().name(), "pirate");
+  ASSERT_OK_AND_ASSIGN(const std::vector<v1::Alias> aliases, client_.ListAliases());
+  EXPECT_EQ(aliases.size(), 1u);
+  EXPECT_TRUE(client_.DeleteAlias("prod").ok());
+  EXPECT_EQ(client_.DeleteAlias("prod").code(), absl::StatusCode::kNotFound);
+  EXPECT_TRUE(client_.PinAdapter("pirate")->adapter().pinned());
+  EXPECT_FALSE(client_.UnpinAdapter("pirate")->adapter().pinned());
 }
 
 TEST_F(ClientTest, AppliesAndRevertsAdapters) {

@@ -37,16 +37,20 @@ class InstallTest(unittest.TestCase):
             "include/shira/client/cancellation.h",
             "include/shira/client/client.h",
             "include/shira/client/error_info.h",
+            "include/shira/client/tls.h",
             "include/shira/v1/adapter_admin.grpc.pb.h",
             "include/shira/v1/adapter_admin.pb.h",
             "include/shira/v1/inference.grpc.pb.h",
             "include/shira/v1/inference.pb.h",
+            "include/shira/v1/operations.grpc.pb.h",
+            "include/shira/v1/operations.pb.h",
         ])
 
     def test_installs_the_api_for_other_languages(self):
         self.assertEqual(self.installed("*.proto"), [
             "share/shira/proto/shira/v1/adapter_admin.proto",
             "share/shira/proto/shira/v1/inference.proto",
+            "share/shira/proto/shira/v1/operations.proto",
         ])
 
     def test_names_no_folder_of_this_tree(self):

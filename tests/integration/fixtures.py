@@ -35,13 +35,16 @@ class World:
         self._break_adapters()
 
     def _make_adapter(self, name, seed):
+        self.make_adapter(self.adapters / name, seed, mask_seed=seed % 2)
+
+    def make_adapter(self, folder, seed, mask_seed, r=2):
         torch.manual_seed(seed)
-        model = get_peft_model(self.base(), ShiraConfig(r=2, target_modules=TARGETS, random_seed=seed % 2))
+        model = get_peft_model(self.base(), ShiraConfig(r=r, target_modules=TARGETS, random_seed=mask_seed))
         with torch.no_grad():
             for parameter_name, parameter in model.named_parameters():
                 if "shira" in parameter_name:
                     parameter.copy_(torch.randn(parameter.shape))
-        model.save_pretrained(self.adapters / name)
+        model.save_pretrained(folder)
 
     def _break_adapters(self):
         self._copy_with("other_base", config={"base_model_name_or_path": "someone/another-model"})

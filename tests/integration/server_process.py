@@ -21,7 +21,7 @@ START_TIMEOUT = 60
 class Service:
     """The methods of one service as Python functions: Service.Method(field=..., timeout=...).
 
-    `timeout` is the call's; a field of that name is set by `request_timeout`.
+    A method that takes a stream has the fields of each message as a dict: Service.Method([{...}, {...}]). `timeout` is the call's; a field of that name is set by `request_timeout`.
     """
 
     def __init__(self, channel, pool, name):
@@ -33,30 +33,62 @@ class Service:
     def _callable(channel, service, method):
         request_class = message_factory.GetMessageClass(method.input_type)
         response_class = message_factory.GetMessageClass(method.output_type)
-        make = channel.unary_stream if method.server_streaming else channel.unary_unary
+        if method.client_streaming:
+            make = channel.stream_unary
+        else:
+            make = channel.unary_stream if method.server_streaming else channel.unary_unary
         call = make(
             f"/{service.full_name}/{method.name}",
             request_serializer=request_class.SerializeToString,
             response_deserializer=response_class.FromString,
         )
 
-        def invoke(timeout=60, wait=True, request_timeout=None, **fields):
+        def invoke_with_stream(requests, timeout=60):
+            return call((request_class(**fields) for fields in requests), timeout=timeout)
+
+        def invoke(timeout=60, wait=True, request_timeout=None, metadata=None, **fields):
             if request_timeout is not None:
                 fields["timeout"] = request_timeout
             request = request_class(**fields)
-            return call(request, timeout=timeout) if wait else call.future(request, timeout=timeout)
+            invoked = call if wait else call.future
+            return invoked(request, timeout=timeout, metadata=metadata)
 
-        return invoke
+        return invoke_with_stream if method.client_streaming else invoke
+
+
+class _Metadata(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor,
+                grpc.StreamUnaryClientInterceptor, grpc.StreamStreamClientInterceptor):
+    """Adds metadata to every call."""
+
+    def __init__(self, metadata):
+        self._metadata = metadata
+
+    def _intercept(self, continuation, details, request):
+        return continuation(details._replace(metadata=[*(details.metadata or ()), *self._metadata]), request)
+
+    intercept_unary_unary = intercept_unary_stream = _intercept
+    intercept_stream_unary = intercept_stream_stream = _intercept
+
+
+def open_channel(target, credentials=None, token=None):
+    # Servers come and go on one port; a channel pool would remember the dead ones.
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    channel = (grpc.secure_channel(target, credentials, options=options) if credentials
+               else grpc.insecure_channel(target, options=options))
+    return grpc.intercept_channel(channel, _Metadata([("authorization", f"Bearer {token}")])) if token else channel
 
 
 class Client:
-    def __init__(self, target):
-        # Servers come and go on one port; a channel pool would remember the dead ones.
-        options = [("grpc.use_local_subchannel_pool", 1)]
-        self.channel = grpc.insecure_channel(target, options=options)
-        pool = descriptor_pool.DescriptorPool(ProtoReflectionDescriptorDatabase(self.channel))
-        self.inference = Service(self.channel, pool, "shira.v1.Inference")
-        self.admin = Service(self.channel, pool, "shira.v1.AdapterAdmin")
+    """`services`: those that the port has, by the names of the attributes."""
+
+    SERVICES = {"inference": "shira.v1.Inference", "admin": "shira.v1.AdapterAdmin",
+                "operations": "shira.v1.Operations"}
+
+    def __init__(self, target, credentials=None, token=None, services=tuple(SERVICES)):
+        self.channel = open_channel(target, credentials, token)
+        self.pool = descriptor_pool.DescriptorPool(ProtoReflectionDescriptorDatabase(self.channel))
+        for name in services:
+            setattr(self, name, Service(self.channel, self.pool, self.SERVICES[name]))
         self.health = health_pb2_grpc.HealthStub(self.channel)
 
     def serving(self, service=""):
@@ -103,7 +135,7 @@ def error_of(call):
 class ServerProcess:
     """Runs until the end of a with block, unless it ends by itself."""
 
-    def __init__(self, *flags, listen="127.0.0.1:0", wait=True):
+    def __init__(self, *flags, listen="127.0.0.1:0", wait=True, environment=None):
         self.folder = tempfile.TemporaryDirectory()
         self.port_file = pathlib.Path(self.folder.name) / "port"
         self.log_file = pathlib.Path(self.folder.name) / "log"
@@ -111,7 +143,7 @@ class ServerProcess:
             [shira_testutil.binary("shira-server"), "--listen", listen, "--port-file", self.port_file, "--log-level",
              "debug", *map(str, flags)],
             stderr=self.log_file.open("wb"),
-            env={**os.environ, "OMP_WAIT_POLICY": "passive"},
+            env={**os.environ, "OMP_WAIT_POLICY": "passive", **(environment or {})},
         )
         self.target = None
         if wait:
@@ -138,8 +170,17 @@ class ServerProcess:
         address = self.port_file.read_text().strip()
         self.target = address if address.startswith("unix:") else f"127.0.0.1:{address}"
 
-    def client(self):
-        return Client(self.target)
+    def client(self, **options):
+        return Client(self.target, **options)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def resident_bytes(self):
+        """Of the process, without what it has mapped from files."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"RssAnon:\s+(\d+) kB", status)[1]) * 1024
 
     def terminate(self):
         self.process.send_signal(signal.SIGTERM)

@@ -36,8 +36,8 @@ class CommandLineTest(unittest.TestCase):
         self.refuse(2, *model, "--dtype", "int8", says="--dtype")
         self.refuse(2, *model, "--listen", "nonsense", says="HOST:PORT")
         self.refuse(2, *model, "--listen", "127.0.0.1:70000", says="HOST:PORT")
-        self.refuse(2, *model, "--listen", "0.0.0.0:0", says="--allow-remote")
-        self.refuse(2, *model, "--listen", "[::]:0", says="--allow-remote")
+        self.refuse(2, *model, "--listen", "0.0.0.0:0", says="--insecure-listen-anywhere")
+        self.refuse(2, *model, "--listen", "[::]:0", says="--insecure-listen-anywhere")
         self.refuse(2, *model, "--adapter", "nopath", says="NAME=PATH")
         self.refuse(2, *model, "--adapter", "base=/tmp", says="base")
         self.refuse(2, *model, "--adapter", "a=/x", "--adapter", "a=/y", says="twice")
@@ -81,7 +81,7 @@ class CommandLineTest(unittest.TestCase):
         text = shira_testutil.run_binary("shira-server", "--help").stdout
         for flag in ("model", "dtype", "listen", "adapter-root", "adapter", "threads", "port-file", "base-model",
                      "max-queued", "max-running", "kv-cache-mb", "adapter-memory-mb", "max-message-mb", "max-tokens",
-                     "drain-timeout", "log-level", "allow-remote", "config", "version"):
+                     "drain-timeout", "log-level", "insecure-listen-anywhere", "config", "version"):
             self.assertIn(f"--{flag}", text)
         self.assertRegex(shira_testutil.run_binary("shira-server", "--version").stdout, r"^shira-server \d+\.\d+\.\d+")
 

@@ -2,6 +2,8 @@
 
 import unittest
 
+import grpc
+
 from fixtures import ADAPTERS, PROMPT, select, world
 from server_process import collect
 
@@ -33,7 +35,7 @@ class GenerateTest(unittest.TestCase):
         unary = self.generate(adapter=select("alpha"))
         text, ids, summary = collect(self.client.stream(prompt=PROMPT, stop=PLAIN, adapter=select("alpha")))
         self.assertEqual((text, ids), (unary.text, list(unary.token_ids)))
-        self.assertEqual(summary.usage, unary.summary.usage)
+        self.assertEqual(summary.usage.prompt_tokens, unary.summary.usage.prompt_tokens)
         self.assertEqual(summary.usage.completion_tokens, COUNT)
         self.assertEqual(summary.finish_reason, 2)  # LENGTH
 
@@ -68,6 +70,56 @@ class GenerateTest(unittest.TestCase):
         self.assertEqual(again.token_ids, first.token_ids)
         self.assertNotEqual(other.token_ids, first.token_ids)
         self.assertFalse(self.generate().summary.HasField("seed"))
+
+    def test_several_answers_are_those_of_the_following_seeds(self):
+        sampling = {"temperature": 1.5, "seed": 2**64 - 2}
+        reply = self.generate(sampling=sampling, n=4, adapter=select("beta"))
+        self.assertEqual([c.end.index for c in reply.choices], [0, 1, 2, 3])
+        self.assertEqual(reply.token_ids, reply.choices[0].token_ids)
+        self.assertEqual(reply.text, reply.choices[0].text)
+        self.assertEqual(reply.summary.usage.completion_tokens, 4 * COUNT)
+        for i, choice in enumerate(reply.choices):
+            alone = self.generate(sampling=sampling | {"seed": (2**64 - 2 + i) % 2**64}, adapter=select("beta"))
+            self.assertEqual(choice.token_ids, alone.token_ids, i)
+            self.assertEqual(choice.text, alone.text)
+            self.assertEqual(choice.end.seed, alone.summary.seed)
+            self.assertFalse(alone.choices)
+        self.assertEqual(len({tuple(c.token_ids) for c in reply.choices}), 4)
+        ids = [[] for _ in reply.choices]
+        ends = {}
+        for event in self.client.stream(prompt=PROMPT, stop=PLAIN, sampling=sampling, n=4, adapter=select("beta")):
+            if event.HasField("chunk"):
+                self.assertNotIn(event.chunk.choice, ends)
+                ids[event.chunk.choice] += event.chunk.token_ids
+                if event.chunk.finish_reason:
+                    ends[event.chunk.choice] = event.chunk.finish_reason
+        self.assertEqual(ids, [list(c.token_ids) for c in reply.choices])
+        self.assertEqual(ends, dict.fromkeys(range(4), 2))  # LENGTH
+        with self.assertRaises(grpc.RpcError) as refused:
+            self.generate(n=9)
+        self.assertIn("n: is 9, must be within [1, 8]", refused.exception.details())
+
+    def test_a_prompt_is_run_once_for_each_state(self):
+        ids = self.world.tokenizer(PROMPT * 20)["input_ids"]
+        answers = {}
+        for name in ("alpha", "beta", "alpha", "beta"):
+            reply = self.client.inference.Generate(token_ids={"ids": ids}, stop=PLAIN, adapter=select(name))
+            cached = reply.summary.usage.cached_prompt_tokens
+            if name not in answers:
+                answers[name] = reply.token_ids
+                self.assertEqual(cached, 0, name)
+            else:
+                self.assertEqual(reply.token_ids, answers[name])
+                self.assertGreater(cached, len(ids) // 2)
+                self.assertLess(cached, len(ids))
+        self.assertNotEqual(answers["alpha"], answers["beta"])
+
+    def test_a_bias_decides_and_penalties_forbid_repetition(self):
+        forced = self.generate(sampling={"logit_bias": {65: 100.0}})
+        self.assertEqual(set(forced.token_ids), {65})
+        varied = self.generate(sampling={"presence_penalty": 2.0, "frequency_penalty": 2.0, "logit_bias": {65: 10.0}})
+        self.assertEqual(varied.token_ids[0], 65)
+        self.assertGreater(len(set(varied.token_ids)), 3)
 
     def test_random_tokens_are_valid_utf8_in_every_chunk(self):
         for seed in range(5):

@@ -43,9 +43,59 @@ TEST(ServerOptionsTest, WhatIsNoAddressIsRefused) {
 TEST(ServerOptionsTest, RemoteAddressesNeedConsent) {
   ServerOptions options;
   options.listen = "0.0.0.0:50051";
-  EXPECT_THAT(ValidateValues(options), StatusIs(kInvalid, HasSubstr("--allow-remote")));
-  options.allow_remote = true;
+  EXPECT_THAT(ValidateValues(options), StatusIs(kInvalid, HasSubstr("--insecure-listen-anywhere")));
+  options.insecure_listen_anywhere = true;
   EXPECT_THAT(ValidateValues(options), IsOk());
+}
+
+TEST(ServerOptionsTest, TlsAndAuthenticationTogetherAreConsent) {
+  ServerOptions options;
+  options.listen = "0.0.0.0:50051";
+  options.tls_certificate = options.tls_key = "/pem";
+  EXPECT_THAT(ValidateValues(options), StatusIs(kInvalid, HasSubstr("--access-file")));
+  options.access_file = "/access";
+  EXPECT_THAT(ValidateValues(options), IsOk());
+  options.access_file.clear();
+  options.tls_client_ca = "/pem";
+  EXPECT_THAT(ValidateValues(options), IsOk());
+
+  options = ServerOptions();
+  options.access_file = "/access";  // tokens in plain text
+  options.listen = "0.0.0.0:50051";
+  EXPECT_THAT(ValidateValues(options), StatusIs(kInvalid, HasSubstr("listen in")));
+  options.listen = "127.0.0.1:1";
+  options.admin_listen = "0.0.0.0:50052";
+  EXPECT_THAT(ValidateValues(options), StatusIs(kInvalid, HasSubstr("--admin-listen")));
+}
+
+TEST(ServerOptionsTest, MetricsBeyondThisMachineNeedConsentOfTheirOwn) {
+  ServerOptions options;
+  options.metrics_listen = "0.0.0.0:9464";
+  options.insecure_listen_anywhere = true;
+  EXPECT_THAT(ValidateValues(options),
+              StatusIs(kInvalid, HasSubstr("--insecure-metrics-anywhere")));
+  options.insecure_metrics_anywhere = true;
+  EXPECT_THAT(ValidateValues(options), IsOk());
+  options.metrics_listen = "unix:/x";
+  EXPECT_THAT(ValidateValues(options), StatusIs(kInvalid, HasSubstr("HOST:PORT")));
+}
+
+TEST(ServerOptionsTest, HalvesOfTlsAreRefused) {
+  const auto refuse = [](ServerOptions options, const char* says) {
+    EXPECT_THAT(ValidateValues(options), StatusIs(kInvalid, HasSubstr(says)));
+  };
+  ServerOptions options;
+  options.tls_certificate = "/pem";
+  refuse(options, "--tls-key");
+  options = ServerOptions();
+  options.tls_client_ca = "/pem";
+  refuse(options, "--tls-client-ca: needs --tls-cert");
+  options = ServerOptions();
+  options.tls_client_optional = true;
+  refuse(options, "--tls-client-optional");
+  options = ServerOptions();
+  options.reload_interval = absl::Milliseconds(10);
+  refuse(options, "--reload-interval");
 }
 
 TEST(ServerOptionsTest, EveryWrongValueIsListed) {
@@ -56,12 +106,22 @@ TEST(ServerOptionsTest, EveryWrongValueIsListed) {
   options.max_queued = 0;
   options.max_running = 0;
   options.max_tokens = 0;
+  options.max_queued_per_client = 0;
+  options.max_prompt_tokens = -1;
+  options.max_adapters = 0;
+  options.max_adapter_entries = 0;
   options.drain_timeout = -absl::Seconds(1);
+  options.keepalive = absl::ZeroDuration();
   EXPECT_THAT(ValidateValues(options),
               StatusIs(kInvalid, AllOf(HasSubstr("--listen"), HasSubstr("base"),
                                        HasSubstr("'tone' occurs twice"), HasSubstr("--threads"),
                                        HasSubstr("--max-queued"), HasSubstr("--max-running"),
-                                       HasSubstr("--max-tokens"), HasSubstr("--drain-timeout"))));
+                                       HasSubstr("--max-tokens"), HasSubstr("--drain-timeout"),
+                                       HasSubstr("--keepalive"))));
+  EXPECT_THAT(ValidateValues(options),
+              StatusIs(kInvalid,
+                       AllOf(HasSubstr("--max-queued-per-client"), HasSubstr("--max-prompt-tokens"),
+                             HasSubstr("--max-adapters"), HasSubstr("--max-adapter-entries"))));
 }
 
 TEST(ServerOptionsTest, AnAdapterIsANameAndAPath) {
@@ -101,6 +161,38 @@ TEST(ServerOptionsTest, PathsAreCheckedBeforeAnythingIsRead) {
   options.adapters.clear();
   options.port_file = folder.Path("nothing/port");
   EXPECT_THAT(CheckPaths(options), StatusIs(absl::StatusCode::kNotFound, HasSubstr("port file")));
+}
+
+TEST(LifecycleOptionsTest, RefusesValuesThatMakeNoSense) {
+  ServerOptions options;
+  EXPECT_THAT(ValidateValues(options), IsOk());
+  options.lifecycle.max_concurrent_loads = 0;
+  options.lifecycle.max_upload_bytes = options.lifecycle.upload_quota_bytes + 1;
+  options.lifecycle.verify_interval = -absl::Seconds(1);
+  EXPECT_THAT(ValidateValues(options),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr("--max-concurrent-loads"), HasSubstr("--max-upload-mb"),
+                             HasSubstr("--verify-interval"))));
+}
+
+TEST(LifecycleOptionsTest, NamesFoldersThatAreNotThereAndStateFilesThatCannotBeRead) {
+  const TempFolder folder;
+  const auto check = [](LifecycleOptions options) { return CheckPaths(options); };
+  EXPECT_THAT(check({}), IsOk());
+  LifecycleOptions options;
+  options.adapter_dirs = {folder.path(), folder.Path("absent")};
+  EXPECT_THAT(check(options), StatusIs(absl::StatusCode::kNotFound, HasSubstr("/absent")));
+  options = {};
+  options.upload_dir = folder.Path("uploads");  // is made
+  options.state_file = folder.Path("state.json");
+  EXPECT_THAT(check(options), IsOk());
+  options.upload_dir = folder.Path("absent/uploads");
+  EXPECT_THAT(check(options), StatusIs(absl::StatusCode::kNotFound, HasSubstr("absent/uploads")));
+  options = {};
+  options.state_file = folder.Write("state.json", "{}");
+  EXPECT_THAT(check(options), StatusIs(absl::StatusCode::kDataLoss, HasSubstr("state.json")));
+  options.state_file = folder.Path("absent/state.json");
+  EXPECT_THAT(check(options), StatusIs(absl::StatusCode::kNotFound, HasSubstr("absent")));
 }
 
 }  // namespace

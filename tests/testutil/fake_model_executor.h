@@ -95,6 +95,13 @@ class FakeModelExecutor : public ModelExecutor {
     absl::MutexLock lock(&mutex_);
     next_sequence_status_ = std::move(status);
   }
+  // Begins the trace anew, with sequence 0.
+  void ForgetTrace() {
+    absl::MutexLock lock(&mutex_);
+    next_sequence_ = 0;
+    trace_.clear();
+    capacities_.clear();
+  }
   std::vector<TracedStep> trace() const {
     absl::MutexLock lock(&mutex_);
     return trace_;

@@ -91,12 +91,20 @@ class FakeServer::InferenceService final : public v1::Inference::Service {
 
   grpc::Status Generate(grpc::ServerContext* context, const v1::GenerateRequest* request,
                         v1::GenerateResponse* response) override {
-    return Run(*context, *request, *response->mutable_summary(),
-               [&](const v1::StreamGenerateResponse::Chunk& chunk) {
-                 response->mutable_text()->append(chunk.text());
-                 response->mutable_token_ids()->MergeFrom(chunk.token_ids());
-                 response->mutable_logprobs()->MergeFrom(chunk.logprobs());
-               });
+    const grpc::Status status = Run(*context, *request, *response->mutable_summary(),
+                                    [&](const v1::StreamGenerateResponse::Chunk& chunk) {
+                                      response->mutable_text()->append(chunk.text());
+                                      response->mutable_token_ids()->MergeFrom(chunk.token_ids());
+                                      response->mutable_logprobs()->MergeFrom(chunk.logprobs());
+                                    });
+    for (const v1::ChoiceEnd& end : response->summary().choices()) {
+      v1::Choice& choice = *response->add_choices();
+      choice.set_text(absl::StrCat(response->text(), "#", end.index()));
+      *choice.mutable_token_ids() = response->token_ids();
+      *choice.mutable_logprobs() = response->logprobs();
+      *choice.mutable_end() = end;
+    }
+    return status;
   }
 
   grpc::Status StreamGenerate(grpc::ServerContext* context,
@@ -163,6 +171,10 @@ class FakeServer::InferenceService final : public v1::Inference::Service {
     {
       absl::MutexLock lock(&state_.mutex);
       state_.last_generate = request;
+      const auto key = context.client_metadata().find("shira-adapter");
+      state_.last_routing_key = key == context.client_metadata().end()
+                                    ? std::string()
+                                    : std::string(key->second.data(), key->second.size());
       for (const v1::WeightedAdapter& wanted : request.adapter().adapters()) {
         const auto adapter = state_.adapters.find(wanted.name());
         if (adapter == state_.adapters.end()) return NoAdapter(wanted.name());
@@ -206,6 +218,12 @@ class FakeServer::InferenceService final : public v1::Inference::Service {
     summary.mutable_timings()->mutable_decode()->set_seconds(1);
     if (request.sampling().temperature() > 0)
       summary.set_seed(request.sampling().has_seed() ? request.sampling().seed() : 42);
+    for (int i = 0; request.n() > 1 && i < request.n(); ++i) {
+      v1::ChoiceEnd& end = *summary.add_choices();
+      end.set_index(i);
+      end.set_finish_reason(summary.finish_reason());
+      if (summary.has_seed()) end.set_seed(summary.seed() + i);
+    }
     return grpc::Status::OK;
   }
 
@@ -257,6 +275,82 @@ class FakeServer::AdminService final : public v1::AdapterAdmin::Service {
     return grpc::Status::OK;
   }
 
+  grpc::Status UploadAdapter(grpc::ServerContext*,
+                             grpc::ServerReader<v1::UploadAdapterRequest>* stream,
+                             v1::UploadAdapterResponse* response) override {
+    v1::UploadAdapterRequest message;
+    stream->Read(&message);
+    const v1::UploadAdapterRequest::Header header = message.header();
+    if (absl::StrContains(header.name(), "missing")) {
+      return ErrorStatus(grpc::StatusCode::RESOURCE_EXHAUSTED, "the quota is used up",
+                         "UPLOAD_QUOTA_EXHAUSTED", {{"name", header.name()}}, 1);
+    }
+    std::string bytes;
+    while (stream->Read(&message)) bytes += message.data();
+    absl::MutexLock lock(&state_.mutex);
+    state_.last_upload = header;
+    state_.last_upload_bytes = bytes;
+    response->set_already_loaded(state_.adapters.count(header.name()) > 0);
+    v1::Adapter& adapter = state_.adapters[header.name()];
+    adapter.set_name(header.name());
+    adapter.set_version(1);
+    adapter.set_state(v1::ADAPTER_STATE_READY);
+    adapter.set_entries(610560);
+    adapter.set_parameter_count(210);
+    *response->mutable_adapter() = adapter;
+    return grpc::Status::OK;
+  }
+
+  grpc::Status PinAdapter(grpc::ServerContext*, const v1::PinAdapterRequest* request,
+                          v1::PinAdapterResponse* response) override {
+    return SetPinned(request->name(), true, *response->mutable_adapter());
+  }
+
+  grpc::Status UnpinAdapter(grpc::ServerContext*, const v1::UnpinAdapterRequest* request,
+                            v1::UnpinAdapterResponse* response) override {
+    return SetPinned(request->name(), false, *response->mutable_adapter());
+  }
+
+  grpc::Status SetAlias(grpc::ServerContext*, const v1::SetAliasRequest* request,
+                        v1::SetAliasResponse* response) override {
+    absl::MutexLock lock(&state_.mutex);
+    const auto known = state_.adapters.find(request->target());
+    if (known == state_.adapters.end()) return NoAdapter(request->target());
+    v1::Alias& alias = state_.aliases[request->name()];
+    if (!alias.name().empty()) *alias.add_history() = alias.target();
+    alias.set_name(request->name());
+    alias.mutable_target()->set_name(request->target());
+    alias.mutable_target()->set_version(known->second.version());
+    *response->mutable_alias() = alias;
+    return grpc::Status::OK;
+  }
+
+  grpc::Status RollbackAlias(grpc::ServerContext*, const v1::RollbackAliasRequest* request,
+                             v1::RollbackAliasResponse* response) override {
+    absl::MutexLock lock(&state_.mutex);
+    const auto known = state_.aliases.find(request->name());
+    if (known == state_.aliases.end()) return NoAlias(request->name());
+    v1::Alias& alias = known->second;
+    if (alias.history().empty()) return NoAlias(request->name());
+    *alias.mutable_target() = alias.history(alias.history_size() - 1);
+    alias.mutable_history()->RemoveLast();
+    *response->mutable_alias() = alias;
+    return grpc::Status::OK;
+  }
+
+  grpc::Status DeleteAlias(grpc::ServerContext*, const v1::DeleteAliasRequest* request,
+                           v1::DeleteAliasResponse*) override {
+    absl::MutexLock lock(&state_.mutex);
+    return state_.aliases.erase(request->name()) > 0 ? grpc::Status::OK : NoAlias(request->name());
+  }
+
+  grpc::Status ListAliases(grpc::ServerContext*, const v1::ListAliasesRequest*,
+                           v1::ListAliasesResponse* response) override {
+    absl::MutexLock lock(&state_.mutex);
+    for (const auto& [name, alias] : state_.aliases) *response->add_aliases() = alias;
+    return grpc::Status::OK;
+  }
+
   grpc::Status CreateBlend(grpc::ServerContext*, const v1::CreateBlendRequest* request,
                            v1::CreateBlendResponse* response) override {
     absl::MutexLock lock(&state_.mutex);
@@ -298,6 +392,7 @@ class FakeServer::AdminService final : public v1::AdapterAdmin::Service {
   grpc::Status ListAdapters(grpc::ServerContext*, const v1::ListAdaptersRequest* request,
                             v1::ListAdaptersResponse* response) override {
     absl::MutexLock lock(&state_.mutex);
+    state_.last_list = *request;
     auto next = state_.adapters.lower_bound(request->page_token());
     for (; next != state_.adapters.end() && response->adapters_size() < page_size_; ++next)
       *response->add_adapters() = next->second;
@@ -354,9 +449,11 @@ class FakeServer::AdminService final : public v1::AdapterAdmin::Service {
   grpc::Status GetResidentState(grpc::ServerContext*, const v1::GetResidentStateRequest*,
                                 v1::GetResidentStateResponse* response) override {
     absl::MutexLock lock(&state_.mutex);
+
     *response->mutable_resident() = Resident();
     *response->mutable_default_state() = Resident();
     response->set_switches(state_.switches);
+    if (state_.damaged) response->add_damaged_parameters("model.layers.0.self_attn.q_proj.weight");
     return grpc::Status::OK;
   }
 
@@ -381,6 +478,20 @@ class FakeServer::AdminService final : public v1::AdapterAdmin::Service {
   }
 
  private:
+  static grpc::Status NoAlias(const std::string& name) {
+    return ErrorStatus(grpc::StatusCode::NOT_FOUND, absl::StrCat("No alias '", name, "'"),
+                       "ALIAS_NOT_FOUND", {{"name", name}});
+  }
+
+  grpc::Status SetPinned(const std::string& name, bool pinned, v1::Adapter& adapter) {
+    absl::MutexLock lock(&state_.mutex);
+    const auto known = state_.adapters.find(name);
+    if (known == state_.adapters.end()) return NoAdapter(name);
+    known->second.set_pinned(pinned);
+    adapter = known->second;
+    return grpc::Status::OK;
+  }
+
   v1::ResidentState Resident() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex) {
     v1::ResidentState resident;
     resident.mutable_adapters()->Assign(state_.resident.begin(), state_.resident.end());
@@ -392,15 +503,58 @@ class FakeServer::AdminService final : public v1::AdapterAdmin::Service {
   const int page_size_;
 };
 
+// Every look is one second and ten tokens after the one before.
+class FakeServer::OperationsService final : public v1::Operations::Service {
+ public:
+  OperationsService(State& state, std::string token) : state_(state), token_(std::move(token)) {}
+
+  grpc::Status GetServerStatus(grpc::ServerContext* context, const v1::GetServerStatusRequest*,
+                               v1::GetServerStatusResponse* response) override {
+    const auto header = context->client_metadata().find("authorization");
+    const bool known = header != context->client_metadata().end() &&
+                       header->second == grpc::string_ref(absl::StrCat("Bearer ", token_));
+    if (!token_.empty() && !known) return {grpc::StatusCode::UNAUTHENTICATED, "who are you?"};
+    absl::MutexLock lock(&state_.mutex);
+    ++looks_;
+    response->set_server_version("1.2.3");
+    response->set_state(v1::SERVER_STATE_SERVING);
+    response->mutable_start_time()->set_seconds(1700000000);
+    response->mutable_time()->set_seconds(1700000100 + looks_);
+    response->set_model("fake");
+    response->mutable_generations()->set_queued(3);
+    response->mutable_generations()->set_running(2);
+    response->mutable_generations()->set_generated_tokens(10 * looks_);
+    auto& load = *response->add_adapter_loads();
+    load.set_adapter("pirate");
+    load.set_running(2);
+    load.set_waiting(3);
+    response->mutable_memory()->set_process_bytes(1 << 20);
+    response->mutable_adapters()->set_ready(static_cast<int64_t>(state_.adapters.size()));
+    *response->mutable_resident()->mutable_adapters() = {state_.resident.begin(),
+                                                         state_.resident.end()};
+    *response->mutable_default_state() = response->resident();
+    response->set_switches(state_.switches);
+    if (state_.damaged) response->add_damaged_parameters("model.layers.0.self_attn.q_proj.weight");
+    return grpc::Status::OK;
+  }
+
+ private:
+  State& state_;
+  const std::string token_;
+  int64_t looks_ = 0;
+};
+
 FakeServer::FakeServer(const FakeServerOptions& options)
     : inference_(std::make_unique<InferenceService>(state_)),
-      admin_(std::make_unique<AdminService>(state_, options.page_size)) {
+      admin_(std::make_unique<AdminService>(state_, options.page_size)),
+      operations_(std::make_unique<OperationsService>(state_, options.token)) {
   grpc::EnableDefaultHealthCheckService(options.has_health_service);
   grpc::ServerBuilder builder;
   builder.AddListeningPort(absl::StrCat("127.0.0.1:", options.port),
                            grpc::InsecureServerCredentials(), &port_);
   builder.RegisterService(inference_.get());
   builder.RegisterService(admin_.get());
+  builder.RegisterService(operations_.get());
   server_ = builder.BuildAndStart();
 }
 
@@ -417,6 +571,11 @@ void FakeServer::SetServing(bool serving) {
 void FakeServer::Damage() {
   absl::MutexLock lock(&state_.mutex);
   state_.damaged = true;
+}
+
+std::string FakeServer::last_routing_key() const {
+  absl::MutexLock lock(&state_.mutex);
+  return state_.last_routing_key;
 }
 
 v1::GenerateRequest FakeServer::last_generate() const {
@@ -442,6 +601,21 @@ v1::LoadAdapterRequest FakeServer::last_load() const {
 v1::CreateBlendRequest FakeServer::last_blend() const {
   absl::MutexLock lock(&state_.mutex);
   return state_.last_blend;
+}
+
+v1::ListAdaptersRequest FakeServer::last_list() const {
+  absl::MutexLock lock(&state_.mutex);
+  return state_.last_list;
+}
+
+v1::UploadAdapterRequest::Header FakeServer::last_upload() const {
+  absl::MutexLock lock(&state_.mutex);
+  return state_.last_upload;
+}
+
+std::string FakeServer::last_upload_bytes() const {
+  absl::MutexLock lock(&state_.mutex);
+  return state_.last_upload_bytes;
 }
 
 v1::UnloadAdapterRequest FakeServer::last_unload() const {

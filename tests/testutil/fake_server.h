@@ -1,13 +1,13 @@
 // File: tests/testutil/fake_server.h
 //
-// A gRPC server with both services of the API and canned behaviour, for tests of clients. It serves
+// A gRPC server with the services of the API and canned behaviour, for tests of clients. It serves
 // on a free port of 127.0.0.1.
 //
 // Behaviour: the answer to a prompt, or to the last message of a conversation, is "You said:
 // <text>", one character a token. Special prompts: "forever" does not end, "busy" is
 // RESOURCE_EXHAUSTED with RetryInfo, "damaged" ends the stream without a summary, "drain" is
 // UNAVAILABLE with ErrorInfo. A token id is a code point. Adapters are whatever was loaded; paths
-// that hold "missing" are refused.
+// that hold "missing" are refused, and so are uploads under such a name, at their header.
 
 #ifndef SHIRA_TESTS_TESTUTIL_FAKE_SERVER_H_
 #define SHIRA_TESTS_TESTUTIL_FAKE_SERVER_H_
@@ -23,6 +23,7 @@
 #include "absl/synchronization/mutex.h"
 #include "shira/v1/adapter_admin.grpc.pb.h"
 #include "shira/v1/inference.grpc.pb.h"
+#include "shira/v1/operations.grpc.pb.h"
 
 namespace shira::testing {
 
@@ -30,6 +31,8 @@ struct FakeServerOptions {
   // 0: a free one.
   int port = 0;
   bool has_health_service = true;
+  // The bearer token that GetServerStatus wants; empty: none.
+  std::string token = "";
   // Adapters per page of ListAdapters.
   int page_size = 2;
 };
@@ -50,37 +53,50 @@ class FakeServer {
 
   // The last request of each kind.
   v1::GenerateRequest last_generate() const ABSL_LOCKS_EXCLUDED(state_.mutex);
+  // The "shira-adapter" metadata that came with it; empty if none.
+  std::string last_routing_key() const ABSL_LOCKS_EXCLUDED(state_.mutex);
   v1::TokenizeRequest last_tokenize() const ABSL_LOCKS_EXCLUDED(state_.mutex);
   v1::DetokenizeRequest last_detokenize() const ABSL_LOCKS_EXCLUDED(state_.mutex);
   v1::LoadAdapterRequest last_load() const ABSL_LOCKS_EXCLUDED(state_.mutex);
   v1::CreateBlendRequest last_blend() const ABSL_LOCKS_EXCLUDED(state_.mutex);
   v1::UnloadAdapterRequest last_unload() const ABSL_LOCKS_EXCLUDED(state_.mutex);
+  v1::ListAdaptersRequest last_list() const ABSL_LOCKS_EXCLUDED(state_.mutex);
+  v1::UploadAdapterRequest::Header last_upload() const ABSL_LOCKS_EXCLUDED(state_.mutex);
+  std::string last_upload_bytes() const ABSL_LOCKS_EXCLUDED(state_.mutex);
 
   // Until so many endless generations were cancelled; false if it takes too long.
   bool WaitForCancelled(int count) const ABSL_LOCKS_EXCLUDED(state_.mutex);
 
  private:
-  // What both services share.
+  // What the services share.
   struct State {
     mutable absl::Mutex mutex;
     std::map<std::string, v1::Adapter> adapters ABSL_GUARDED_BY(mutex);
     std::vector<v1::AdapterIdentity> resident ABSL_GUARDED_BY(mutex);
     int64_t switches ABSL_GUARDED_BY(mutex) = 0;
     bool damaged ABSL_GUARDED_BY(mutex) = false;
+
     int cancelled ABSL_GUARDED_BY(mutex) = 0;
     v1::GenerateRequest last_generate ABSL_GUARDED_BY(mutex);
+    std::string last_routing_key ABSL_GUARDED_BY(mutex);
     v1::TokenizeRequest last_tokenize ABSL_GUARDED_BY(mutex);
     v1::DetokenizeRequest last_detokenize ABSL_GUARDED_BY(mutex);
     v1::LoadAdapterRequest last_load ABSL_GUARDED_BY(mutex);
     v1::CreateBlendRequest last_blend ABSL_GUARDED_BY(mutex);
     v1::UnloadAdapterRequest last_unload ABSL_GUARDED_BY(mutex);
+    v1::ListAdaptersRequest last_list ABSL_GUARDED_BY(mutex);
+    v1::UploadAdapterRequest::Header last_upload ABSL_GUARDED_BY(mutex);
+    std::string last_upload_bytes ABSL_GUARDED_BY(mutex);
+    std::map<std::string, v1::Alias> aliases ABSL_GUARDED_BY(mutex);
   };
   class InferenceService;
   class AdminService;
+  class OperationsService;
 
   State state_;
   std::unique_ptr<InferenceService> inference_;
   std::unique_ptr<AdminService> admin_;
+  std::unique_ptr<OperationsService> operations_;
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;
 };

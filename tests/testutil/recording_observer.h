@@ -33,11 +33,22 @@ class RecordingObserver : public GenerationObserver {
     {
       absl::MutexLock lock(&mutex_);
       EXPECT_FALSE(ended_) << "a token after the last event";
+      for (const ChoiceResult& end : choice_ends_) EXPECT_NE(end.choice, token.choice);
       tokens_.push_back(token);
     }
     return on_token_ ? on_token_(token) : Verdict::kContinue;
   }
+  void OnChoiceEnd(const ChoiceResult& result) override {
+    absl::MutexLock lock(&mutex_);
+    EXPECT_FALSE(ended_);
+    for (const ChoiceResult& other : choice_ends_) EXPECT_NE(other.choice, result.choice);
+    choice_ends_.push_back(result);
+  }
   void OnFinished(const GenerationResult& result) override {
+    {
+      absl::MutexLock lock(&mutex_);
+      EXPECT_EQ(choice_ends_.size(), result.choices.size());
+    }
     End([&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { result_ = result; });
   }
   void OnFailed(const absl::Status& status) override {
@@ -65,10 +76,12 @@ class RecordingObserver : public GenerationObserver {
     absl::MutexLock lock(&mutex_);
     return ended_;
   }
-  std::vector<int32_t> tokens() const {
+  std::vector<int32_t> tokens(int32_t choice = 0) const {
     absl::MutexLock lock(&mutex_);
     std::vector<int32_t> ids;
-    for (const GeneratedToken& token : tokens_) ids.push_back(token.token);
+    for (const GeneratedToken& token : tokens_) {
+      if (token.choice == choice) ids.push_back(token.token);
+    }
     return ids;
   }
   std::vector<GeneratedToken> generated() const {
@@ -102,6 +115,7 @@ class RecordingObserver : public GenerationObserver {
   const std::function<void()> on_end_;
   mutable absl::Mutex mutex_;
   std::vector<GeneratedToken> tokens_ ABSL_GUARDED_BY(mutex_);
+  std::vector<ChoiceResult> choice_ends_ ABSL_GUARDED_BY(mutex_);
   std::optional<GenerationResult> result_ ABSL_GUARDED_BY(mutex_);
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;

@@ -14,6 +14,7 @@ import unittest
 import torch
 
 from shira_testutil import binary
+from terminals import has_terminals
 from tool_testutil import TARGETS, make_base, make_shira, save_base, tool
 
 
@@ -81,6 +82,7 @@ class ErrorsTest(unittest.TestCase):
             self.assertIn(f"cannot write {self.root}/{file}", result.stderr)
             self.assertEqual(names_below(self.root), self.before)
 
+    @unittest.skipUnless(has_terminals(), "this machine has no pseudo-terminals (/dev/pts)")
     def test_ctrl_c_ends_long_work_and_leaves_nothing(self):
         config = make_base().config
         config.hidden_size, config.intermediate_size, config.num_hidden_layers = 512, 4096, 10

@@ -33,15 +33,57 @@ TEST_F(AdapterCommandsTest, LoadPrintsJson) {
   const Json json = RunJson({"adapter", "load", "pirate", "/adapters/pirate"});
   EXPECT_THAT(Keys(json), UnorderedElementsAre("adapter", "already_loaded"));
   EXPECT_EQ(json["already_loaded"], false);
-  EXPECT_THAT(
-      Keys(json["adapter"]),
-      UnorderedElementsAre("name", "version", "digest", "state", "residency", "path", "format",
-                           "entries", "parameter_count", "density", "memory_bytes",
-                           "running_requests", "base_model", "load_ms", "load_time"));
+  EXPECT_THAT(Keys(json["adapter"]),
+              UnorderedElementsAre("name", "version", "digest", "state", "residency", "path",
+                                   "format", "entries", "parameter_count", "density",
+                                   "memory_bytes", "running_requests", "base_model", "pinned",
+                                   "aliases", "load_ms", "load_time"));
   EXPECT_EQ(json["adapter"]["state"], "READY");
   EXPECT_EQ(json["adapter"]["residency"], "IN_MEMORY");
   EXPECT_EQ(json["adapter"]["load_ms"], 120.0);
   EXPECT_EQ(json["adapter"]["load_time"], "2023-11-14T22:13:20+00:00");
+}
+
+TEST_F(AdapterCommandsTest, ReplacesAnAdapter) {
+  EXPECT_EQ(Run({"adapter", "load", "pirate", "/adapters/pirate"}).exit_code, 0);
+  EXPECT_FALSE(server_.last_load().replace());
+  EXPECT_EQ(Run({"adapter", "load", "pirate", "/adapters/pirate", "--replace"}).exit_code, 0);
+  EXPECT_TRUE(server_.last_load().replace());
+}
+
+TEST_F(AdapterCommandsTest, ListTakesFilters) {
+  EXPECT_EQ(Run({"adapter", "list", "--prefix", "team/", "--state", "READY", "--state", "FAILED",
+                 "--residency", "FUSED"})
+                .exit_code,
+            0);
+  EXPECT_EQ(server_.last_list().name_prefix(), "team/");
+  EXPECT_EQ(server_.last_list().states_size(), 2);
+  EXPECT_EQ(server_.last_list().states(1), v1::ADAPTER_STATE_FAILED);
+  EXPECT_EQ(server_.last_list().residencies(0), v1::ADAPTER_RESIDENCY_FUSED);
+  EXPECT_EQ(Run({"adapter", "list", "--state", "BROKEN"}).exit_code, 2);
+  EXPECT_EQ(Run({"adapter", "list", "--residency", "BROKEN"}).exit_code, 2);
+}
+
+TEST_F(AdapterCommandsTest, PinsAndUnpins) {
+  Load("pirate");
+  EXPECT_EQ(Run({"adapter", "pin", "pirate"}).out, "Pinned pirate v1\n");
+  EXPECT_EQ(RunJson({"adapter", "unpin", "pirate"})["adapter"]["pinned"], false);
+  EXPECT_EQ(Run({"adapter", "pin", "nobody"}).exit_code, 1);
+}
+
+TEST_F(AdapterCommandsTest, AliasesAreSetListedRolledBackAndDeleted) {
+  Load("pirate");
+  Load("party");
+  EXPECT_EQ(Run({"alias", "set", "prod", "pirate"}).out, "prod -> pirate@1\n");
+  EXPECT_EQ(Run({"alias", "set", "prod", "party"}).out, "prod -> party@1\n");
+  EXPECT_EQ(Run({"alias", "list"}).out, "ALIAS  TARGET   BEFORE\nprod   party@1  pirate@1\n");
+  const Json alias = {{"name", "prod"},
+                      {"target", {{"name", "party"}, {"version", 1}}},
+                      {"history", {{{"name", "pirate"}, {"version", 1}}}}};
+  EXPECT_EQ(RunJson({"alias", "list"}), Json({{"aliases", {alias}}}));
+  EXPECT_EQ(Run({"alias", "rollback", "prod"}).out, "prod -> pirate@1\n");
+  EXPECT_EQ(RunJson({"alias", "delete", "prod"}), Json({{"deleted", "prod"}}));
+  EXPECT_EQ(Run({"alias", "rollback", "prod"}).exit_code, 1);
 }
 
 TEST_F(AdapterCommandsTest, LoadReportsAMalformedAdapter) {

@@ -13,6 +13,8 @@ import sys
 import time
 import unittest
 
+from terminals import has_terminals
+
 SHIRA, FAKE_SERVER = sys.argv[1:3]
 TIMEOUT = 20
 
@@ -64,16 +66,6 @@ class Terminal:
             pass
         os.close(self.fd)
         return output, os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-
-
-def has_terminals():
-    """A minimal container may have no pseudo-terminals at all."""
-    try:
-        for fd in pty.openpty():
-            os.close(fd)
-    except OSError:
-        return False
-    return True
 
 
 @unittest.skipUnless(has_terminals(), "this machine has no pseudo-terminals (/dev/pts)")

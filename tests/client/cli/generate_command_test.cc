@@ -51,8 +51,10 @@ TEST_F(GenerateCommandTest, PrintsOneJsonObjectWithTheDocumentedKeys) {
   EXPECT_EQ(json["adapter"][0]["weight"], 0.5);
   EXPECT_EQ(json["finish_reason"], "stop");
   EXPECT_EQ(json["stop_token_id"], 2);
-  EXPECT_EQ(json["usage"],
-            Json({{"prompt_tokens", 2}, {"completion_tokens", 12}, {"total_tokens", 14}}));
+  EXPECT_EQ(json["usage"], Json({{"prompt_tokens", 2},
+                                 {"cached_prompt_tokens", 0},
+                                 {"completion_tokens", 12},
+                                 {"total_tokens", 14}}));
   EXPECT_EQ(json["timings_ms"],
             Json({{"queue", 0.1}, {"switch", 2.5}, {"prefill", 30.0}, {"decode", 1000.0}}));
   EXPECT_TRUE(json["timings_ms"]["decode"].is_number_float());
@@ -109,6 +111,18 @@ TEST_F(GenerateCommandTest, SendsEveryOption) {
                  "0.125",
                  "--repetition-penalty",
                  "1.5",
+                 "--presence-penalty",
+                 "0.5",
+                 "--frequency-penalty",
+                 "-0.25",
+                 "--logit-bias",
+                 "7:-100",
+                 "--logit-bias",
+                 "9:2.5",
+                 "--priority",
+                 "-3",
+                 "--n",
+                 "2",
                  "--logprobs",
                  "0"})
                 .exit_code,
@@ -129,8 +143,32 @@ TEST_F(GenerateCommandTest, SendsEveryOption) {
   EXPECT_EQ(request.sampling().top_k(), 40);
   EXPECT_EQ(request.sampling().min_p(), 0.125f);
   EXPECT_EQ(request.sampling().repetition_penalty(), 1.5f);
+  EXPECT_EQ(request.sampling().presence_penalty(), 0.5f);
+  EXPECT_EQ(request.sampling().frequency_penalty(), -0.25f);
+  EXPECT_EQ(request.sampling().logit_bias().size(), 2);
+  EXPECT_EQ(request.sampling().logit_bias().at(7), -100.0f);
+  EXPECT_EQ(request.sampling().logit_bias().at(9), 2.5f);
+  EXPECT_EQ(request.priority(), -3);
+  EXPECT_EQ(request.n(), 2);
   EXPECT_TRUE(request.has_logprobs());
   EXPECT_EQ(request.logprobs(), 0);
+}
+
+TEST_F(GenerateCommandTest, PrintsSeveralAnswersBelowTheirNumbers) {
+  EXPECT_EQ(Run({"generate", "--prompt", "Hi", "--n", "2"}).out,
+            "[0]\nYou said: Hi#0\n\n[1]\nYou said: Hi#1\n");
+  const Json json = RunJson({"generate", "--prompt", "Hi", "--n", "2", "--temperature", "1"});
+  ASSERT_EQ(json["choices"].size(), 2);
+  EXPECT_THAT(Keys(json["choices"][1]),
+              UnorderedElementsAre("index", "text", "token_ids", "finish_reason", "seed"));
+  EXPECT_EQ(json["choices"][1]["text"], "You said: Hi#1");
+  EXPECT_EQ(json["choices"][1]["seed"], 43);
+}
+
+TEST_F(GenerateCommandTest, RefusesAMalformedBias) {
+  for (const char* bias : {"7", "a:1", "7:b", "7:1:2", ""}) {
+    EXPECT_EQ(Run({"generate", "--prompt", "Hi", "--logit-bias", bias}).exit_code, 2) << bias;
+  }
 }
 
 TEST_F(GenerateCommandTest, LeavesToTheServerWhatIsNotGiven) {

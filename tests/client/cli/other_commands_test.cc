@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 
 #include "tests/client/cli/cli_test_base.h"
+#include "tests/testutil/temp_folder.h"
 
 namespace shira::testing {
 namespace {
@@ -75,20 +76,83 @@ TEST_F(OtherCommandsTest, ShowsTheStatus) {
   Run({"adapter", "apply", "pirate:0.5"});
   const CliResult result = Run({"status"});
   EXPECT_EQ(result.exit_code, 0);
-  EXPECT_EQ(result.out, "Server:   " + server_.address() +
-                            "\nHealth:   SERVING\nResident: pirate v1 (weight 0.5)\nDefault:  "
-                            "pirate v1 (weight 0.5)\nSwitches: 1\nAdapters: 1\n");
+  for (const char* line :
+       {"Health:         SERVING\n", "State:          SERVING\n",
+        "Resident:       pirate v1 (weight 0.5)\n", "Default:        pirate v1 (weight 0.5)\n",
+        "Switches:       1 in ", "Requests:       2 running, 3 queued"}) {
+    EXPECT_THAT(result.out, HasSubstr(line));
+  }
   const Json json = RunJson({"status"});
-  EXPECT_THAT(Keys(json), UnorderedElementsAre("server", "health", "resident", "default",
-                                               "switches", "adapter_count"));
+  EXPECT_THAT(Keys(json), UnorderedElementsAre("server", "health", "state", "server_version",
+                                               "uptime_ms", "model", "generations", "adapter_loads",
+                                               "memory", "adapters", "resident", "default",
+                                               "switches", "switch_ms", "damaged_parameters"));
   EXPECT_THAT(Keys(json["resident"]), UnorderedElementsAre("adapters", "digest"));
+  EXPECT_EQ(json["adapters"]["ready"], 1);
 }
 
 TEST_F(OtherCommandsTest, StatusExitsWith3WhenTheServerDoesNotServe) {
   server_.SetServing(false);
   const CliResult result = Run({"status", "--json"});
   EXPECT_EQ(result.exit_code, 3);
-  EXPECT_EQ(ParseOnly(result), Json({{"server", server_.address()}, {"health", "NOT_SERVING"}}));
+  EXPECT_EQ(ParseOnly(result)["health"], "NOT_SERVING");
+}
+
+TEST_F(OtherCommandsTest, TopShowsRatesFromTheSecondLookOn) {
+  const CliResult result = Run({"top", "--interval", "0.01", "--count", "2"});
+  EXPECT_EQ(result.exit_code, 0);
+  // The fake server's second comes with every look, and ten tokens with it.
+  EXPECT_THAT(result.out, HasSubstr("10.0/s tokens generated"));
+  EXPECT_EQ(result.out.find("Now:"), result.out.rfind("Now:"));
+  EXPECT_THAT(result.out, HasSubstr("pirate         2        3\n"));
+  const Json json = RunJson({"top", "--interval", "0.01"});
+  EXPECT_EQ(json["rates"]["generated_tokens_per_s"], 10.0);
+}
+
+TEST(CliTokenTest, StatusNeedsNoTokenToSayWhetherTheServerServes) {
+  const FakeServer server({.token = "the-token"});
+  const auto run = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), {"--server", server.address()});
+    return RunCli(arguments);
+  };
+  const CliResult refused = run({"status"});
+  EXPECT_EQ(refused.exit_code, 0);
+  EXPECT_THAT(refused.out, HasSubstr("not for this token"));
+  EXPECT_EQ(run({"top", "--count", "1"}).exit_code, 1);
+
+  const TempFolder folder;
+  const std::string file = folder.Write("token", "the-token\n");
+  EXPECT_THAT(run({"status", "--token-file", file}).out, HasSubstr("Requests:"));
+  EXPECT_THAT(run({"status", "--token-file", folder.Write("other", "other\n")}).out,
+              HasSubstr("not for this token"));
+  EXPECT_EQ(run({"status", "--token-file", folder.Write("empty", "\n")}).exit_code, 1);
+  EXPECT_EQ(run({"status", "--token-file", folder.Path("nothing")}).exit_code, 1);
+
+  EXPECT_THAT(RunCli({"status", "--server", server.address()}, "", {"SHIRA_TOKEN=the-token"}).out,
+              HasSubstr("Requests:"));
+}
+
+TEST(CliTokenTest, ATokenDoesNotLeaveThisMachineInPlainText) {
+  const TempFolder folder;
+  const std::string file = folder.Write("token", "the-token\n");
+  CliResult result =
+      RunCli({"status", "--server", "192.0.2.1:1", "--connect-timeout", "0", "--token-file", file});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, HasSubstr("in plain text"));
+  result = RunCli({"status", "--tls-cert", file, "--connect-timeout", "0"});
+  EXPECT_THAT(result.err, HasSubstr("needs its key"));
+}
+
+TEST_F(OtherCommandsTest, StatusNamesDamagedParameters) {
+  server_.SetServing(false);
+  server_.Damage();
+  const CliResult result = Run({"status"});
+  EXPECT_EQ(result.exit_code, 3);
+  EXPECT_THAT(result.out, HasSubstr("Damaged:        model.layers.0.self_attn.q_proj.weight\n"));
+  const CliResult json = Run({"status", "--json"});
+  EXPECT_EQ(json.exit_code, 3);
+  EXPECT_EQ(ParseOnly(json)["damaged_parameters"],
+            Json::array({"model.layers.0.self_attn.q_proj.weight"}));
 }
 
 TEST_F(OtherCommandsTest, OtherCommandsWaitForTheServerToServe) {

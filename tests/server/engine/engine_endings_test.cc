@@ -68,7 +68,9 @@ TEST_F(EngineEndingsTest, CancelledWhileDecodingItStopsAtTheNextToken) {
 }
 
 TEST_F(EngineEndingsTest, CancelledInPrefillItStopsBeforeTheNextChunk) {
-  Start({.max_queued = 10, .max_running = 2, .prefill_chunk = 4, .max_state_wait = {}});
+  Start({.max_queued = 10,
+         .max_running = 2,
+         .step = {.step_tokens = 4, .max_state_wait = absl::ZeroDuration()}});
   const auto gate = CloseGate();
   const Submitted submitted = SubmitCancellable(0, Prompt(40), 5);
   gate->WaitForStep();
@@ -80,7 +82,9 @@ TEST_F(EngineEndingsTest, CancelledInPrefillItStopsBeforeTheNextChunk) {
 }
 
 TEST_F(EngineEndingsTest, CancelledWhileQueuedItEndsAtTheNextStepAndOthersGoOn) {
-  Start({.max_queued = 10, .max_running = 1, .prefill_chunk = 512, .max_state_wait = {}});
+  Start({.max_queued = 10,
+         .max_running = 1,
+         .step = {.step_tokens = 512, .max_state_wait = absl::ZeroDuration()}});
   const auto gate = CloseGate();
   const Observer running = Submit(0, {1}, 30);
   gate->WaitForStep();
@@ -113,7 +117,9 @@ TEST_F(EngineEndingsTest, ExpiredWhileDecodingItStopsAtTheNextToken) {
 }
 
 TEST_F(EngineEndingsTest, ExpiredInPrefillItGivesNoToken) {
-  Start({.max_queued = 10, .max_running = 2, .prefill_chunk = 4, .max_state_wait = {}});
+  Start({.max_queued = 10,
+         .max_running = 2,
+         .step = {.step_tokens = 4, .max_state_wait = absl::ZeroDuration()}});
   const absl::Time deadline = absl::Now() + absl::Milliseconds(50);
   executor_->SetForwardHook([&](auto) {
     SleepUntil(deadline);
@@ -126,7 +132,9 @@ TEST_F(EngineEndingsTest, ExpiredInPrefillItGivesNoToken) {
 }
 
 TEST_F(EngineEndingsTest, ExpiredWhileQueuedItEndsWhileOthersRun) {
-  Start({.max_queued = 10, .max_running = 1, .prefill_chunk = 512, .max_state_wait = {}});
+  Start({.max_queued = 10,
+         .max_running = 1,
+         .step = {.step_tokens = 512, .max_state_wait = absl::ZeroDuration()}});
   const auto gate = CloseGate();
   const Observer running = Submit(0, {1}, 30);
   gate->WaitForStep();
@@ -147,7 +155,9 @@ TEST_F(EngineEndingsTest, ADeadlineInThePastGivesNoStep) {
 }
 
 TEST_F(EngineEndingsTest, CancelUsersOfEndsThoseOfThatAdapterOnly) {
-  Start({.max_queued = 10, .max_running = 2, .prefill_chunk = 512, .max_state_wait = {}});
+  Start({.max_queued = 10,
+         .max_running = 2,
+         .step = {.step_tokens = 512, .max_state_wait = absl::ZeroDuration()}});
   const auto gate = CloseGate();
   const Observer running = Submit(1, {1}, 40);
   const Observer other = Submit(2, {1}, 10);
@@ -166,8 +176,9 @@ TEST_F(EngineEndingsTest, CancelUsersOfEndsThoseOfThatAdapterOnly) {
 }
 
 TEST_F(EngineEndingsTest, AnExecutorErrorFailsTheStepsGenerationsAndTheEngineGoesOn) {
-  Start(
-      {.max_queued = 10, .max_running = 4, .prefill_chunk = 512, .max_state_wait = absl::Hours(1)});
+  Start({.max_queued = 10,
+         .max_running = 4,
+         .step = {.max_state_wait = absl::Hours(1), .row_patching = RowPatching::kOff}});
   const auto gate = std::make_shared<Gate>();
   executor_->SetForwardHook([gate, step = 0](auto) mutable {
     if (++step == 1) return gate->Pass();
@@ -200,7 +211,9 @@ TEST_F(EngineEndingsTest, AnErrorOfNewSequenceFailsThatGenerationOnly) {
 // ---- Draining -----------------------------------------------------------------------------------
 
 TEST_F(EngineEndingsTest, DrainingLetsRunningAndQueuedOnesEnd) {
-  Start({.max_queued = 10, .max_running = 1, .prefill_chunk = 512, .max_state_wait = {}});
+  Start({.max_queued = 10,
+         .max_running = 1,
+         .step = {.step_tokens = 512, .max_state_wait = absl::ZeroDuration()}});
   const Observer running = Submit(0, {1}, 20);
   const Observer queued = Submit(1, {1}, 20);
   engine_->Drain(absl::Minutes(1));
@@ -212,7 +225,9 @@ TEST_F(EngineEndingsTest, DrainingLetsRunningAndQueuedOnesEnd) {
 }
 
 TEST_F(EngineEndingsTest, DrainingFailsWhatDoesNotEndInTime) {
-  Start({.max_queued = 10, .max_running = 1, .prefill_chunk = 512, .max_state_wait = {}});
+  Start({.max_queued = 10,
+         .max_running = 1,
+         .step = {.step_tokens = 512, .max_state_wait = absl::ZeroDuration()}});
   executor_->SetForwardHook([](auto) {
     absl::SleepFor(absl::Milliseconds(5));
     return absl::OkStatus();

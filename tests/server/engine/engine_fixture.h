@@ -74,6 +74,7 @@ class EngineFixture : public ::testing::Test {
     engine_.reset();
     executor_ = std::make_unique<FakeModelExecutor>(weights_, model);
     engine_ = std::make_unique<Engine>(options, *executor_, switch_engine_);
+    executor_->ForgetTrace();  // what the engine tried out at its start
   }
   // The next step, and all that follow, stop at the gate until it is opened.
   std::shared_ptr<Gate> CloseGate() {

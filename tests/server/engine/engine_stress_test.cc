@@ -44,8 +44,8 @@ TEST_F(EngineStressTest, EveryAnswerIsRightWhateverElseGoesOn) {
   Engine::Options options;
   options.max_queued = 8;
   options.max_running = 3;
-  options.prefill_chunk = 5;
-  options.max_state_wait = absl::Microseconds(200);
+  options.step.step_tokens = 5;
+  options.step.max_state_wait = absl::Microseconds(200);
   Engine engine(options, executor, engine_);
 
   std::atomic<int> answers = 0;

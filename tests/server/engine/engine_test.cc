@@ -36,8 +36,8 @@ TEST_F(EngineTest, AGenerationGivesItsTokensAndEndsAtItsLength) {
   const auto result = observer->result();
   ASSERT_TRUE(result.has_value());
   EXPECT_EQ(observer->tokens(), Expected(0, {5, 6, 7}, 10));
-  EXPECT_EQ(result->reason, FinishReason::kLength);
-  EXPECT_EQ(result->completion_tokens, 10);
+  EXPECT_EQ(result->choices.at(0).reason, FinishReason::kLength);
+  EXPECT_EQ(result->choices.at(0).completion_tokens, 10);
   EXPECT_EQ(executor_->capacities(), std::vector<int64_t>{13});
   EXPECT_EQ(executor_->kv_used_bytes(), 0);
   EXPECT_EQ(pins_, 0);
@@ -46,8 +46,7 @@ TEST_F(EngineTest, AGenerationGivesItsTokensAndEndsAtItsLength) {
 TEST_F(EngineTest, EveryGenerationIsAnsweredUnderItsOwnWeights) {
   Start({.max_queued = 100,
          .max_running = 5,
-         .prefill_chunk = 3,
-         .max_state_wait = absl::ZeroDuration()});
+         .step = {.step_tokens = 3, .max_state_wait = absl::ZeroDuration()}});
   struct Case {
     int adapter;
     std::vector<int32_t> prompt;
@@ -67,7 +66,9 @@ TEST_F(EngineTest, EveryGenerationIsAnsweredUnderItsOwnWeights) {
 }
 
 TEST_F(EngineTest, RowsOfOneStateShareStepsAndPromptsAreChunked) {
-  Start({.max_queued = 100, .max_running = 8, .prefill_chunk = 4, .max_state_wait = {}});
+  Start({.max_queued = 100,
+         .max_running = 8,
+         .step = {.step_tokens = 4, .max_state_wait = absl::ZeroDuration()}});
   const auto gate = CloseGate();
   const Observer first = Submit(0, Prompt(2), 4);
   gate->WaitForStep();
@@ -88,8 +89,7 @@ TEST_F(EngineTest, RowsOfOneStateShareStepsAndPromptsAreChunked) {
 TEST_F(EngineTest, AStateIsFinishedBeforeTheNextOneWhileNobodyWaitsTooLong) {
   Start({.max_queued = 100,
          .max_running = 8,
-         .prefill_chunk = 512,
-         .max_state_wait = absl::Hours(1)});
+         .step = {.max_state_wait = absl::Hours(1), .row_patching = RowPatching::kOff}});
   const auto gate = CloseGate();
   std::vector<Observer> observers = {Submit(1, {1}, 3)};
   gate->WaitForStep();
@@ -103,8 +103,7 @@ TEST_F(EngineTest, AStateIsFinishedBeforeTheNextOneWhileNobodyWaitsTooLong) {
 TEST_F(EngineTest, WithoutPatienceStatesTakeTurns) {
   Start({.max_queued = 100,
          .max_running = 8,
-         .prefill_chunk = 512,
-         .max_state_wait = absl::ZeroDuration()});
+         .step = {.max_state_wait = absl::ZeroDuration(), .row_patching = RowPatching::kOff}});
   const auto gate = CloseGate();
   const Observer first = Submit(1, {1}, 3);
   gate->WaitForStep();
@@ -117,7 +116,9 @@ TEST_F(EngineTest, WithoutPatienceStatesTakeTurns) {
 }
 
 TEST_F(EngineTest, NoMoreThanMaxRunningHoldMemoryAndTheOthersFollowInOrder) {
-  Start({.max_queued = 100, .max_running = 2, .prefill_chunk = 512, .max_state_wait = {}});
+  Start({.max_queued = 100,
+         .max_running = 2,
+         .step = {.step_tokens = 512, .max_state_wait = absl::ZeroDuration()}});
   const auto gate = CloseGate();
   std::vector<Observer> observers = {Submit(0, {1}, 2)};
   gate->WaitForStep();
@@ -136,7 +137,7 @@ TEST_F(EngineTest, NoMoreThanMaxRunningHoldMemoryAndTheOthersFollowInOrder) {
   }
 }
 
-TEST_F(EngineTest, WithoutKvMemoryTheNextOneWaitsForTheOthers) {
+TEST_F(EngineTest, OneThatFindsNoKvMemoryWaitsAndIsPassedByASmallerOne) {
   FakeModelExecutor::Options model;
   model.kv_budget_tokens = 10;
   Start({}, model);
@@ -144,22 +145,41 @@ TEST_F(EngineTest, WithoutKvMemoryTheNextOneWaitsForTheOthers) {
   const Observer first = Submit(0, {1, 2}, 4);
   gate->WaitForStep();
   const Observer second = Submit(1, {3, 4}, 4);
-  // Would fit beside the first, but does not overtake the second.
   const Observer third = Submit(0, {5}, 1);
   gate->Open();
   EXPECT_THAT(first->status(), IsOk());
   EXPECT_THAT(second->status(), IsOk());
   EXPECT_THAT(third->status(), IsOk());
   EXPECT_EQ(second->tokens(), Expected(1, {3, 4}, 4));
-  EXPECT_THAT(executor_->capacities(), ElementsAre(6, 6, 2));
+  EXPECT_THAT(executor_->capacities(), ElementsAre(6, 2, 6));
 }
 
-TEST_F(EngineTest, AGenerationThatNoMemoryCanHoldFails) {
+TEST_F(EngineTest, OneThatFindsNoKvMemoryIsPassedByAFewOnly) {
+  FakeModelExecutor::Options model;
+  model.kv_budget_tokens = 10;
+  Start({.max_bypassed = 2}, model);
+  const auto gate = CloseGate();
+  std::vector<Observer> observers = {Submit(0, {1, 2}, 4)};
+  gate->WaitForStep();
+  observers.push_back(Submit(0, {3, 4}, 7));
+  for (int i = 0; i < 5; ++i) observers.push_back(Submit(0, {5}, 2));
+  gate->Open();
+  for (const Observer& observer : observers) EXPECT_THAT(observer->status(), IsOk());
+  const std::vector<int64_t> capacities = executor_->capacities();
+  EXPECT_EQ(std::find(capacities.begin(), capacities.end(), 9) - capacities.begin(), 3);
+}
+
+TEST_F(EngineTest, WhatTheKvMemoryCanHoldIsTheLongestAnswer) {
   FakeModelExecutor::Options model;
   model.kv_budget_tokens = 10;
   Start({}, model);
-  EXPECT_THAT(Submit(0, {1, 2}, 20)->status(), StatusIs(absl::StatusCode::kResourceExhausted));
-  EXPECT_THAT(Submit(0, {1, 2}, 2)->status(), IsOk());
+  EXPECT_EQ(engine_->context_length(), 10);
+  const auto result = Submit(0, {1, 2}, 20)->result();
+  ASSERT_TRUE(result.has_value());
+  EXPECT_EQ(result->choices.at(0).completion_tokens, 8);
+  auto observer = std::make_shared<RecordingObserver>();
+  EXPECT_THAT(engine_->Submit(Request(0, Prompt(10), 1, observer)),
+              StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
 TEST_F(EngineTest, StopTokensAndTheEndOfTheContextEndAGeneration) {
@@ -173,14 +193,14 @@ TEST_F(EngineTest, StopTokensAndTheEndOfTheContextEndAGeneration) {
   request.stop_tokens = {expected[stop]};
   ASSERT_THAT(engine_->Submit(std::move(request)), IsOk());
   ASSERT_TRUE(observer->result().has_value());
-  EXPECT_EQ(observer->result()->reason, FinishReason::kStop);
-  EXPECT_EQ(observer->result()->stop_token, expected[stop]);
+  EXPECT_EQ(observer->result()->choices.at(0).reason, FinishReason::kStop);
+  EXPECT_EQ(observer->result()->choices.at(0).stop_token, expected[stop]);
   EXPECT_EQ(observer->tokens(), std::vector<int32_t>(expected.begin(), expected.begin() + stop));
 
   const Observer longest = Submit(0, Prompt(60), 1'000'000);
   ASSERT_TRUE(longest->result().has_value());
-  EXPECT_EQ(longest->result()->reason, FinishReason::kLength);
-  EXPECT_EQ(longest->result()->completion_tokens, 4);
+  EXPECT_EQ(longest->result()->choices.at(0).reason, FinishReason::kLength);
+  EXPECT_EQ(longest->result()->choices.at(0).completion_tokens, 4);
 }
 
 TEST_F(EngineTest, TheObserverMayStopAGeneration) {
@@ -192,8 +212,8 @@ TEST_F(EngineTest, TheObserverMayStopAGeneration) {
   });
   ASSERT_THAT(engine_->Submit(Request(0, {1}, 50, observer)), IsOk());
   ASSERT_TRUE(observer->result().has_value());
-  EXPECT_EQ(observer->result()->reason, FinishReason::kStop);
-  EXPECT_EQ(observer->result()->stop_token, std::nullopt);
+  EXPECT_EQ(observer->result()->choices.at(0).reason, FinishReason::kStop);
+  EXPECT_EQ(observer->result()->choices.at(0).stop_token, std::nullopt);
   EXPECT_EQ(observer->tokens().size(), 3u);
 }
 
@@ -220,7 +240,9 @@ TEST_F(EngineTest, RefusesRequestsThatCannotRun) {
 }
 
 TEST_F(EngineTest, AFullQueueRefuses) {
-  Start({.max_queued = 2, .max_running = 1, .prefill_chunk = 512, .max_state_wait = {}});
+  Start({.max_queued = 2,
+         .max_running = 1,
+         .step = {.step_tokens = 512, .max_state_wait = absl::ZeroDuration()}});
   const auto gate = CloseGate();
   const Observer running = Submit(0, {1}, 2);
   gate->WaitForStep();
@@ -251,6 +273,53 @@ TEST_F(EngineTest, CountsWhatItDid) {
   EXPECT_GT(stats.switch_time, absl::ZeroDuration());
   EXPECT_EQ(stats.kv_used_bytes, 0);
   EXPECT_EQ(stats.kv_budget_bytes, 1000);
+  EXPECT_EQ(stats.fused_steps, 7);
+  EXPECT_EQ(stats.patched_steps, 0);
+  EXPECT_EQ(stats.prefill_steps, 2);
+  EXPECT_EQ(stats.step_rows, 7);
+  EXPECT_EQ(stats.step_time.count, 7);
+  EXPECT_EQ(stats.queue_time.count, 2);
+  EXPECT_EQ(stats.time_to_first_token.count, 2);
+  EXPECT_EQ(stats.inter_token_time.count, 5);
+  EXPECT_EQ(stats.generation_time.count, 2);
+}
+
+TEST_F(EngineTest, HigherPriorityIsTakenFirst) {
+  Start({.max_running = 1});
+  const auto gate = CloseGate();
+  const Observer running = Submit(0, {1}, 2);
+  gate->WaitForStep();
+  std::vector<int> order;  // written by the engine's thread alone
+  const auto submit = [&](int32_t priority) {
+    auto observer = std::make_shared<RecordingObserver>(
+        nullptr, [&order, priority] { order.push_back(priority); });
+    GenerationRequest request = Request(0, {1}, 2, observer);
+    request.priority = priority;
+    EXPECT_THAT(engine_->Submit(std::move(request)), IsOk());
+    return observer;
+  };
+  const std::vector<Observer> observers = {submit(0), submit(50), submit(-50)};
+  gate->Open();
+  for (const Observer& observer : observers) observer->Wait();
+  EXPECT_THAT(order, ElementsAre(50, 0, -50));
+}
+
+TEST_F(EngineTest, RowsOfSeveralStatesShareAStep) {
+  Start();
+  const auto gate = CloseGate();
+  const Observer first = Submit(1, {1}, 6);
+  gate->WaitForStep();
+  const Observer second = Submit(2, {2}, 6);
+  const Observer third = Submit(1, {3}, 6);
+  gate->Open();
+  EXPECT_THAT(first->status(), IsOk());
+  EXPECT_THAT(second->status(), IsOk());
+  EXPECT_EQ(first->tokens(), Expected(1, {1}, 6));
+  EXPECT_EQ(second->tokens(), Expected(2, {2}, 6));
+  EXPECT_EQ(third->tokens(), Expected(1, {3}, 6));
+  const EngineStats stats = engine_->stats();
+  EXPECT_GT(stats.patched_steps, 0);
+  EXPECT_GT(stats.patched_rows, 0);
 }
 
 TEST_F(EngineTest, ReportsTheTimesOfEachPhase) {
@@ -297,8 +366,9 @@ TEST_F(EngineTest, ApplyMakesAStateResidentAndRevertPutsTheBaseBack) {
 }
 
 TEST_F(EngineTest, ApplyBetweenTheStepsOfAGenerationChangesNoToken) {
-  Start(
-      {.max_queued = 100, .max_running = 8, .prefill_chunk = 2, .max_state_wait = absl::Hours(1)});
+  Start({.max_queued = 100,
+         .max_running = 8,
+         .step = {.step_tokens = 2, .max_state_wait = absl::Hours(1)}});
   const Observer observer = Submit(1, Prompt(9), 40);
   while (!observer->ended()) {
     for (const int adapter : {2, 0}) {

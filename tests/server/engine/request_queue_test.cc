@@ -18,7 +18,9 @@ class RequestQueueTest : public testing::EngineFixture {
   std::unique_ptr<Sequence> MakeSequence(SequenceId id) {
     return std::make_unique<Sequence>(
         id, Request(0, {1, 2}, 5, std::make_shared<testing::RecordingObserver>()),
-        testing::FakeModelExecutor::kVocabSize, 64, absl::Now());
+        Sequence::Limits{.vocab_size = testing::FakeModelExecutor::kVocabSize,
+                         .max_sequence_tokens = 64},
+        absl::Now());
   }
   void Push(RequestQueue& queue, SequenceId id) {
     EXPECT_THAT(queue.Push(MakeSequence(id)), IsOk());

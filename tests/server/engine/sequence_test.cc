@@ -17,6 +17,8 @@ using ::testing::IsEmpty;
 
 constexpr int32_t kVocabSize = 10;
 constexpr int64_t kContext = 8;
+constexpr Sequence::Limits kLimits = {
+    .vocab_size = kVocabSize, .max_sequence_tokens = kContext, .max_choices = 3};
 
 class SequenceTest : public testing::EngineFixture {
  protected:
@@ -24,8 +26,14 @@ class SequenceTest : public testing::EngineFixture {
     return EngineFixture::Request(0, std::move(prompt), max_tokens, observer_);
   }
   Sequence Make(GenerationRequest request) {
-    EXPECT_THAT(Sequence::Check(request, kVocabSize, kContext), IsOk());
-    return Sequence(1, std::move(request), kVocabSize, kContext, start_);
+    EXPECT_THAT(Sequence::Check(request, kLimits), IsOk());
+    return Sequence(1, std::move(request), kLimits, start_);
+  }
+  static BatchRow NextRow(const Sequence& sequence, int64_t tokens) {
+    std::vector<BatchRow> rows;
+    sequence.AddRows(tokens, rows);
+    EXPECT_EQ(rows.size(), 1u);
+    return rows.at(0);
   }
   static std::vector<float> Favouring(int32_t token) {
     std::vector<float> logits(kVocabSize, 0.0f);
@@ -44,7 +52,7 @@ class SequenceTest : public testing::EngineFixture {
 
 TEST_F(SequenceTest, RefusesRequestsThatTheModelCannotRun) {
   const auto check = [](const GenerationRequest& request) {
-    return Sequence::Check(request, kVocabSize, kContext);
+    return Sequence::Check(request, kLimits);
   };
   const auto invalid = [](const char* text) {
     return StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(text));
@@ -63,6 +71,12 @@ TEST_F(SequenceTest, RefusesRequestsThatTheModelCannotRun) {
   request.top_logprobs = -1;
   EXPECT_THAT(check(request), invalid("top_logprobs"));
   request = Request({1}, 1);
+  request.choices = 4;
+  EXPECT_THAT(check(request), invalid("1 to 3 answers"));
+  request = Request({1}, 1);
+  request.sampling.logit_bias = {{10, 1.0f}};
+  EXPECT_THAT(check(request), invalid("logit_bias"));
+  request = Request({1}, 1);
   request.state = StateHandle();
   EXPECT_THAT(check(request), invalid("state"));
   request = Request({1}, 1);
@@ -74,42 +88,44 @@ TEST_F(SequenceTest, RunsThePromptInChunksAndThenTokenByToken) {
   Sequence sequence = Make(Request({1, 2, 3, 4, 5}, 3));
   EXPECT_TRUE(sequence.View(start_).prefill);
   EXPECT_EQ(sequence.View(start_).pending_tokens, 5);
-  BatchRow row = sequence.NextRow(3);
+  BatchRow row = NextRow(sequence, 3);
   EXPECT_THAT(row.tokens, ElementsAre(1, 2, 3));
   EXPECT_FALSE(row.wants_logits);
   Sequence::StepOutcome outcome = sequence.FinishStep(3, {}, Times(0));
   EXPECT_EQ(outcome.prompt_tokens, 3);
-  EXPECT_FALSE(outcome.token_emitted);
-  EXPECT_EQ(outcome.result, std::nullopt);
+  EXPECT_EQ(outcome.emitted_tokens, 0);
+  EXPECT_FALSE(sequence.Result().has_value());
 
-  row = sequence.NextRow(2);
+  row = NextRow(sequence, 2);
   EXPECT_THAT(row.tokens, ElementsAre(4, 5));
   EXPECT_TRUE(row.wants_logits);
   outcome = sequence.FinishStep(2, Favouring(7), Times(1));
   EXPECT_EQ(outcome.prompt_tokens, 2);
-  EXPECT_TRUE(outcome.token_emitted);
+  EXPECT_EQ(outcome.emitted_tokens, 1);
   EXPECT_FALSE(sequence.View(start_).prefill);
   EXPECT_EQ(sequence.View(start_).pending_tokens, 1);
-  EXPECT_THAT(sequence.NextRow(1).tokens, ElementsAre(7));
-  EXPECT_TRUE(sequence.NextRow(1).wants_logits);
+  EXPECT_THAT(NextRow(sequence, 1).tokens, ElementsAre(7));
+  EXPECT_TRUE(NextRow(sequence, 1).wants_logits);
   outcome = sequence.FinishStep(1, Favouring(8), Times(2));
   EXPECT_EQ(outcome.prompt_tokens, 0);
   outcome = sequence.FinishStep(1, Favouring(9), Times(3));
-  ASSERT_TRUE(outcome.result.has_value());
-  EXPECT_EQ(outcome.result->reason, FinishReason::kLength);
-  EXPECT_EQ(outcome.result->completion_tokens, 3);
+  const std::optional<GenerationResult> result = sequence.Result();
+  ASSERT_TRUE(result.has_value());
+  EXPECT_EQ(result->choices.at(0).reason, FinishReason::kLength);
+  EXPECT_EQ(result->choices.at(0).completion_tokens, 3);
   EXPECT_THAT(observer_->tokens(), ElementsAre(7, 8, 9));
 }
 
 TEST_F(SequenceTest, MaxTokensIsCutToTheRoomInTheContext) {
   Sequence sequence = Make(Request({1, 2, 3, 4, 5, 6}, 1'000'000));
-  EXPECT_EQ(sequence.kv_tokens(), kContext);
+  EXPECT_EQ(sequence.kv_demand().tokens, kContext);
   sequence.FinishStep(6, Favouring(1), Times(0));
-  const auto outcome = sequence.FinishStep(1, Favouring(1), Times(1));
-  ASSERT_TRUE(outcome.result.has_value());
-  EXPECT_EQ(outcome.result->reason, FinishReason::kLength);
-  EXPECT_EQ(outcome.result->completion_tokens, 2);
-  EXPECT_EQ(Make(Request({1}, 2)).kv_tokens(), 3);
+  sequence.FinishStep(1, Favouring(1), Times(1));
+  const std::optional<GenerationResult> result = sequence.Result();
+  ASSERT_TRUE(result.has_value());
+  EXPECT_EQ(result->choices.at(0).reason, FinishReason::kLength);
+  EXPECT_EQ(result->choices.at(0).completion_tokens, 2);
+  EXPECT_EQ(Make(Request({1}, 2)).kv_demand().tokens, 3);
 }
 
 TEST_F(SequenceTest, AStopTokenEndsItUnseenByTheObserver) {
@@ -118,11 +134,12 @@ TEST_F(SequenceTest, AStopTokenEndsItUnseenByTheObserver) {
   Sequence sequence = Make(std::move(request));
   sequence.FinishStep(1, Favouring(7), Times(0));
   const auto outcome = sequence.FinishStep(1, Favouring(4), Times(1));
-  EXPECT_FALSE(outcome.token_emitted);
-  ASSERT_TRUE(outcome.result.has_value());
-  EXPECT_EQ(outcome.result->reason, FinishReason::kStop);
-  EXPECT_EQ(outcome.result->stop_token, 4);
-  EXPECT_EQ(outcome.result->completion_tokens, 1);
+  EXPECT_EQ(outcome.emitted_tokens, 0);
+  const std::optional<GenerationResult> result = sequence.Result();
+  ASSERT_TRUE(result.has_value());
+  EXPECT_EQ(result->choices.at(0).reason, FinishReason::kStop);
+  EXPECT_EQ(result->choices.at(0).stop_token, 4);
+  EXPECT_EQ(result->choices.at(0).completion_tokens, 1);
   EXPECT_THAT(observer_->tokens(), ElementsAre(7));
 }
 
@@ -131,11 +148,12 @@ TEST_F(SequenceTest, TheObserverCanStopIt) {
   request.observer = std::make_shared<RecordingObserver>(
       [](const GeneratedToken&) { return GenerationObserver::Verdict::kStop; });
   Sequence sequence = Make(std::move(request));
-  const auto outcome = sequence.FinishStep(1, Favouring(7), Times(0));
-  ASSERT_TRUE(outcome.result.has_value());
-  EXPECT_EQ(outcome.result->reason, FinishReason::kStop);
-  EXPECT_EQ(outcome.result->stop_token, std::nullopt);
-  EXPECT_EQ(outcome.result->completion_tokens, 1);
+  sequence.FinishStep(1, Favouring(7), Times(0));
+  const std::optional<GenerationResult> result = sequence.Result();
+  ASSERT_TRUE(result.has_value());
+  EXPECT_EQ(result->choices.at(0).reason, FinishReason::kStop);
+  EXPECT_EQ(result->choices.at(0).stop_token, std::nullopt);
+  EXPECT_EQ(result->choices.at(0).completion_tokens, 1);
 }
 
 TEST_F(SequenceTest, ReportsLogprobsWhenAskedFor) {
@@ -155,15 +173,61 @@ TEST_F(SequenceTest, GivesNoLogprobsUnasked) {
   EXPECT_FALSE(observer_->generated()[0].logprobs.has_value());
 }
 
+TEST_F(SequenceTest, AnswersShareThePromptAndEndApart) {
+  GenerationRequest request = Request({1, 2}, 3);
+  request.choices = 3;
+  request.stop_tokens = {9};
+  request.sampling.temperature = 1.0f;
+  Sequence sequence = Make(std::move(request));
+  EXPECT_EQ(sequence.kv_demand().answers, 3);
+  EXPECT_EQ(sequence.View(start_).rows, 3);
+  std::vector<BatchRow> rows;
+  sequence.AddRows(2, rows);
+  EXPECT_EQ(rows.size(), 1u);  // one prompt
+  const auto certain = [](std::vector<int32_t> tokens) {
+    std::vector<float> logits;
+    for (const int32_t token : tokens) {
+      logits.insert(logits.end(), kVocabSize, 0.0f);
+      logits[logits.size() - kVocabSize + token] = 1000.0f;
+    }
+    return logits;
+  };
+  Sequence::StepOutcome outcome = sequence.FinishStep(2, certain({5}), Times(0));
+  EXPECT_TRUE(outcome.prompt_complete);
+  EXPECT_EQ(outcome.emitted_tokens, 3);
+  rows.clear();
+  sequence.AddRows(1, rows);
+  EXPECT_EQ(rows.size(), 3u);
+  outcome = sequence.FinishStep(1, certain({6, 9, 7}), Times(1));
+  EXPECT_EQ(outcome.emitted_tokens, 2);
+  EXPECT_EQ(sequence.rows(), 2);
+  EXPECT_FALSE(sequence.Result().has_value());
+  rows.clear();
+  sequence.AddRows(1, rows);
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_THAT(rows[1].tokens, ElementsAre(7));
+  sequence.FinishStep(1, certain({8, 9}), Times(2));
+  const std::optional<GenerationResult> result = sequence.Result();
+  ASSERT_TRUE(result.has_value());
+  ASSERT_EQ(result->choices.size(), 3u);
+  EXPECT_EQ(result->choices[0].reason, FinishReason::kLength);
+  EXPECT_EQ(result->choices[1].completion_tokens, 1);
+  EXPECT_EQ(result->choices[2].completion_tokens, 2);
+  EXPECT_THAT(observer_->tokens(0), ElementsAre(5, 6, 8));
+  EXPECT_THAT(observer_->tokens(1), ElementsAre(5));
+  EXPECT_THAT(observer_->tokens(2), ElementsAre(5, 7));
+}
+
 TEST_F(SequenceTest, TimesAddUpToTheWhole) {
   Sequence sequence = Make(Request({1, 2, 3}, 3));
   // Steps at 10 ms (with a switch of 3), 20 (decoding begins at its end), 30 (a switch of 2), 40.
   sequence.FinishStep(2, {}, Times(10, 3));
   sequence.FinishStep(1, Favouring(7), Times(20));
   sequence.FinishStep(1, Favouring(7), Times(30, 2));
-  const auto outcome = sequence.FinishStep(1, Favouring(7), Times(40));
-  ASSERT_TRUE(outcome.result.has_value());
-  const GenerationTimings& timings = outcome.result->timings;
+  sequence.FinishStep(1, Favouring(7), Times(40));
+  const std::optional<GenerationResult> result = sequence.Result();
+  ASSERT_TRUE(result.has_value());
+  const GenerationTimings& timings = result->timings;
   EXPECT_EQ(timings.queue, absl::Milliseconds(10));
   EXPECT_EQ(timings.switching, absl::Milliseconds(5));
   EXPECT_EQ(timings.prefill, absl::Milliseconds(8));
@@ -176,7 +240,9 @@ TEST_F(SequenceTest, WaitingCountsFromTheLastThingThatHappenedToIt) {
   Sequence sequence = Make(Request({1, 2}, 3));
   const absl::Time later = start_ + absl::Milliseconds(100);
   EXPECT_EQ(sequence.View(later).waited, absl::Milliseconds(100));
-  sequence.Admit(nullptr, start_ + absl::Milliseconds(40));
+  KvMemory::Reservation reservation;
+  reservation.caches.emplace_back();
+  sequence.Admit(std::move(reservation), start_ + absl::Milliseconds(40));
   EXPECT_EQ(sequence.View(later).waited, absl::Milliseconds(60));
   sequence.FinishStep(1, {}, Times(50));
   EXPECT_EQ(sequence.View(later).waited, absl::Milliseconds(49));

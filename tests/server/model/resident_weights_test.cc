@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "base/float_types.h"
-#include "server/model/torch_parallel.h"
+#include "base/thread_team.h"
 #include "tests/testutil/status_matchers.h"
 
 namespace shira {
@@ -62,8 +62,9 @@ class NumberedSource final : public WeightSource {
 
 TEST(ResidentWeightsTest, TheMapHoldsEveryParameterWithItsValues) {
   const NumberedSource source;
+  ThreadTeam team(2);
   ASSERT_OK_AND_ASSIGN(const auto weights,
-                       ResidentWeights::Load(source, DType::kF32, TorchParallelFor(), {}));
+                       ResidentWeights::Load(source, DType::kF32, team.parallel_for(), {}));
   ASSERT_OK_AND_ASSIGN(const ParameterMap map, weights->parameter_map());
 
   const auto expected = source.config().Parameters();

@@ -6,8 +6,6 @@
 //
 // PROMPTS is a file of token ids, one prompt per line. Prompts run together in one batch.
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
@@ -24,7 +22,6 @@
 #include "base/thread_team.h"
 #include "server/engine/torch_model_executor.h"
 #include "server/model/resident_weights.h"
-#include "server/model/torch_parallel.h"
 #include "server/model/weight_loader.h"
 #include "server/sampling/candidates.h"
 
@@ -122,10 +119,10 @@ absl::Status Run(int argc, char** argv) {
   if (!dtype || count <= 0 || argc != (mode == "logits" ? 7 : 6)) {
     return absl::InvalidArgumentError("see the head of run_decoder_main.cc");
   }
+  shira::ThreadTeam team(shira::ThreadTeam::DefaultThreads());
   SHIRA_ASSIGN_OR_RETURN(const auto source, shira::WeightSource::Open(argv[2]));
-  SHIRA_ASSIGN_OR_RETURN(const auto weights, shira::ResidentWeights::Load(
-                                                 *source, *dtype, shira::TorchParallelFor(), {}));
-  shira::ThreadTeam team(at::get_num_threads());
+  SHIRA_ASSIGN_OR_RETURN(const auto weights,
+                         shira::ResidentWeights::Load(*source, *dtype, team.parallel_for(), {}));
   SHIRA_ASSIGN_OR_RETURN(const auto executor, shira::CreateTorchModelExecutor(
                                                   *weights, {.kv_budget_bytes = int64_t{4} << 30,
                                                              .parallel_for = team.parallel_for()}));

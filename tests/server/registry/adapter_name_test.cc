@@ -41,5 +41,21 @@ TEST(AdapterNameTest, QuotesABoundedAndPrintablePartOfABadName) {
   EXPECT_EQ(message.find('\n'), std::string::npos);
 }
 
+TEST(AdapterReferenceTest, AVersionFollowsAnAtSign) {
+  EXPECT_EQ(ParseAdapterReference("team/tone")->name, "team/tone");
+  EXPECT_EQ(ParseAdapterReference("team/tone")->version, std::nullopt);
+  EXPECT_EQ(ParseAdapterReference("tone@12")->name, "tone");
+  EXPECT_EQ(ParseAdapterReference("tone@12")->version, 12);
+  EXPECT_EQ((AdapterVersion{"tone", 12}).ToString(), "tone@12");
+}
+
+TEST(AdapterReferenceTest, RefusesWhatIsNoVersion) {
+  for (const char* text :
+       {"tone@", "tone@0", "tone@-1", "tone@+1", "tone@ 1", "tone@1.5", "tone@1@2", "@x"}) {
+    EXPECT_THAT(ParseAdapterReference(text).status(), StatusIs(absl::StatusCode::kInvalidArgument))
+        << text;
+  }
+}
+
 }  // namespace
 }  // namespace shira

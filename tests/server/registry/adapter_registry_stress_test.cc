@@ -3,6 +3,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/strings.h"
+#include "server/registry/adapter_name.h"
 #include "tests/server/registry/registry_fixture.h"
 #include "tests/testutil/status_matchers.h"
 
@@ -91,6 +93,100 @@ TEST_F(AdapterRegistryStressTest, ManyThreadsOnAFewNamesUnderATightBudget) {
   // Every byte came back: half of the adapters fit again.
   EXPECT_THAT(Load("a"), testing::IsOk());
   EXPECT_THAT(Load("b"), testing::IsOk());
+}
+
+TEST_F(AdapterRegistryStressTest, WhatManyThreadsHaveMadeOfItSurvivesARestart) {
+  const testing::TempFolder state;
+  AdapterRegistry::Options options = Options();
+  options.state_file = state.Path("state.json");
+  options.max_concurrent_loads = 2;
+  options.on_state_file_error = [](const absl::Status& error) { ADD_FAILURE() << error; };
+  Restart(options);
+  const std::vector<std::string> names = {"a", "b", "c"};
+  const std::vector<std::string> aliases = {"prod", "test"};
+  for (int i = 0; i < 6; ++i) WriteAdapter("content" + std::to_string(i), 0.25f * (i + 1));
+
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 6; ++t) {
+    threads.emplace_back([&, t] {
+      std::mt19937 random(t);
+      const auto any = [&](const std::vector<std::string>& of) { return of[random() % of.size()]; };
+      const auto any_target = [&] {
+        return random() % 2 == 0 ? any(names) : any(names) + "@" + std::to_string(random() % 8 + 1);
+      };
+      for (int i = 0; i < 60; ++i) {
+        absl::Status status;
+        switch (random() % 10) {
+          case 0:
+          case 1:
+          case 2:
+            status = registry_
+                         ->Load(any(names), "content" + std::to_string(random() % 6), "",
+                                {.replace = true})
+                         .status();
+            break;
+          case 3:
+            status = Unload(any_target(), absl::Now() + absl::Milliseconds(random() % 5));
+            break;
+          case 4:
+            status = registry_->SetAlias(any(aliases), any_target()).status();
+            break;
+          case 5:
+            status = registry_->RollbackAlias(any(aliases)).status();
+            break;
+          case 6:
+            status = random() % 4 == 0 ? registry_->DeleteAlias(any(aliases))
+                                       : registry_->PinInMemory(any_target()).status();
+            break;
+          case 7:
+            status = registry_->Unpin(any_target()).status();
+            break;
+          default: {
+            const auto handle =
+                registry_->Acquire({{random() % 2 == 0 ? any(aliases) : any(names), 1.0}});
+            status = handle.status();
+            if (!handle.ok()) break;
+            // The version that it got stays until it is let go, replaced or not.
+            const AdapterRef& ref = handle->adapters()[0];
+            const auto info = registry_->Get(AdapterVersion{ref.name, ref.version}.ToString());
+            ASSERT_TRUE(info.has_value()) << ref.name << "@" << ref.version;
+            EXPECT_EQ(info->adapter->digest, ref.digest);
+          }
+        }
+        EXPECT_TRUE(IsExpected(status)) << status;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+
+  const auto listed = [&] {
+    std::vector<std::string> lines;
+    for (const AdapterInfo& info : registry_->List()) {
+      lines.push_back(StrCat(info.name, "@", info.version, " ", AdapterStateName(info.state), " ",
+                             info.adapter->digest.Hex(), info.pinned ? " pinned" : ""));
+      EXPECT_EQ(info.running_requests, 0) << lines.back();
+    }
+    for (const AliasInfo& alias : registry_->Aliases()) {
+      lines.push_back(StrCat(alias.name, " -> ", alias.target.ToString()));
+      for (const AdapterVersion& version : alias.history) lines.back() += " " + version.ToString();
+    }
+    return lines;
+  };
+  const std::vector<std::string> before = listed();
+  EXPECT_FALSE(before.empty());
+  Restart(options);
+  EXPECT_TRUE(registry_->Restore().failed.empty());
+  EXPECT_EQ(listed(), before);
+
+  for (const AliasInfo& alias : registry_->Aliases()) {
+    EXPECT_THAT(registry_->DeleteAlias(alias.name), testing::IsOk());
+  }
+  for (const std::string& name : names) {
+    if (!registry_->Get(name).has_value()) continue;
+    EXPECT_THAT(Unload(name), testing::IsOk());
+  }
+  EXPECT_TRUE(registry_->List().empty());
+  EXPECT_EQ(registry_->memory_in_use_bytes(), 0);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -28,13 +29,23 @@ class RegistryFixture : public ::testing::Test {
 
   // A new registry.
   void Restart(int64_t memory_budget_bytes, int64_t max_adapters = 100) {
-    AdapterRegistry::Options options;
-    options.roots = {root_.path()};
+    AdapterRegistry::Options options = Options();
     options.max_adapters = max_adapters;
     options.memory_budget_bytes = memory_budget_bytes;
+    Restart(std::move(options));
+  }
+  void Restart(AdapterRegistry::Options options) {
+    registry_.reset();  // which has files locked
     auto registry = AdapterRegistry::Create(std::move(options), reader_, engine_);
     ASSERT_TRUE(registry.ok()) << registry.status();
     registry_ = *std::move(registry);
+  }
+  AdapterRegistry::Options Options() const {
+    AdapterRegistry::Options options;
+    options.roots = {root_.path()};
+    options.max_adapters = 100;
+    options.memory_budget_bytes = int64_t{1} << 30;
+    return options;
   }
 
   // Writes an adapter whose every value is `value`; equal values make equal content.
@@ -77,7 +88,8 @@ class RegistryFixture : public ::testing::Test {
         hook = hook_;
       }
       if (hook) hook();
-      return absl::OkStatus();
+      return fail_compilation_ ? absl::ResourceExhaustedError("out of memory, by a test")
+                               : absl::OkStatus();
     };
     return options;
   }
@@ -88,6 +100,7 @@ class RegistryFixture : public ::testing::Test {
                          {"model.layers.0.self_attn.k_proj.weight", 4, 16}},
                         1};
   const AdapterReader reader_{weights_.identity(), {}};
+  std::atomic<bool> fail_compilation_ = false;
   absl::Mutex hook_mutex_;
   std::function<void()> hook_ ABSL_GUARDED_BY(hook_mutex_);
   SwitchEngine engine_{weights_.parameter_map(), SwitchOptions()};

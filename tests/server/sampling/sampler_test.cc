@@ -40,6 +40,27 @@ TEST(SamplerTest, PenaltyIsAppliedOnceHoweverOftenATokenWasSeen) {
   EXPECT_THAT(Draw(Sampler({.repetition_penalty = 2.0f}, 2, {0, 0, 0}), {4.0f, 1.5f}, 4), Each(0));
 }
 
+TEST(SamplerTest, PresencePenaltyCountsTheAnswerAloneAndOnce) {
+  // Token 0 is in the prompt, which does not matter; once chosen it falls to 3, for good.
+  EXPECT_THAT(Draw(Sampler({.presence_penalty = 1.0f}, 3, {0}), {4.0f, 3.5f, 2.75f}, 4),
+              ElementsAre(0, 1, 0, 0));
+}
+
+TEST(SamplerTest, FrequencyPenaltyCountsEveryTime) {
+  // 4, 3 -> 3, 3 (the smaller id) -> 2, 3 -> 2, 2 -> 1, 2.
+  EXPECT_THAT(Draw(Sampler({.frequency_penalty = 1.0f}, 2, {}), {4.0f, 3.0f}, 5),
+              ElementsAre(0, 0, 1, 0, 1));
+}
+
+TEST(SamplerTest, BiasIsAddedBeforeThePenalties) {
+  EXPECT_THAT(
+      Draw(Sampler({.logit_bias = {{2, 5.0f}, {0, -100.0f}}}, 3, {}), {4.0f, 3.0f, 0.0f}, 2),
+      Each(2));
+  // 1 + 3 = 4, halved to 2, which is below 2.5; with the bias added last it would be 3.5.
+  const SamplingParams params = {.repetition_penalty = 2.0f, .logit_bias = {{0, 3.0f}}};
+  EXPECT_THAT(Draw(Sampler(params, 2, {0}), {1.0f, 2.5f}, 1), ElementsAre(1));
+}
+
 TEST(SamplerTest, SameSeedSameTokensAndOtherSeedOtherTokens) {
   const std::vector<float> logits(100, 0.0f);
   const auto with_seed = [&](uint64_t seed) {

@@ -35,7 +35,8 @@ int main(int argc, char** argv) {
                                         .min_p = std::strtof(argv[4], nullptr),
                                         .repetition_penalty = std::strtof(argv[5], nullptr)};
   std::vector<float> scores = ReadAll<float>(argv[6]);
-  if (scores.empty() || !params.Validate().ok()) return EXIT_FAILURE;
+  if (scores.empty() || !params.Validate(static_cast<int32_t>(scores.size())).ok())
+    return EXIT_FAILURE;
   shira::PenaliseRepetition(params.repetition_penalty, ReadAll<int32_t>(argv[7]),
                             absl::MakeSpan(scores));
   std::vector<shira::Candidate> candidates;

@@ -63,9 +63,61 @@ TEST(AdapterPageTest, TheServerChoosesAndBoundsTheSize) {
   EXPECT_THAT(page.adapters, SizeIs(1000));
 }
 
+TEST(AdapterPageTest, SeveralVersionsOfANameStandOnSeveralPages) {
+  auto all = Adapters({"a", "a", "a", "b"});
+  for (size_t i = 0; i < 3; ++i) all[i].version = static_cast<int64_t>(i) + 1;
+  std::vector<int64_t> versions;
+  AdapterPage page;
+  do {
+    ASSERT_OK_AND_ASSIGN(page, PageOf(all, Request(1, page.next_page_token)));
+    ASSERT_THAT(page.adapters, SizeIs(1));
+    versions.push_back(page.adapters[0].version);
+  } while (!page.next_page_token.empty());
+  EXPECT_THAT(versions, ElementsAre(1, 2, 3, 0));
+}
+
+TEST(AdapterPageTest, FiltersByNameStateAndResidency) {
+  auto all = Adapters({"team/a", "team/b", "team/c", "tone"});
+  all[0].state = AdapterState::kReady;
+  all[0].residency = AdapterResidency::kFused;
+  all[1].state = AdapterState::kFailed;
+  all[2].state = AdapterState::kReady;
+  all[3].state = AdapterState::kReady;
+  all[3].residency = AdapterResidency::kInMemory;
+  v1::ListAdaptersRequest request;
+  request.set_name_prefix("team/");
+  EXPECT_THAT(NamesOf(*PageOf(all, request)), ElementsAre("team/a", "team/b", "team/c"));
+  request.add_states(v1::ADAPTER_STATE_READY);
+  request.add_states(v1::ADAPTER_STATE_LOADING);
+  EXPECT_THAT(NamesOf(*PageOf(all, request)), ElementsAre("team/a", "team/c"));
+  request.add_residencies(v1::ADAPTER_RESIDENCY_FUSED);
+  EXPECT_THAT(NamesOf(*PageOf(all, request)), ElementsAre("team/a"));
+  request.clear_name_prefix();
+  request.add_residencies(v1::ADAPTER_RESIDENCY_IN_MEMORY);
+  // Pages are of what matches.
+  request.set_page_size(1);
+  ASSERT_OK_AND_ASSIGN(AdapterPage page, PageOf(all, request));
+  EXPECT_THAT(NamesOf(page), ElementsAre("team/a"));
+  request.set_page_token(page.next_page_token);
+  ASSERT_OK_AND_ASSIGN(page, PageOf(all, request));
+  EXPECT_THAT(NamesOf(page), ElementsAre("tone"));
+  EXPECT_THAT(page.next_page_token, IsEmpty());
+}
+
+TEST(AdapterPageTest, RefusesStatesAndResidenciesThatThereAreNot) {
+  v1::ListAdaptersRequest request;
+  request.add_states(v1::ADAPTER_STATE_UNSPECIFIED);
+  EXPECT_THAT(PageOf({}, request), StatusIs(absl::StatusCode::kInvalidArgument));
+  request.Clear();
+  request.add_residencies(static_cast<v1::AdapterResidency>(77));
+  EXPECT_THAT(PageOf({}, request), StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
 TEST(AdapterPageTest, RefusesNegativeSizesAndForeignTokens) {
   EXPECT_THAT(PageOf({}, Request(-1, "")), StatusIs(absl::StatusCode::kInvalidArgument));
-  EXPECT_THAT(PageOf({}, Request(1, "not base64!")), StatusIs(absl::StatusCode::kInvalidArgument));
+  for (const char* token : {"not base64!", "YQ", "YUB4"}) {  // the last two: "a", "a@x"
+    EXPECT_THAT(PageOf({}, Request(1, token)), StatusIs(absl::StatusCode::kInvalidArgument));
+  }
 }
 
 TEST(AdapterPageTest, NoAdaptersAreOneEmptyPage) {

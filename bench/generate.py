@@ -1,0 +1,149 @@
+"""The forward pass, ours and the peers' in turn: decode steps at batch 1 to 32, with adapters, and prompts of 16 to 2048 tokens.
+
+usage: generate.py [--only decode,adapter,prefill] [--dtype D] [--batches B,...] [--tokens T,...] [--who W,...] [--turns N] [--out FILE]
+
+Every figure is the median over turns of a turn's median. Ratios are medians of the ratios within a turn. The limit is the time that any
+program needs: the weights and the keys and values read once at the speed of reading a buffer of the weights' size, or the multiplications
+at the peak of the processor's own instructions, whichever is longer; both are measured in the same turns.
+"""
+
+import argparse
+import pathlib
+import statistics
+import time
+
+import rows
+from worker import Worker
+
+ROOT = rows.ROOT
+FILES = ROOT / ".deps/peers/files"
+KEY = ("section", "dtype", "batch", "tokens", "states", "tables", "threads", "who")
+CONTEXT = 128
+# SmolLM2-135M
+LAYERS, HIDDEN, KV_WIDTH, MLP, VOCABULARY = 30, 576, 192, 1536, 49152
+LINEAR_ELEMENTS = LAYERS * (2 * HIDDEN * HIDDEN + 2 * KV_WIDTH * HIDDEN + 3 * MLP * HIDDEN)
+ELEMENT_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
+
+
+def workers(options):
+    """Started together, as loading takes each some seconds; those of --who."""
+    python = ROOT / ".deps/venv/bin/python"
+    common = {"OMP_NUM_THREADS": str(options.threads)}
+    commands = {
+        "ours": [options.bin / "generate_bench", "--model", ROOT / ".deps/models/smollm2-135m-instruct-q4_1.gguf", "--dtype", options.dtype,
+                 "--threads", options.threads, "--adapters", FILES / "adapters" / options.tables],
+        "transformers": [python, "-W", "ignore", ROOT / "bench/transformers_worker.py", "--model", FILES / f"hf-{options.dtype}", "--dtype",
+                         options.dtype, "--threads", options.threads],
+        "llama.cpp": [ROOT / ".deps/peers/venv/bin/python", ROOT / "bench/llama_worker.py", "--model", FILES / f"{options.dtype}.gguf",
+                      "--threads", options.threads, "--lora", FILES / "lora32.gguf"],
+    }
+    started = [Worker(who, commands[who], common) for who in options.who]
+    return {worker.name: worker.wait_until_ready() for worker in started}
+
+
+def limit_ms(config, dtype, limits):
+    """Of one decode step or one prompt; limits are one turn's."""
+    batch, prompt = config.get("batch", 1), config.get("tokens")
+    tokens = prompt or 1
+    context = prompt / 2 if prompt else CONTEXT
+    kv_bytes = batch * context * 2 * LAYERS * KV_WIDTH * ELEMENT_BYTES[dtype]
+    seconds_read = (limits["weight_bytes"] + (0 if prompt else kv_bytes)) / limits["read_bytes_per_s"]
+    products = batch * (tokens * LINEAR_ELEMENTS + HIDDEN * VOCABULARY + 2 * LAYERS * HIDDEN * tokens * context)
+    return max(seconds_read, 2 * products / limits["flops_per_s"]) * 1e3
+
+
+def configs(options):
+    """Section by section: (fields of the request, who can do it)."""
+    if "decode" in options.only:
+        for batch in options.batches:
+            yield "decode", {"op": "decode", "batch": batch, "context": CONTEXT, "states": 0}, options.who
+    if "adapter" in options.only:  # in turn with the base: states 0, 1 fused, several patched
+        for batch in options.batches:
+            for states in sorted({0, 1} | {s for s in (2, 4, 8, 16) if s <= batch}):
+                yield "adapter", {"op": "decode", "batch": batch, "context": CONTEXT, "states": states}, ["ours"]
+    if "prefill" in options.only:
+        for tokens in options.tokens:
+            yield "prefill", {"op": "prefill", "tokens": tokens, "states": 0}, options.who
+
+
+def measure(options, running):
+    """{(section, config as items, who): [median ms by turn]}, [limits by turn]"""
+    times, limits = {}, []
+    plan = [(section, config, [who for who in able if who in running]) for section, config, able in configs(options)]
+    for turn in range(options.turns):
+        limits.append(running["ours"].ask(op="limits"))
+        for section, config, able in plan:
+            for who in able[turn % len(able):] + able[:turn % len(able)]:  # nobody is always first
+                time.sleep(0.02)  # the threads of the one before come to rest
+                answer = running[who].ask(seconds=options.seconds, **config)
+                if answer:
+                    times.setdefault((section, tuple(config.items()), who), []).append(statistics.median(answer["ms"]))
+        print(f"turn {turn + 1} of {options.turns}", flush=True)
+    return times, limits
+
+
+def as_rows(options, running, times, limits):
+    about = {"threads": options.threads, "machine": rows.machine(), "commit": rows.commit()}
+    for (section, items, who), ms in times.items():
+        config = {name: value for name, value in items if name != "op"}
+        ours = times.get((section, items, "ours"))
+        turn_limits = [limit_ms(config, options.dtype, turn) for turn in limits]
+        row = {"section": section, "who": who, "dtype": options.dtype, **config, "median_ms": statistics.median(ms), "turns_ms": ms,
+               "tokens_per_s": 1e3 * config.get("batch", config.get("tokens")) / statistics.median(ms),
+               "limit_ms": statistics.median(turn_limits), "over_limit": rows.median_ratio(ms, turn_limits)}
+        if who != "ours" and ours:
+            row["ours_is_faster_by"] = rows.median_ratio(ms, ours)
+            row["version"] = running[who].about.get("version")
+        base = times.get((section, tuple({**dict(items), "states": 0}.items()), who))
+        if section == "adapter":
+            row["tables"] = options.tables
+            if config["states"] and base:
+                row["over_base"] = rows.median_ratio(ms, base)
+        one = times.get((section, tuple({**dict(items), "batch": 1}.items()), who)) if "batch" in config else None
+        if section == "decode" and one:
+            row["over_batch_1"] = rows.median_ratio(ms, one)
+        row["read_gb_per_s"] = statistics.median(turn["read_bytes_per_s"] for turn in limits) / 1e9
+        row["peak_gflops"] = statistics.median(turn["flops_per_s"] for turn in limits) / 1e9
+        yield rows.rounded({**row, **about})
+
+
+def show(row):
+    what = f"batch {row['batch']}" if "batch" in row else f"{row['tokens']} tokens"
+    if row["section"] == "adapter":
+        what += f", {row['states']} adapters"
+    line = f"{row['section']:<8} {row['dtype']:<9} {what:<22} {row['who']:<13}{row['median_ms']:9.2f} ms  limit {row['limit_ms']:8.2f} ms"
+    for field, text in (("ours_is_faster_by", "ours {:.2f}x as fast"), ("over_base", "{:.3f} of base"), ("over_batch_1", "{:.2f} of batch 1")):
+        if field in row:
+            line += "  " + text.format(row[field])
+    print(line, flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    numbers = lambda text: [int(part) for part in text.split(",")]  # noqa: E731
+    names = lambda text: text.split(",")  # noqa: E731
+    parser.add_argument("--only", type=names, default=["decode", "adapter", "prefill"])
+    parser.add_argument("--dtype", default="bfloat16")
+    parser.add_argument("--batches", type=numbers, default=[1, 2, 4, 8, 16, 32])
+    parser.add_argument("--tokens", type=numbers, default=[16, 128, 512, 2048])
+    parser.add_argument("--who", type=names, default=["ours", "transformers", "llama.cpp"])
+    parser.add_argument("--tables", choices=["equal", "distinct"], default="distinct", help="positions of the adapters")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=0.3, help="of one measurement")
+    parser.add_argument("--bin", type=pathlib.Path, default=ROOT / "build/release/bin")
+    parser.add_argument("--out", default="")
+    options = parser.parse_args()
+    running = workers(options)
+    times, limits = measure(options, running)
+    for worker in running.values():
+        worker.stop()
+    result = list(as_rows(options, running, times, limits))
+    for row in result:
+        show(row)
+    if options.out:
+        rows.replace(options.out, result, KEY)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+#include "bench/machine_limits.h"
+
+#include <immintrin.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <utility>
+#include <vector>
+
+namespace shira::bench {
+namespace {
+
+std::atomic<uint64_t> sink;  // or the compiler would drop the loops
+
+// Sixteen sums hide the latency of the additions; wider vectors where there are some.
+__attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3"))) uint64_t Sum(
+    const uint64_t* words, int64_t count) {
+  uint64_t sums[64] = {};
+  for (int64_t i = 0; i + 64 <= count; i += 64) {
+    for (int64_t j = 0; j < 64; ++j) sums[j] += words[i + j];
+  }
+  uint64_t sum = 0;
+  for (const uint64_t part : sums) sum += part;
+  return sum;
+}
+
+double Seconds(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// Each kernel runs `rounds` rounds of independent products and returns their operations. The empty
+// asm keeps the sums alive and in registers.
+constexpr int kSums = 16;
+
+__attribute__((target("avx512f,avx512bf16"))) double Bf16Rounds(int64_t rounds) {
+  __m512 sums[kSums] = {};
+  const __m512bh one = (__m512bh)_mm512_set1_epi16(0x3f80);
+  for (int64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 16
+    for (int j = 0; j < kSums; ++j) {
+      sums[j] = _mm512_dpbf16_ps(sums[j], one, one);
+      asm volatile("" : "+v"(sums[j]));
+    }
+  }
+  return static_cast<double>(rounds) * kSums * 32 * 2;
+}
+
+__attribute__((target("avx512f"))) double Avx512Rounds(int64_t rounds) {
+  __m512 sums[kSums] = {};
+  const __m512 one = _mm512_set1_ps(1.0f);
+  for (int64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 16
+    for (int j = 0; j < kSums; ++j) {
+      sums[j] = _mm512_fmadd_ps(one, one, sums[j]);
+      asm volatile("" : "+v"(sums[j]));
+    }
+  }
+  return static_cast<double>(rounds) * kSums * 16 * 2;
+}
+
+constexpr int kAvx2Sums = 12;  // of its 16 registers
+
+__attribute__((target("avx2,fma"))) double Avx2Rounds(int64_t rounds) {
+  __m256 sums[kAvx2Sums] = {};
+  const __m256 one = _mm256_set1_ps(1.0f);
+  for (int64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 12
+    for (int j = 0; j < kAvx2Sums; ++j) {
+      sums[j] = _mm256_fmadd_ps(one, one, sums[j]);
+      asm volatile("" : "+x"(sums[j]));
+    }
+  }
+  return static_cast<double>(rounds) * kAvx2Sums * 8 * 2;
+}
+
+using Kernel = double (*)(int64_t rounds);
+
+std::vector<Kernel> KernelsFor(DType dtype) {
+  std::vector<Kernel> kernels = {__builtin_cpu_supports("avx512f") ? Avx512Rounds : Avx2Rounds};
+  if (dtype == DType::kBF16 && __builtin_cpu_supports("avx512bf16")) kernels.push_back(Bf16Rounds);
+  return kernels;
+}
+
+double FlopsOf(Kernel kernel, int threads, const ParallelFor& parallel_for) {
+  constexpr int64_t kRounds = int64_t{1} << 20;  // 5 to 20 ms
+  std::atomic<int64_t> operations = 0;
+  const auto start = std::chrono::steady_clock::now();
+  parallel_for(threads, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) operations += static_cast<int64_t>(kernel(kRounds));
+  });
+  return static_cast<double>(operations) / Seconds(start);
+}
+
+}  // namespace
+
+ReadProbe::ReadProbe(int64_t bytes, ParallelFor parallel_for)
+    : bytes_(bytes), parallel_for_(std::move(parallel_for)), buffer_(bytes) {}
+
+double ReadProbe::Run() {
+  constexpr int64_t kBlock = 4096;
+  const auto start = std::chrono::steady_clock::now();
+  parallel_for_(bytes_ / kBlock, [&](int64_t begin, int64_t end) {
+    const auto* words = reinterpret_cast<const uint64_t*>(buffer_.data() + begin * kBlock);
+    sink = Sum(words, (end - begin) * kBlock / static_cast<int64_t>(sizeof(uint64_t)));
+  });
+  return static_cast<double>(bytes_ / kBlock * kBlock) / Seconds(start);
+}
+
+double PeakFlops(DType dtype, int threads, const ParallelFor& parallel_for) {
+  double best = 0;
+  for (const Kernel kernel : KernelsFor(dtype)) {
+    best = std::max(best, FlopsOf(kernel, threads, parallel_for));
+  }
+  return best;
+}
+
+}  // namespace shira::bench

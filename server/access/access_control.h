@@ -1,0 +1,74 @@
+// File: server/access/access_control.h
+//
+// Decides about every call: who is it, and may they. No gRPC here.
+
+#ifndef SHIRA_SERVER_ACCESS_ACCESS_CONTROL_H_
+#define SHIRA_SERVER_ACCESS_ACCESS_CONTROL_H_
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "server/access/access_list.h"
+
+namespace shira {
+
+// What a caller shows.
+struct CallerCredentials {
+  std::string_view authorization = {};  // the header: "Bearer TOKEN"; empty: none
+  // Common name and alternative names of a client certificate that TLS has verified.
+  std::vector<std::string> certificate_names = {};
+};
+
+// Thread-safe.
+class AccessControl {
+ public:
+  struct Options {
+    std::string access_file = {};  // empty: no tokens
+    // TLS verifies client certificates. Without an access file each of them may do everything.
+    bool client_certificates = false;
+    absl::Duration reload_interval = absl::Seconds(10);
+  };
+
+  // With neither a file nor certificates, everybody may do everything. Errors of ReadAccessFile().
+  static absl::StatusOr<std::unique_ptr<AccessControl>> Create(Options options);
+  ~AccessControl();
+
+  // Who shows these. UNAUTHENTICATED if that is nobody who is known.
+  absl::StatusOr<Identity> Identify(const CallerCredentials& credentials) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Whether the call may go on.
+  //   UNAUTHENTICATED    as Identify(), unless the method is for everybody
+  //   PERMISSION_DENIED  none of the caller's roles is enough
+  //   UNIMPLEMENTED      the method is not in the table (method_access.h)
+  absl::Status Check(std::string_view method, const CallerCredentials& credentials) const;
+
+ private:
+  explicit AccessControl(Options options);
+
+  std::shared_ptr<const AccessList> list() const ABSL_LOCKS_EXCLUDED(mutex_);
+  void WatchFile() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  const Options options_;
+
+  mutable absl::Mutex mutex_;
+  std::shared_ptr<const AccessList> list_ ABSL_GUARDED_BY(mutex_);  // nullptr: no file
+  Sha256Digest file_digest_ ABSL_GUARDED_BY(mutex_);
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread watcher_;
+};
+
+// The whole file. NOT_FOUND or PERMISSION_DENIED if it cannot be read, INVALID_ARGUMENT beyond 1
+// MiB.
+absl::StatusOr<std::string> ReadAccessFile(const std::string& path);
+
+}  // namespace shira
+
+#endif  // SHIRA_SERVER_ACCESS_ACCESS_CONTROL_H_

@@ -1,0 +1,82 @@
+// File: server/engine/engine_stats.h
+//
+// What the engine counts: sums since its start, what is the case now, and how long things took.
+// Plain values, for whoever shows or exports them.
+
+#ifndef SHIRA_SERVER_ENGINE_ENGINE_STATS_H_
+#define SHIRA_SERVER_ENGINE_ENGINE_STATS_H_
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "absl/time/time.h"
+
+namespace shira {
+
+// Counts of durations by size.
+struct DurationHistogram {
+  // Upper bounds, inclusive, in seconds; what is longer counts in one more bucket.
+  static constexpr std::array<double, 18> kBounds = {0.001, 0.0025, 0.005, 0.01, 0.02, 0.03,
+                                                     0.05,  0.075,  0.1,   0.2,  0.3,  0.5,
+                                                     1.0,   2.5,    5.0,   10.0, 30.0, 60.0};
+
+  std::array<int64_t, kBounds.size() + 1> counts = {};  // each duration in one bucket
+  int64_t count = 0;
+  absl::Duration sum;
+
+  void Add(absl::Duration duration);
+};
+
+// Generations by the name of an adapter that they use.
+struct AdapterGenerations {
+  int64_t queued = 0;
+  int64_t running = 0;
+};
+
+struct EngineStats {
+  // Now.
+  int64_t queued = 0;        // generations
+  int64_t running = 0;       // generations that hold KV memory
+  int64_t running_rows = 0;  // answers in progress
+  int64_t kv_used_bytes = 0;
+  int64_t kv_running_bytes = 0;  // of these: of running generations; the others are kept prefixes
+  int64_t kv_budget_bytes = 0;
+  int64_t kept_prefixes = 0;
+  int64_t kept_prefix_tokens = 0;                      // what several share counts several times
+  std::map<std::string, AdapterGenerations> adapters;  // those with a generation; not the base
+
+  // Generations, since the start.
+  int64_t finished = 0;
+  int64_t failed = 0;     // cancelled and expired ones included
+  int64_t cancelled = 0;  // of these
+  int64_t expired = 0;
+  int64_t rejected = 0;  // not taken: the queue was full
+
+  // Tokens, since the start.
+  int64_t prompt_tokens = 0;         // that were run
+  int64_t cached_prompt_tokens = 0;  // that did not have to be
+  int64_t generated_tokens = 0;
+  int64_t prefix_hits = 0;    // generations with cached tokens
+  int64_t prefix_misses = 0;  // and without, while prefixes were kept
+
+  // Steps, since the start.
+  int64_t fused_steps = 0;    // every row in the resident state
+  int64_t patched_steps = 0;  // some rows, or all, in other states
+  int64_t prefill_steps = 0;  // of all: with prompt tokens
+  int64_t step_rows = 0;      // over all steps: decode rows and prompts
+  int64_t patched_rows = 0;   // of these: in a state that was not resident
+  int64_t switches = 0;
+  absl::Duration switch_time;
+
+  DurationHistogram queue_time;           // from the request to its admission
+  DurationHistogram time_to_first_token;  // from the request
+  DurationHistogram inter_token_time;     // between two tokens of an answer
+  DurationHistogram generation_time;      // from the request to its end, finished ones
+  DurationHistogram step_time;            // of the forward pass
+};
+
+}  // namespace shira
+
+#endif  // SHIRA_SERVER_ENGINE_ENGINE_STATS_H_

@@ -1,0 +1,233 @@
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "base/status_macros.h"
+#include "base/steady_clock.h"
+#include "base/strings.h"
+#include "server/registry/adapter_registry_impl.h"
+
+namespace shira {
+namespace {
+
+void SortCanonically(std::vector<AdapterRef>& adapters) {
+  std::sort(adapters.begin(), adapters.end(),
+            [](const AdapterRef& a, const AdapterRef& b) { return a.digest < b.digest; });
+}
+
+}  // namespace
+
+// ---- Names --------------------------------------------------------------------------------------
+
+absl::StatusOr<RecordPtr> AdapterRegistry::Impl::Find(std::string_view name) const {
+  SHIRA_ASSIGN_OR_RETURN(AdapterReference reference, ParseAdapterReference(name));
+  if (const AliasInfo* alias = aliases_.Find(name)) {
+    reference = {alias->target.name, alias->target.version};
+  }
+  const absl::Status absent = absl::NotFoundError(StrCat("no adapter '", name, "' is loaded"));
+  const auto found = records_.find(reference.name);
+  if (found == records_.end()) return absent;
+  const AdapterVersions& versions = found->second;
+  if (reference.version.has_value()) {
+    const auto version = versions.find(*reference.version);
+    if (version == versions.end()) return absent;
+    return version->second;
+  }
+  RecordPtr newest = NewestOf(versions);
+  if (newest == nullptr) return absent;
+  return newest;
+}
+
+absl::Status AdapterRegistry::Impl::ExpectReady(const AdapterRecord& record,
+                                                std::string_view name) {
+  if (record.state == AdapterState::kReady) return absl::OkStatus();
+  return absl::FailedPreconditionError(StrCat("adapter '", name, "' is ",
+                                              AdapterStateName(record.state),
+                                              record.error.empty() ? "" : ": ", record.error));
+}
+
+absl::StatusOr<std::vector<RecordPtr>> AdapterRegistry::Impl::FindReady(
+    absl::Span<const AdapterSelectionTerm> terms) const {
+  std::vector<RecordPtr> records;
+  for (const AdapterSelectionTerm& term : terms) {
+    if (!std::isfinite(term.weight)) {
+      return absl::InvalidArgumentError(
+          StrCat("the weight of adapter '", term.name, "' is not a finite number"));
+    }
+    SHIRA_ASSIGN_OR_RETURN(RecordPtr record, Find(term.name));
+    SHIRA_RETURN_IF_ERROR(ExpectReady(*record, term.name));
+    for (const RecordPtr& other : records) {
+      if (other == record) {
+        return absl::InvalidArgumentError(StrCat("adapter '", term.name, "' is named twice"));
+      }
+      if (other->adapter->digest == record->adapter->digest) {
+        return absl::InvalidArgumentError(StrCat("adapters '", other->name, "' and '", term.name,
+                                                 "' have the same content: name one of them"));
+      }
+    }
+    records.push_back(std::move(record));
+  }
+  return records;
+}
+
+// ---- Pins ---------------------------------------------------------------------------------------
+
+absl::StatusOr<AdapterRegistry::Impl::Pinned> AdapterRegistry::Impl::Pin(
+    absl::Span<const AdapterSelectionTerm> terms) {
+  Pinned pinned;
+  std::vector<DeltaSource> sources;
+  std::vector<StateTerm> key_terms;
+  {
+    absl::MutexLock lock(&mutex_);
+    SHIRA_ASSIGN_OR_RETURN(pinned.records, FindReady(terms));
+    for (size_t i = 0; i < terms.size(); ++i) {
+      const AdapterRecord& record = *pinned.records[i];
+      sources.push_back(record.source());
+      key_terms.push_back({record.adapter->digest, terms[i].weight});
+      pinned.adapters.push_back(
+          {record.name, record.version, record.adapter->digest, terms[i].weight});
+    }
+    PinRecords(pinned.records);
+  }
+  absl::Cleanup unpin = [&] { UnpinRecords(pinned.records); };
+  SortCanonically(pinned.adapters);
+  SHIRA_ASSIGN_OR_RETURN(const StateKey key, StateKey::Create(std::move(key_terms)));
+  const absl::Time start = SteadyNow();
+  bool compiled = false;
+  bool read_files = false;
+  const auto read = [&]() -> absl::StatusOr<std::vector<WeightedAdapterRef>> {
+    compiled = true;
+    std::vector<WeightedAdapterRef> adapters;
+    for (size_t i = 0; i < terms.size(); ++i) {
+      SHIRA_ASSIGN_OR_RETURN(DeltaSupplier::Supply supply, deltas_.Get(sources[i]));
+      read_files |= supply.was_read;
+      adapters.push_back({std::move(supply.deltas), terms[i].weight});
+    }
+    return adapters;
+  };
+  SHIRA_ASSIGN_OR_RETURN(pinned.state, states_.Get(key, read));
+  std::move(unpin).Cancel();
+  absl::MutexLock lock(&mutex_);
+  if (read_files) {
+    stats_.cold_starts.Add(SteadyNow() - start);
+  } else if (compiled) {
+    stats_.compilations.Add(SteadyNow() - start);
+  } else if (!terms.empty()) {
+    ++stats_.warm_uses;
+  }
+  return pinned;
+}
+
+void AdapterRegistry::Impl::PinRecords(absl::Span<const RecordPtr> records) {
+  for (const RecordPtr& record : records) {
+    ++record->pins;
+    record->last_use = absl::Now();
+  }
+}
+
+void AdapterRegistry::Impl::UnpinRecords(absl::Span<const RecordPtr> records) {
+  absl::MutexLock lock(&mutex_);
+  for (const RecordPtr& record : records) {
+    --record->pins;
+    record->last_use = absl::Now();
+    if (record->retiring && record->pins == 0) Erase(record);
+  }
+}
+
+StateHandle AdapterRegistry::Impl::ToHandle(Pinned pinned) {
+  std::function<void()> release;
+  if (!pinned.records.empty()) {
+    release = [self = shared_from_this(), records = std::move(pinned.records)] {
+      self->UnpinRecords(records);
+    };
+  }
+  return StateHandle(std::move(pinned.state), std::move(pinned.adapters), std::move(release));
+}
+
+absl::StatusOr<StateHandle> AdapterRegistry::Impl::Acquire(
+    absl::Span<const AdapterSelectionTerm> terms) {
+  SHIRA_ASSIGN_OR_RETURN(Pinned pinned, Pin(terms));
+  return ToHandle(std::move(pinned));
+}
+
+// ---- The default state --------------------------------------------------------------------------
+
+absl::StatusOr<StateHandle> AdapterRegistry::Impl::AcquireDefault() {
+  std::vector<AdapterSelectionTerm> terms;
+  Pinned pinned;
+  {
+    absl::MutexLock lock(&mutex_);
+    terms = default_terms_;
+    const absl::StatusOr<std::vector<RecordPtr>> records = FindReady(terms);
+    if (!records.ok()) {
+      return absl::Status(records.status().code(),
+                          StrCat("the default state: ", ToStd(records.status().message()),
+                                 ": load it, or apply another state"));
+    }
+    if (*records == default_.records) {
+      pinned = default_;
+      PinRecords(pinned.records);
+      if (!terms.empty()) ++stats_.warm_uses;
+    }
+  }
+  if (pinned.state == nullptr) {
+    SHIRA_ASSIGN_OR_RETURN(pinned, Pin(terms));
+    absl::MutexLock lock(&mutex_);
+    if (default_terms_ == terms) default_ = pinned;
+  }
+  return ToHandle(std::move(pinned));
+}
+
+absl::Status AdapterRegistry::Impl::SetDefault(absl::Span<const AdapterSelectionTerm> terms) {
+  SHIRA_ASSIGN_OR_RETURN(Pinned pinned, Pin(terms));
+  {
+    const absl::Cleanup unpin = [this, records = pinned.records] { UnpinRecords(records); };
+    Pinned previous;  // dropped after the lock is
+    absl::MutexLock lock(&mutex_);
+    for (const RecordPtr& record : pinned.records) {
+      SHIRA_RETURN_IF_ERROR(ExpectReady(*record, record->name));
+    }
+    previous = std::exchange(default_, std::move(pinned));
+    default_terms_.assign(terms.begin(), terms.end());
+    ++changes_;
+    for (const RecordPtr& record : previous.records) RetireUnkept(record->name);
+  }
+  SaveChanges();
+  return absl::OkStatus();
+}
+
+void AdapterRegistry::Impl::RefreshDefault() {
+  Pinned previous;  // dropped after the lock is
+  absl::MutexLock lock(&mutex_);
+  const absl::StatusOr<std::vector<RecordPtr>> records = FindReady(default_terms_);
+  if (records.ok() && *records == default_.records) return;
+  previous = std::exchange(default_, Pinned());
+  if (default_terms_.empty()) default_.state = engine_.base();
+}
+
+bool AdapterRegistry::Impl::IsDefault(const AdapterRecord& record) const {
+  return std::any_of(default_terms_.begin(), default_terms_.end(),
+                     [&](const AdapterSelectionTerm& term) {
+                       const absl::StatusOr<RecordPtr> named = Find(term.name);
+                       return named.ok() && named->get() == &record;
+                     });
+}
+
+std::vector<AdapterRef> AdapterRegistry::Impl::DefaultState() const {
+  absl::MutexLock lock(&mutex_);
+  std::vector<AdapterRef> adapters;
+  for (const AdapterSelectionTerm& term : default_terms_) {
+    AdapterRef& ref = adapters.emplace_back();
+    ref.name = term.name;
+    ref.weight = term.weight;
+    const absl::StatusOr<RecordPtr> record = Find(term.name);
+    if (!record.ok() || (*record)->state != AdapterState::kReady) continue;
+    ref = {(*record)->name, (*record)->version, (*record)->adapter->digest, term.weight};
+  }
+  SortCanonically(adapters);
+  return adapters;
+}
+
+}  // namespace shira

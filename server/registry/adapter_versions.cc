@@ -1,0 +1,198 @@
+#include <malloc.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "base/status_macros.h"
+#include "base/steady_clock.h"
+#include "base/strings.h"
+#include "server/registry/adapter_registry_impl.h"
+
+namespace shira {
+namespace {
+
+// An adapter is many buffers of a few KB, which the allocator keeps for itself when they are freed.
+// Takes a few ms; other threads wait for it at most where they allocate.
+void ReturnFreedMemory() {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}
+
+}  // namespace
+
+// ---- Versions -----------------------------------------------------------------------------------
+
+bool AdapterRegistry::Impl::IsKept(const AdapterRecord& record) const {
+  return record.pinned || aliases_.Mentions(record.id()) || IsDefault(record);
+}
+
+void AdapterRegistry::Impl::Retire(const RecordPtr& record) {
+  if (IsKept(*record)) return;
+  if (record->state == AdapterState::kReady) {
+    record->state = AdapterState::kUnloading;
+    record->retiring = true;
+  }
+  if (record->pins == 0) Erase(record);
+}
+
+void AdapterRegistry::Impl::RetireUnkept(const std::string& name) {
+  const auto found = records_.find(name);
+  if (found == records_.end()) return;
+  const AdapterVersions versions = found->second;  // a copy: retiring erases
+  const RecordPtr newest = NewestOf(versions);
+  for (const auto& [version, record] : versions) {
+    const bool is_in_service =
+        record->state == AdapterState::kReady || record->state == AdapterState::kFailed;
+    if (record != newest && is_in_service) Retire(record);
+  }
+}
+
+void AdapterRegistry::Impl::Erase(const RecordPtr& record) {
+  const auto found = records_.find(record->name);
+  if (found == records_.end()) return;
+  const auto version = found->second.find(record->version);
+  if (version == found->second.end() || version->second != record) return;
+  found->second.erase(version);
+  if (found->second.empty()) records_.erase(found);
+  aliases_.Forget(record->id());
+  record->pinned_state = nullptr;
+  record->backing.held = nullptr;
+  if (const std::optional<Sha256Digest> digest = record->digest()) DropUnlessLoaded(*digest);
+  if (record->backing.owner != FileOwner::kUser) {
+    garbage_.push_back({changes_, record->backing.owner, record->backing.source});
+  }
+  ++stats_.unloads;
+}
+
+void AdapterRegistry::Impl::DropUnlessLoaded(const Sha256Digest& digest) {
+  for (const auto& [name, versions] : records_) {
+    for (const auto& [version, record] : versions) {
+      if (record->adapter != nullptr && record->adapter->digest == digest) return;
+    }
+  }
+  memory_.Drop(digest);
+}
+
+int64_t AdapterRegistry::Impl::RecordCount() const {
+  int64_t count = 0;
+  for (const auto& [name, versions] : records_) count += static_cast<int64_t>(versions.size());
+  return count;
+}
+
+// ---- Unloading ----------------------------------------------------------------------------------
+
+absl::Status AdapterRegistry::Impl::ExpectUnloadable(const AdapterRecord& record) const {
+  const bool is_unloading = record.state == AdapterState::kUnloading && !record.retiring;
+  if (record.job != nullptr || is_unloading) {
+    return absl::AbortedError(StrCat("adapter '", record.name, "' is being ",
+                                     record.job != nullptr ? "loaded" : "unloaded",
+                                     " by another call: try again when that is over"));
+  }
+  if (const std::vector<std::string> names = aliases_.NamesOf(record.id()); !names.empty()) {
+    return absl::FailedPreconditionError(StrCat("alias '", names.front(), "' names ",
+                                                record.id().ToString(),
+                                                ": move or delete the alias first"));
+  }
+  if (IsDefault(record)) {
+    return absl::FailedPreconditionError(StrCat("adapter '", record.name,
+                                                "' is part of the default state: revert to the "
+                                                "base first"));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<AdapterRegistry::Impl::Unloading> AdapterRegistry::Impl::BeginUnload(
+    const std::string& name) {
+  const std::shared_ptr<const CompiledState> resident = engine_.resident();
+  Unloading unloading;
+  absl::MutexLock lock(&mutex_);
+  const auto all = records_.find(name);
+  if (all != records_.end()) {
+    for (const auto& [version, record] : all->second) unloading.records.push_back(record);
+  } else {
+    SHIRA_ASSIGN_OR_RETURN(RecordPtr record, Find(name));
+    unloading.records.push_back(std::move(record));
+  }
+  for (const RecordPtr& record : unloading.records) {
+    SHIRA_RETURN_IF_ERROR(ExpectUnloadable(*record));
+  }
+  for (const RecordPtr& record : unloading.records) {
+    if (record->state == AdapterState::kReady) {
+      SHIRA_RETURN_IF_ERROR(record->MoveTo(AdapterState::kUnloading));
+      unloading.stopped.push_back(record);
+    }
+    if (record->adapter != nullptr) {
+      unloading.infos.push_back(Describe(*record, resident->key));
+    }
+  }
+  return unloading;
+}
+
+absl::Status AdapterRegistry::Impl::Unload(
+    const std::string& name, absl::Time deadline,
+    absl::FunctionRef<void(const AdapterInfo&)> on_unloading) {
+  SHIRA_ASSIGN_OR_RETURN(const Unloading unloading, BeginUnload(name));
+  for (const AdapterInfo& info : unloading.infos) on_unloading(info);
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto unused = [&] {
+      return std::all_of(unloading.records.begin(), unloading.records.end(),
+                         [](const RecordPtr& record) { return record->pins == 0; });
+    };
+    if (!mutex_.AwaitWithTimeout(absl::Condition(&unused), deadline - SteadyNow())) {
+      int64_t pins = 0;
+      for (const RecordPtr& record : unloading.records) pins += record->pins;
+      for (const RecordPtr& record : unloading.stopped) {
+        SHIRA_RETURN_IF_ERROR(record->MoveTo(AdapterState::kReady));
+      }
+      return absl::DeadlineExceededError(
+          StrCat("adapter '", name, "' is still used by ", pins,
+                 " requests; it stays loaded: try again, or cancel them"));
+    }
+    ++changes_;
+    for (const RecordPtr& record : unloading.records) Erase(record);
+  }
+  SaveChanges();
+  ReturnFreedMemory();
+  return absl::OkStatus();
+}
+
+// ---- Pins in memory -----------------------------------------------------------------------------
+
+absl::StatusOr<AdapterInfo> AdapterRegistry::Impl::PinInMemory(std::string_view name) {
+  SHIRA_ASSIGN_OR_RETURN(Pinned pinned, Pin({AdapterSelectionTerm{std::string(name), 1.0}}));
+  const RecordPtr record = pinned.records.front();
+  const absl::Cleanup unpin = [&] { UnpinRecords(pinned.records); };
+  {
+    absl::MutexLock lock(&mutex_);
+    SHIRA_RETURN_IF_ERROR(ExpectReady(*record, name));
+    record->pinned = true;
+    record->pinned_state = pinned.state;
+    ++changes_;
+  }
+  SaveChanges();
+  const std::shared_ptr<const CompiledState> resident = engine_.resident();
+  absl::MutexLock lock(&mutex_);
+  return Describe(*record, resident->key);
+}
+
+absl::StatusOr<AdapterInfo> AdapterRegistry::Impl::Unpin(std::string_view name) {
+  const std::shared_ptr<const CompiledState> resident = engine_.resident();
+  std::shared_ptr<const CompiledState> state;  // dropped after the lock is
+  AdapterInfo info;
+  {
+    absl::MutexLock lock(&mutex_);
+    SHIRA_ASSIGN_OR_RETURN(const RecordPtr record, Find(name));
+    record->pinned = false;
+    state = std::move(record->pinned_state);
+    info = Describe(*record, resident->key);
+    ++changes_;
+    RetireUnkept(record->name);
+  }
+  SaveChanges();
+  return info;
+}
+
+}  // namespace shira

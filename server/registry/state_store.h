@@ -1,0 +1,54 @@
+// File: server/registry/state_store.h
+//
+// The file that a registry's snapshot is kept in, and the folder beside it (PATH.blends) with the
+// blends that are in no other file.
+
+#ifndef SHIRA_SERVER_REGISTRY_STATE_STORE_H_
+#define SHIRA_SERVER_REGISTRY_STATE_STORE_H_
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "base/file_lock.h"
+#include "server/registry/registry_snapshot.h"
+
+namespace shira {
+
+// What the file at `path` holds; an empty snapshot if nothing is there. Errors of ParseSnapshot(),
+// with the path.
+absl::StatusOr<RegistrySnapshot> ReadStateFile(const std::string& path);
+
+// Thread-compatible.
+class StateStore {
+ public:
+  // Locks the file against other servers, reads it, and removes what a killed server left half
+  // written beside it. Errors of FileLock and ReadStateFile(); nothing is written then but the
+  // lock.
+  static absl::StatusOr<std::unique_ptr<StateStore>> Open(const std::string& path);
+
+  // What the file held when it was opened.
+  const RegistrySnapshot& opened() const { return opened_; }
+
+  // Puts the snapshot on the disk, in the place of the one before: whoever reads the file, also
+  // after a crash, finds one or the other. Errors of AtomicFile.
+  absl::Status Write(const RegistrySnapshot& snapshot) const;
+
+  // Where blends are kept. It exists.
+  const std::string& blends_folder() const { return blends_folder_; }
+  // A path in it that nothing has.
+  std::string NewBlendPath() const;
+
+ private:
+  StateStore(std::string path, FileLock lock, RegistrySnapshot opened);
+
+  const std::string path_;
+  const std::string blends_folder_;
+  const FileLock lock_;
+  const RegistrySnapshot opened_;
+};
+
+}  // namespace shira
+
+#endif  // SHIRA_SERVER_REGISTRY_STATE_STORE_H_

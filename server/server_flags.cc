@@ -1,0 +1,304 @@
+#include "server/server_flags.h"
+
+#include <CLI/CLI.hpp>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_replace.h"
+#include "absl/time/time.h"
+#include "base/status_macros.h"
+#include "base/strings.h"
+#include "server/version.h"
+
+namespace shira {
+namespace {
+
+// The flags as they come from the command line; units are the operator's.
+struct Flags {
+  ServerOptions options;
+  std::string dtype = std::string(ResidentDTypeName(ServerOptions().dtype));
+  std::vector<std::string> adapters;  // NAME=PATH
+  int64_t kv_cache_mb = ServerOptions().kv_cache_bytes >> 20;
+  int64_t adapter_memory_mb = ServerOptions().adapter_memory_bytes >> 20;
+  int64_t max_adapter_mb = ServerOptions().max_adapter_bytes >> 20;
+  int64_t max_message_mb = ServerOptions().max_message_bytes >> 20;
+  double keepalive_seconds = absl::ToDoubleSeconds(ServerOptions().keepalive);
+  double drain_timeout_seconds = absl::ToDoubleSeconds(ServerOptions().drain_timeout);
+  double reload_interval_seconds = absl::ToDoubleSeconds(ServerOptions().reload_interval);
+  std::string row_patching = "auto";
+  std::string log_format = "text";
+  int64_t max_upload_mb = LifecycleOptions().max_upload_bytes >> 20;
+  int64_t upload_quota_mb = LifecycleOptions().upload_quota_bytes >> 20;
+  double verify_interval_seconds = 0;
+  bool print_config = false;
+  bool check_config = false;
+};
+
+constexpr int64_t kMaxMegabytes = 1 << 24;
+
+template <typename T>
+CLI::Option* Add(CLI::App& app, const char* group, const char* flag, T& value,
+                 const char* description) {
+  return app.add_option(flag, value, description)->group(group)->capture_default_str();
+}
+
+// One value each time it is given; in the config file, an array.
+CLI::Option* AddRepeatable(CLI::App& app, const char* group, const char* flag,
+                           std::vector<std::string>& values, const char* description) {
+  return app.add_option(flag, values, description)
+      ->take_all()
+      ->allow_extra_args(false)
+      ->group(group);
+}
+
+void DefineModelFlags(CLI::App& app, Flags& flags) {
+  ServerOptions& options = flags.options;
+  const char* const group = "Model";
+  Add(app, group, "--model", options.model,
+      "The base model: a Hugging Face folder or a .gguf file (required)");
+  Add(app, group, "--dtype", flags.dtype, "Type of the weights in memory")
+      ->check(CLI::IsMember({"float32", "bfloat16", "float16"}));
+  Add(app, group, "--threads", options.threads, "Threads for computing; 0: one per core");
+  AddRepeatable(app, group, "--base-model", options.base_model_names,
+                "A name that adapters may know this model by (repeatable; default: what the model "
+                "says of itself)");
+}
+
+void DefineAdapterFlags(CLI::App& app, Flags& flags) {
+  ServerOptions& options = flags.options;
+  const char* const group = "Adapters";
+  AddRepeatable(app, group, "--adapter-root", options.adapter_roots,
+                "A folder below which clients may load adapters from (repeatable)");
+  AddRepeatable(app, group, "--adapter", flags.adapters,
+                "An adapter to load before serving, from anywhere (repeatable)")
+      ->type_name("NAME=PATH");
+  Add(app, group, "--adapter-memory-mb", flags.adapter_memory_mb,
+      "Memory for adapters and their compiled states, in MiB; unused ones are read again from "
+      "their files when it is short")
+      ->check(CLI::Range(int64_t{1}, kMaxMegabytes));
+}
+
+void DefineLifecycleFlags(CLI::App& app, Flags& flags) {
+  LifecycleOptions& options = flags.options.lifecycle;
+  const char* const group = "Life of adapters";
+  AddRepeatable(app, group, "--adapter-dir", options.adapter_dirs,
+                "A folder whose subfolders and .shira files are loaded before serving, under their "
+                "names; one that can't be is reported and skipped. Also an adapter root "
+                "(repeatable)");
+  Add(app, group, "--state-file", options.state_file,
+      "Keep loaded adapters, aliases, pins, blends and the default state in this file, over "
+      "restarts (default: they are forgotten)");
+  Add(app, group, "--upload-dir", options.upload_dir,
+      "A folder of the server's own for the adapters that clients upload (default: uploads are "
+      "refused)");
+  Add(app, group, "--max-upload-mb", flags.max_upload_mb, "Largest upload, in MiB")
+      ->check(CLI::Range(int64_t{1}, kMaxMegabytes));
+  Add(app, group, "--upload-quota-mb", flags.upload_quota_mb, "Disk for all uploads, in MiB")
+      ->check(CLI::Range(int64_t{1}, kMaxMegabytes));
+  Add(app, group, "--max-concurrent-loads", options.max_concurrent_loads,
+      "Most adapters that are read from their files at a time; others wait");
+  Add(app, group, "--verify-interval", flags.verify_interval_seconds,
+      "Seconds for one check of all weights in the background, again and again; health says "
+      "NOT_SERVING when it finds damage. 0: no such check");
+}
+
+void DefineNetworkFlags(CLI::App& app, Flags& flags) {
+  ServerOptions& options = flags.options;
+  const char* const group = "Network";
+  Add(app, group, "--listen", options.listen,
+      "Where to listen: HOST:PORT (port 0: any) or unix:PATH");
+  Add(app, group, "--admin-listen", options.admin_listen,
+      "Another address for the administration, which is then not at --listen");
+  app.add_flag("--insecure-listen-anywhere", options.insecure_listen_anywhere,
+               "Permit addresses that other machines can reach without TLS and authentication")
+      ->group(group);
+  Add(app, group, "--port-file", options.port_file,
+      "A file to write the port into (or unix:PATH) once the server serves");
+  Add(app, group, "--admin-port-file", options.admin_port_file, "The same for --admin-listen");
+  Add(app, group, "--keepalive", flags.keepalive_seconds,
+      "Seconds of silence after which a client is asked for a sign of life; without one for as "
+      "long "
+      "again, its connection is closed and its generations end");
+  Add(app, group, "--drain-timeout", flags.drain_timeout_seconds,
+      "Seconds that running generations get after SIGTERM");
+  Add(app, group, "--metrics-listen", options.metrics_listen,
+      "HOST:PORT for Prometheus' metrics over HTTP; a port alone is on 127.0.0.1 (default: none)");
+  app.add_flag("--insecure-metrics-anywhere", options.insecure_metrics_anywhere,
+               "Permit a --metrics-listen address that other machines can reach")
+      ->group(group);
+  Add(app, group, "--metrics-max-adapters", options.metrics_max_adapters,
+      "Adapters that have metrics of their own; further ones are counted as \"other\"");
+}
+
+void DefineSecurityFlags(CLI::App& app, Flags& flags) {
+  ServerOptions& options = flags.options;
+  const char* const group = "Security";
+  Add(app, group, "--tls-cert", options.tls_certificate,
+      "The server's certificate chain (PEM); read again when it changes");
+  Add(app, group, "--tls-key", options.tls_key, "Its private key (PEM)");
+  Add(app, group, "--tls-client-ca", options.tls_client_ca,
+      "Certificates (PEM) that sign those of the clients, which have to show one");
+  app.add_flag("--tls-client-optional", options.tls_client_optional,
+               "Clients may show no certificate, and a token instead")
+      ->group(group);
+  Add(app, group, "--access-file", options.access_file,
+      "Who may call what: a line per token or certificate, \"ROLE NAME CREDENTIAL\"; read again "
+      "when it changes");
+  Add(app, group, "--reload-interval", flags.reload_interval_seconds,
+      "Seconds between looks at these files");
+}
+
+void DefineLimitFlags(CLI::App& app, Flags& flags) {
+  ServerOptions& options = flags.options;
+  const char* const group = "Limits";
+  const CLI::Range megabytes(int64_t{1}, kMaxMegabytes);
+  Add(app, group, "--max-message-mb", flags.max_message_mb, "Largest request, in MiB")
+      ->check(CLI::Range(1, 2047));
+  Add(app, group, "--max-queued", options.max_queued, "Most generations that wait");
+  Add(app, group, "--max-queued-per-client", options.max_queued_per_client,
+      "Most generations of one client (by its identity, or else its host) that wait for their "
+      "first token");
+  Add(app, group, "--max-running", options.max_running,
+      "Most answers that are generated at a time");
+  Add(app, group, "--max-choices", options.max_choices,
+      "Most answers to one request (and never more than --max-running)");
+  Add(app, group, "--kv-cache-mb", flags.kv_cache_mb, "Memory for keys and values, in MiB")
+      ->check(megabytes);
+  Add(app, group, "--max-prompt-tokens", options.max_prompt_tokens,
+      "Most tokens of a prompt; 0: what the context holds");
+  Add(app, group, "--max-tokens", options.max_tokens, "Most new tokens of one generation");
+  Add(app, group, "--max-adapters", options.max_adapters, "Most adapters that are known");
+  Add(app, group, "--max-adapter-mb", flags.max_adapter_mb, "Largest adapter file, in MiB")
+      ->check(megabytes);
+  Add(app, group, "--max-adapter-entries", options.max_adapter_entries,
+      "Most entries of one adapter");
+}
+
+void DefineSchedulingFlags(CLI::App& app, Flags& flags) {
+  ServerOptions& options = flags.options;
+  const char* const group = "Scheduling";
+  Add(app, group, "--step-tokens", options.step_tokens,
+      "Most tokens of one forward pass; prompts are cut to pieces");
+  Add(app, group, "--row-patching", flags.row_patching,
+      "Whether one forward pass may serve several adapters: auto (where that is faster than taking "
+      "turns) or off")
+      ->check(CLI::IsMember({"auto", "off"}));
+  Add(app, group, "--prefix-cache", options.max_prefixes,
+      "Beginnings of prompts to keep for later requests, in memory for keys and values that is "
+      "free; 0: none");
+}
+
+void DefineLogFlags(CLI::App& app, Flags& flags) {
+  const char* const group = "Log";
+  Add(app, group, "--log-level", flags.options.log_level, "Least important line to log")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
+  Add(app, group, "--log-format", flags.log_format, "Lines for people, or one JSON object a line")
+      ->check(CLI::IsMember({"text", "json"}));
+  app.add_flag("--log-prompts", flags.options.log_prompts,
+               "Log prompts and answers too: they are never in the log without this")
+      ->group(group);
+}
+
+void DefineFlags(CLI::App& app, Flags& flags) {
+  DefineModelFlags(app, flags);
+  DefineAdapterFlags(app, flags);
+  DefineLifecycleFlags(app, flags);
+  DefineNetworkFlags(app, flags);
+  DefineSecurityFlags(app, flags);
+  DefineLimitFlags(app, flags);
+  DefineSchedulingFlags(app, flags);
+  DefineLogFlags(app, flags);
+  const char* const group = "Config file";
+  app.set_config("--config", "", "A file with flags, one \"name = value\" a line")->group(group);
+  app.allow_config_extras(CLI::config_extras_mode::error);
+  app.add_flag("--print-config", flags.print_config,
+               "Print the effective config, as a config file, and exit")
+      ->configurable(false)
+      ->group(group);
+  app.add_flag("--check-config", flags.check_config,
+               "Check every value and every file, and exit without loading the model's weights")
+      ->configurable(false)
+      ->group(group);
+  app.set_version_flag("--version", StrCat("shira-server ", kVersion));
+}
+
+absl::StatusOr<ServerOptions> ToOptions(const Flags& flags) {
+  ServerOptions options = flags.options;
+  if (options.model.empty()) return absl::InvalidArgumentError("--model is required");
+  SHIRA_ASSIGN_OR_RETURN(options.dtype, ParseResidentDType(flags.dtype));
+  for (const std::string& text : flags.adapters) {
+    absl::StatusOr<NamedAdapter> adapter = ParseNamedAdapter(text);
+    if (!adapter.ok()) {
+      return absl::InvalidArgumentError(StrCat("--adapter: ", ToStd(adapter.status().message())));
+    }
+    options.adapters.push_back(*std::move(adapter));
+  }
+  if (!options.metrics_listen.empty() &&
+      options.metrics_listen.find_first_not_of("0123456789") == std::string::npos) {
+    options.metrics_listen = StrCat("127.0.0.1:", options.metrics_listen);
+  }
+  options.row_patching = flags.row_patching == "auto";
+  options.lifecycle.max_upload_bytes = flags.max_upload_mb << 20;
+  options.lifecycle.upload_quota_bytes = flags.upload_quota_mb << 20;
+  options.lifecycle.verify_interval = absl::Seconds(flags.verify_interval_seconds);
+  options.kv_cache_bytes = flags.kv_cache_mb << 20;
+  options.adapter_memory_bytes = flags.adapter_memory_mb << 20;
+  options.max_adapter_bytes = flags.max_adapter_mb << 20;
+  options.max_message_bytes = flags.max_message_mb << 20;
+  options.keepalive = absl::Seconds(flags.keepalive_seconds);
+  options.drain_timeout = absl::Seconds(flags.drain_timeout_seconds);
+  options.reload_interval = absl::Seconds(flags.reload_interval_seconds);
+  options.log_json = flags.log_format == "json";
+  SHIRA_RETURN_IF_ERROR(ValidateValues(options));
+  return options;
+}
+
+// What CLI11 says of a key that is no flag speaks of the wrong format.
+std::string Explain(const CLI::ParseError& error) {
+  return StrCat(absl::StrReplaceAll(error.what(), {{"INI was not able to parse ",
+                                                    "the config file has an unknown key: "}}),
+                " (--help lists the flags)");
+}
+
+// As a config file that gives the same options again.
+std::string EffectiveConfig(const CLI::App& app) {
+  std::string text = app.config_to_str(/*default_also=*/true, /*write_description=*/true);
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->get_items_expected_max() == 1 || option->count() > 0) continue;
+    // CLI11 writes no value at all as one that is empty.
+    const std::string key = option->get_single_name();
+    absl::StrReplaceAll({{StrCat("\n", key, "=\"\"\n"), StrCat("\n# ", key, "=[]\n")}}, &text);
+  }
+  return text;
+}
+
+}  // namespace
+
+absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv) {
+  CLI::App app("Inference server that switches SHiRA adapters in place.", "shira-server");
+  Flags flags;
+  DefineFlags(app, flags);
+  CommandLine command;
+  command.action = CommandLine::Action::kPrint;
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    command.text = app.help();
+    return command;
+  } catch (const CLI::CallForVersion&) {
+    command.text = StrCat(app.version(), "\n");
+    return command;
+  } catch (const CLI::ParseError& error) {
+    return absl::InvalidArgumentError(Explain(error));
+  }
+  SHIRA_ASSIGN_OR_RETURN(command.options, ToOptions(flags));
+  if (flags.print_config) {
+    command.text = EffectiveConfig(app);
+  } else {
+    command.action =
+        flags.check_config ? CommandLine::Action::kCheckConfig : CommandLine::Action::kServe;
+  }
+  return command;
+}
+
+}  // namespace shira

@@ -1,0 +1,24 @@
+// File: server/service/service_context.h
+//
+// What services have besides the model: it is there from the server's start to its end.
+
+#ifndef SHIRA_SERVER_SERVICE_SERVICE_CONTEXT_H_
+#define SHIRA_SERVER_SERVICE_SERVICE_CONTEXT_H_
+
+#include "server/service/backend.h"
+#include "server/service/generation_ledger.h"
+#include "server/transport/call_records.h"
+
+namespace shira {
+
+// Everything is thread-safe and outlives every call.
+struct ServiceContext {
+  const BackendGate& gate;
+  const CallRecords& records;
+  GenerationLedger& ledger;
+  bool log_prompts = false;  // and answers
+};
+
+}  // namespace shira
+
+#endif  // SHIRA_SERVER_SERVICE_SERVICE_CONTEXT_H_

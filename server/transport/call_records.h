@@ -1,0 +1,68 @@
+// File: server/transport/call_records.h
+//
+// One record per call under way, whatever the service: who calls, under which id. A service adds
+// what it knows; when the call ends, that becomes its line in the access log and its metrics.
+
+#ifndef SHIRA_SERVER_TRANSPORT_CALL_RECORDS_H_
+#define SHIRA_SERVER_TRANSPORT_CALL_RECORDS_H_
+
+#include <grpcpp/server_context.h>
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "server/logging/log_event.h"
+
+namespace shira {
+
+struct CallRecord {
+  std::string method;    // "/package.Service/Method"
+  std::string peer;      // gRPC's words for the other end: "ipv4:10.0.0.1:12345"
+  std::string identity;  // empty: nobody in particular
+  std::string request_id;
+  absl::Time start;
+  std::vector<LogField> details;  // added by the service, before it finishes the call
+
+  // Whom limits per client count for: the identity, or else the peer without its port.
+  std::string client() const;
+};
+
+// Thread-safe.
+class CallRecords {
+ public:
+  void Add(const grpc::ServerContextBase& context, std::shared_ptr<CallRecord> record)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // Does nothing if the context's record is another one by now: gRPC uses memory again.
+  void Remove(const grpc::ServerContextBase& context, const std::shared_ptr<CallRecord>& record)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Until no call of a service whose path begins with `prefix` is under way, or `timeout` is over.
+  // Then the last words of every call are with its client, or with the kernel.
+  void WaitForEnd(std::string_view prefix, absl::Duration timeout) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Never nullptr: a call that nobody has announced has a record of its own.
+  std::shared_ptr<CallRecord> Of(const grpc::ServerContextBase& context) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  mutable absl::Mutex mutex_;
+  absl::flat_hash_map<const grpc::ServerContextBase*, std::shared_ptr<CallRecord>> records_
+      ABSL_GUARDED_BY(mutex_);
+};
+
+// 16 hexadecimal digits.
+std::string NewRequestId();
+
+// Whether an id may go into log lines as it is: 1 to 128 visible ASCII characters.
+bool IsRequestId(std::string_view text);
+
+}  // namespace shira
+
+#endif  // SHIRA_SERVER_TRANSPORT_CALL_RECORDS_H_

@@ -1,0 +1,141 @@
+#include "server/transport/port_credentials.h"
+
+#include <grpc/grpc.h>
+#include <grpc/grpc_security.h>
+#include <grpc/slice.h>
+#include <grpcpp/security/auth_metadata_processor.h>
+#include <grpcpp/security/tls_certificate_provider.h>
+#include <grpcpp/security/tls_credentials_options.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "base/strings.h"
+
+namespace shira {
+namespace {
+
+constexpr std::string_view kPathHeader = ":path";
+constexpr std::string_view kAuthorizationHeader = "authorization";
+
+// Shared by both kinds of credentials.
+class CallCheck {
+ public:
+  CallCheck(const AccessControl& access, RefusalObserver on_refused)
+      : access_(access), on_refused_(std::move(on_refused)) {}
+
+  absl::Status Check(std::string_view method, const CallerCredentials& credentials) const {
+    absl::Status status = access_.Check(method, credentials);
+    if (!status.ok()) on_refused_(method, status);
+    return status;
+  }
+
+ private:
+  const AccessControl& access_;
+  const RefusalObserver on_refused_;
+};
+
+// TLS: gRPC's own way to have calls checked.
+class CheckingProcessor final : public grpc::AuthMetadataProcessor {
+ public:
+  explicit CheckingProcessor(CallCheck check) : check_(std::move(check)) {}
+
+  bool IsBlocking() const override { return false; }
+
+  grpc::Status Process(const InputMetadata& metadata, grpc::AuthContext* context,
+                       OutputMetadata* /*consumed*/, OutputMetadata* /*response*/) override {
+    CallerCredentials credentials;
+    credentials.authorization = Find(metadata, kAuthorizationHeader);
+    for (const char* property : {GRPC_X509_CN_PROPERTY_NAME, GRPC_X509_SAN_PROPERTY_NAME}) {
+      for (const grpc::string_ref& name : context->FindPropertyValues(property)) {
+        credentials.certificate_names.emplace_back(name.data(), name.size());
+      }
+    }
+    const absl::Status status = check_.Check(Find(metadata, kPathHeader), credentials);
+    return {static_cast<grpc::StatusCode>(status.code()), std::string(status.message())};
+  }
+
+ private:
+  static std::string_view Find(const InputMetadata& metadata, std::string_view name) {
+    const auto it = metadata.find(grpc::string_ref(name.data(), name.size()));
+    return it == metadata.end() ? std::string_view()
+                                : std::string_view(it->second.data(), it->second.size());
+  }
+
+  const CallCheck check_;
+};
+
+// Plain text: gRPC's C++ credentials for it take no check, its C ones do.
+class CheckedPlainText final : public grpc::ServerCredentials {
+ public:
+  explicit CheckedPlainText(CallCheck check)
+      : credentials_(grpc_insecure_server_credentials_create()) {
+    grpc_server_credentials_set_auth_metadata_processor(
+        credentials_, {.process = &Process,
+                       .destroy = [](void* state) { delete static_cast<CallCheck*>(state); },
+                       .state = new CallCheck(std::move(check))});
+  }
+  ~CheckedPlainText() override { grpc_server_credentials_release(credentials_); }
+
+  // There is a check already.
+  void SetAuthMetadataProcessor(
+      const std::shared_ptr<grpc::AuthMetadataProcessor>& /*processor*/) override {}
+
+ private:
+  int AddPortToServer(const std::string& address, grpc_server* server) override {
+    return grpc_server_add_http2_port(server, address.c_str(), credentials_);
+  }
+
+  static void Process(void* state, grpc_auth_context* /*context*/, const grpc_metadata* metadata,
+                      size_t count, grpc_process_auth_metadata_done_cb done, void* user_data) {
+    CallerCredentials credentials;
+    std::string_view method;
+    for (size_t i = 0; i < count; ++i) {
+      const std::string_view name = View(metadata[i].key);
+      if (name == kPathHeader) method = View(metadata[i].value);
+      if (name == kAuthorizationHeader) credentials.authorization = View(metadata[i].value);
+    }
+    const absl::Status status = static_cast<CallCheck*>(state)->Check(method, credentials);
+    done(user_data, nullptr, 0, nullptr, 0, static_cast<grpc_status_code>(status.code()),
+         std::string(status.message()).c_str());
+  }
+
+  static std::string_view View(const grpc_slice& slice) {
+    return {reinterpret_cast<const char*>(GRPC_SLICE_START_PTR(slice)), GRPC_SLICE_LENGTH(slice)};
+  }
+
+  grpc_server_credentials* const credentials_;
+};
+
+}  // namespace
+
+std::shared_ptr<grpc::ServerCredentials> PlainTextCredentials(const AccessControl& access,
+                                                              RefusalObserver on_refused) {
+  return std::make_shared<CheckedPlainText>(CallCheck(access, std::move(on_refused)));
+}
+
+std::shared_ptr<grpc::ServerCredentials> TlsCredentials(const TlsOptions& options,
+                                                        const AccessControl& access,
+                                                        RefusalObserver on_refused) {
+  using grpc::experimental::FileWatcherCertificateProvider;
+  const bool asks_clients = !options.files.client_ca.empty();
+  const auto interval =
+      static_cast<unsigned>(std::max<int64_t>(1, absl::ToInt64Seconds(options.reload_interval)));
+  grpc::experimental::TlsServerCredentialsOptions tls(
+      std::make_shared<FileWatcherCertificateProvider>(options.files.key, options.files.certificate,
+                                                       options.files.client_ca, interval));
+  tls.watch_identity_key_cert_pairs();
+  if (asks_clients) tls.watch_root_certs();
+  tls.set_cert_request_type(!asks_clients ? GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE
+                            : options.client_certificate_optional
+                                ? GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY
+                                : GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  std::shared_ptr<grpc::ServerCredentials> credentials =
+      grpc::experimental::TlsServerCredentials(tls);
+  credentials->SetAuthMetadataProcessor(
+      std::make_shared<CheckingProcessor>(CallCheck(access, std::move(on_refused))));
+  return credentials;
+}
+
+}  // namespace shira

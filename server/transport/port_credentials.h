@@ -1,0 +1,44 @@
+// File: server/transport/port_credentials.h
+//
+// What gRPC needs to accept connections and calls on a port: plain text or TLS, and the check of
+// every call before it reaches a service. The check is part of the transport, so it holds for every
+// method of every service, those of gRPC included. A call that it refuses has a status without
+// details, since gRPC sends none from here.
+
+#ifndef SHIRA_SERVER_TRANSPORT_PORT_CREDENTIALS_H_
+#define SHIRA_SERVER_TRANSPORT_PORT_CREDENTIALS_H_
+
+#include <grpcpp/security/server_credentials.h>
+
+#include <functional>
+#include <memory>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "server/access/access_control.h"
+#include "server/transport/tls_files.h"
+
+namespace shira {
+
+// Called for every call that is refused, on gRPC's threads.
+using RefusalObserver = std::function<void(std::string_view method, const absl::Status& status)>;
+
+// `access` must outlive the server.
+std::shared_ptr<grpc::ServerCredentials> PlainTextCredentials(const AccessControl& access,
+                                                              RefusalObserver on_refused);
+
+struct TlsOptions {
+  TlsFiles files;  // read again when they change
+  bool client_certificate_optional = false;
+  absl::Duration reload_interval = absl::Seconds(10);  // whole seconds
+};
+
+// REQUIRES: CheckTlsFiles(options.files) is OK. `access` must outlive the server.
+std::shared_ptr<grpc::ServerCredentials> TlsCredentials(const TlsOptions& options,
+                                                        const AccessControl& access,
+                                                        RefusalObserver on_refused);
+
+}  // namespace shira
+
+#endif  // SHIRA_SERVER_TRANSPORT_PORT_CREDENTIALS_H_

@@ -1,0 +1,27 @@
+// File: server/transport/tls_files.h
+//
+// The PEM files of TLS, looked at before gRPC gets them: it would only log what is wrong, and then
+// refuse every connection.
+
+#ifndef SHIRA_SERVER_TRANSPORT_TLS_FILES_H_
+#define SHIRA_SERVER_TRANSPORT_TLS_FILES_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+
+namespace shira {
+
+struct TlsFiles {
+  std::string certificate;  // the server's chain, its own certificate first
+  std::string key;
+  std::string client_ca;  // empty: none
+};
+
+// INVALID_ARGUMENT or NOT_FOUND names the file and what is wrong: unreadable, no PEM, a key that is
+// not the certificate's, a certificate that has expired or is not valid yet.
+absl::Status CheckTlsFiles(const TlsFiles& files);
+
+}  // namespace shira
+
+#endif  // SHIRA_SERVER_TRANSPORT_TLS_FILES_H_

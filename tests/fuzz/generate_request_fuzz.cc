@@ -1,0 +1,54 @@
+// A GenerateRequest from the wire to the program's own types: whatever is accepted is in range.
+
+#include <cmath>
+
+#include "server/service/generate_request.h"
+#include "shira/v1/inference.pb.h"
+#include "tests/fuzz/fuzz_target.h"
+
+using ::shira::testing::Promise;
+
+namespace {
+
+constexpr shira::RequestLimits kLimits = {.vocab_size = 1000, .max_tokens = 100};
+
+void CheckSampling(const shira::SamplingParams& sampling) {
+  Promise(sampling.Validate(kLimits.vocab_size).ok(), "accepted sampling parameters are valid");
+  Promise(std::isfinite(sampling.temperature) && sampling.temperature >= 0, "temperature");
+  Promise(sampling.top_k >= 0, "top_k");
+  Promise(sampling.top_p > 0 && sampling.top_p <= 1, "top_p");
+  Promise(sampling.min_p >= 0 && sampling.min_p <= 1, "min_p");
+  Promise(std::isfinite(sampling.repetition_penalty) && sampling.repetition_penalty > 0,
+          "repetition_penalty");
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  shira::v1::GenerateRequest request;
+  if (!request.ParseFromArray(data, static_cast<int>(size))) return 0;
+  const absl::StatusOr<shira::GenerateOptions> options =
+      shira::ParseGenerateRequest(request, kLimits);
+  if (!options.ok()) {
+    Promise(absl::IsInvalidArgument(options.status()), "a bad request is INVALID_ARGUMENT");
+    return 0;
+  }
+  CheckSampling(options->sampling);
+  Promise(options->max_tokens > 0 && options->max_tokens <= kLimits.max_tokens, "max_tokens");
+  Promise(options->request_id.size() <= kLimits.max_request_id_bytes, "request_id");
+  for (const int32_t token : options->stop_tokens) {
+    Promise(token >= 0 && token < kLimits.vocab_size, "stop tokens are in the vocabulary");
+  }
+  for (const int32_t token : request.token_ids().ids()) {
+    Promise(token >= 0 && token < kLimits.vocab_size, "token ids are in the vocabulary");
+  }
+  if (options->top_logprobs.has_value()) {
+    Promise(*options->top_logprobs >= 0 && *options->top_logprobs <= kLimits.max_logprobs,
+            "logprobs");
+  }
+  if (options->adapters.has_value()) {
+    Promise(options->adapters->size() <= static_cast<size_t>(kLimits.max_adapters), "adapters");
+    for (const auto& term : *options->adapters) Promise(std::isfinite(term.weight), "weights");
+  }
+  return 0;
+}

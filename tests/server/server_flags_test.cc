@@ -1,0 +1,125 @@
+#include "server/server_flags.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+#include "base/strings.h"
+#include "tests/testutil/status_matchers.h"
+#include "tests/testutil/temp_folder.h"
+
+namespace shira {
+namespace {
+
+using ::shira::testing::StatusIs;
+using ::shira::testing::TempFolder;
+using ::testing::AnyOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+
+absl::StatusOr<CommandLine> Parse(const std::vector<std::string>& flags) {
+  std::vector<const char*> argv = {"shira-server"};
+  for (const std::string& flag : flags) argv.push_back(flag.c_str());
+  return ParseCommandLine(static_cast<int>(argv.size()), argv.data());
+}
+
+class ServerFlagsTest : public ::testing::Test {
+ protected:
+  std::string Config(std::string_view text) { return folder_.Write("config.toml", text); }
+
+  const TempFolder folder_;
+};
+
+TEST_F(ServerFlagsTest, FlagsWinOverTheFile) {
+  const std::string config = Config(
+      "model = \"/m\"\nmax-tokens = 7\nlog-prompts = true\nadapter-root = [\"/a\", \"/b c\"]\n"
+      "drain-timeout = 1.5\n");
+  ASSERT_OK_AND_ASSIGN(const CommandLine from_file, Parse({"--config", config}));
+  EXPECT_EQ(from_file.action, CommandLine::Action::kServe);
+  EXPECT_EQ(from_file.options.model, "/m");
+  EXPECT_EQ(from_file.options.max_tokens, 7);
+  EXPECT_TRUE(from_file.options.log_prompts);
+  EXPECT_THAT(from_file.options.adapter_roots, ElementsAre("/a", "/b c"));
+  EXPECT_EQ(from_file.options.drain_timeout, absl::Milliseconds(1500));
+
+  ASSERT_OK_AND_ASSIGN(const CommandLine flags,
+                       Parse({"--max-tokens", "9", "--config", config, "--adapter-root", "/q"}));
+  EXPECT_EQ(flags.options.max_tokens, 9);
+  EXPECT_THAT(flags.options.adapter_roots, ElementsAre("/q"));
+  EXPECT_EQ(flags.options.model, "/m");
+}
+
+TEST_F(ServerFlagsTest, WhatAFileMayNotHoldIsRefused) {
+  const auto refused = [&](std::string_view text, std::string_view says) {
+    EXPECT_THAT(Parse({"--model", "/m", "--config", Config(text)}),
+                StatusIs(kInvalid, HasSubstr(std::string(says))))
+        << text;
+  };
+  refused("no-such-key = 1\n", "unknown key: no-such-key");
+  refused("[section]\nmax-tokens = 1\n", "unknown key");
+  refused("max-tokens = many\n", "--max-tokens");
+  refused("max-tokens = 1\nmax-tokens = 2\n", "--max-tokens");
+  refused("log-prompts = perhaps\n", "--log-prompts");
+  refused("dtype = \"int8\"\n", "--dtype");
+  refused("print-config = true\n", "print-config");
+  refused("config = \"other\"\n", "config");
+  refused("max-queued = 0\n", "--max-queued");
+  EXPECT_THAT(Parse({"--config", folder_.Path("nothing")}),
+              StatusIs(kInvalid, HasSubstr("nothing")));
+}
+
+TEST_F(ServerFlagsTest, EveryFlagIsAKeyAndThePrintedConfigGivesItselfAgain) {
+  ASSERT_OK_AND_ASSIGN(
+      const CommandLine printed,
+      Parse({"--model", "/m", "--adapter", "a=/x", "--adapter", "b=/y z", "--kv-cache-mb", "77",
+             "--tls-client-optional", "--tls-cert", "/c", "--tls-key", "/k", "--tls-client-ca",
+             "/ca", "--log-format", "json", "--print-config"}));
+  EXPECT_EQ(printed.action, CommandLine::Action::kPrint);
+  ASSERT_OK_AND_ASSIGN(const CommandLine again,
+                       Parse({"--config", Config(printed.text), "--print-config"}));
+  EXPECT_EQ(again.text, printed.text);
+  ASSERT_OK_AND_ASSIGN(const CommandLine serve, Parse({"--config", Config(printed.text)}));
+  EXPECT_EQ(serve.options.adapters.size(), 2u);
+  EXPECT_EQ(serve.options.adapters.at(1).path, "/y z");
+  EXPECT_EQ(serve.options.kv_cache_bytes, int64_t{77} << 20);
+  EXPECT_TRUE(serve.options.tls_client_optional);
+  EXPECT_TRUE(serve.options.log_json);
+
+  ASSERT_OK_AND_ASSIGN(const CommandLine help, Parse({"--help"}));
+  size_t flags = 0;
+  for (size_t at = 0; (at = help.text.find("\n  --", at)) != std::string::npos; ++flags) {
+    const size_t begin = at + 5;
+    at = help.text.find_first_of(" \n,", begin);
+    const std::string key = help.text.substr(begin, at - begin);
+    if (key == "config" || key == "print-config" || key == "check-config" || key == "version") {
+      continue;
+    }
+    // One that may be repeated and was not given is a comment.
+    EXPECT_THAT(printed.text,
+                AnyOf(HasSubstr(StrCat("\n", key, "=")), HasSubstr(StrCat("\n# ", key, "=[]\n"))))
+        << key;
+  }
+  EXPECT_GT(flags, 30u);
+}
+
+TEST_F(ServerFlagsTest, ThePrintedConfigHoldsNoSecret) {
+  const std::string access = folder_.Write("access", "admin ops SECRET-SECRET-SECRET\n");
+  ASSERT_OK_AND_ASSIGN(const CommandLine printed,
+                       Parse({"--model", "/m", "--access-file", access, "--print-config"}));
+  EXPECT_THAT(printed.text, HasSubstr(access));
+  EXPECT_THAT(printed.text, ::testing::Not(HasSubstr("SECRET")));
+}
+
+TEST_F(ServerFlagsTest, AMetricsPortAloneIsOnLoopback) {
+  ASSERT_OK_AND_ASSIGN(const CommandLine command,
+                       Parse({"--model", "/m", "--metrics-listen", "9464"}));
+  EXPECT_EQ(command.options.metrics_listen, "127.0.0.1:9464");
+}
+
+}  // namespace
+}  // namespace shira
