@@ -27,7 +27,10 @@ SHIRA_TILE_BEFORE_NAMESPACE();
 namespace shira::HWY_NAMESPACE {
 namespace {
 
-RowTiles TilesOf(const RowGroup& group) { return {group, kMaxTileRows, kMaxLoneTileRows}; }
+// Tiles of many rows pay where they save reading weights from memory, not from cache again.
+RowTiles TilesOf(const LinearCall& call, const RowGroup& group) {
+  return {group, kMaxTileRows, call.groups.size() == 1 ? kMaxLoneTileRows : kMaxTileRows};
+}
 
 // Adds the bias, rounds and stores: sums [rows][kMaxBlockOuts] to y from (row, out) on.
 template <typename T>
@@ -46,26 +49,24 @@ HWY_INLINE void StoreOutputs(const LinearCall& call, const float* sums, int64_t 
   }
 }
 
-// Weight rows that meet a tile of kRows rows of activations at a time. One row alone would leave
-// the multipliers waiting for its sums.
-template <int kRows>
-inline constexpr int kOutsAtOnce = kRows == 1              ? 8
-                                   : kRows <= kMaxTileRows ? 4
-                                                           : 2;
+// A block against a tile of activations: sums, [kRows][kMaxBlockOuts]. Takes kOuts weight rows at a
+// time, and then fewer.
+template <class Products, int kRows, int kOuts = OutsAtOnce(kRows)>
+HWY_INLINE void MultiplyOuts(const WeightBlock<typename Products::Weight>& block, int64_t o,
+                             const typename Products::Activation* x, Ahead& ahead, float* sums) {
+  for (; o + kOuts <= block.outs; o += kOuts) {
+    Tile<Products, kOuts, kRows>(block.weights + o * block.in, block.in, x, block.in, ahead,
+                                 sums + o, kMaxBlockOuts);
+  }
+  if constexpr (kOuts > 1) {
+    MultiplyOuts<Products, kRows, kOuts == 8 ? 4 : 1>(block, o, x, ahead, sums);
+  }
+}
 
-// A block against a tile of activations: sums, [kRows][kMaxBlockOuts].
 template <class Products, int kRows>
 HWY_NOINLINE void MultiplyTile(const WeightBlock<typename Products::Weight>& block,
                                const typename Products::Activation* x, Ahead ahead, float* sums) {
-  constexpr int kOuts = kOutsAtOnce<kRows>;
-  const auto* weights = block.weights;
-  int64_t o = 0;
-  for (; o + kOuts <= block.outs; o += kOuts, weights += kOuts * block.in) {
-    Tile<Products, kOuts, kRows>(weights, block.in, x, block.in, ahead, sums + o, kMaxBlockOuts);
-  }
-  for (; o < block.outs; ++o, weights += block.in) {
-    Tile<Products, 1, kRows>(weights, block.in, x, block.in, ahead, sums + o, kMaxBlockOuts);
-  }
+  MultiplyOuts<Products, kRows>(block, 0, x, ahead, sums);
 }
 
 // The same for a number of rows that the compiler does not know, 1 to kRows.
@@ -93,8 +94,7 @@ HWY_ATTR void MultiplyGroup(const LinearCall& call,
   using T = typename Products::Weight;
   const int64_t fetch_bytes = block.outs * block.in * static_cast<int64_t>(sizeof(T)) / panel.tiles;
   tiles.ForEach(panel.begin, panel.end, [&](int64_t row, int64_t rows) {
-    const int64_t outs_at_once = rows == 1 ? 8 : rows <= kMaxTileRows ? 4 : 2;
-    const int64_t steps = std::max<int64_t>(block.outs / outs_at_once, 1) *
+    const int64_t steps = std::max<int64_t>(block.outs / OutsAtOnce(rows), 1) *
                           std::max<int64_t>(block.in / Products::Step(), 1);
     ahead.step_bytes = fetch_bytes / steps;
     HWY_ALIGN float sums[kMaxLoneTileRows * kMaxBlockOuts];
@@ -150,7 +150,7 @@ HWY_ATTR void MultiplyPanel(const LinearCall& call, const Panel& panel, int64_t 
     PatchedBlock<T> patched(memory, copy);
     Ahead ahead = {reinterpret_cast<const char*>(memory.weights + memory.outs * memory.in), 0};
     for (const RowGroup& group : call.groups) {
-      const RowTiles tiles = TilesOf(group);
+      const RowTiles tiles = TilesOf(call, group);
       if (tiles.Count(panel.begin, panel.end) == 0) continue;
       MultiplyGroup<Products>(call, group.patches.empty() ? memory : patched.With(group.patches),
                               tiles, panel, ahead);
@@ -167,7 +167,7 @@ HWY_ATTR void OutputRange(const LinearCall& call, int64_t out_begin, int64_t out
   for (int64_t row = 0; row < call.rows(); row += panel_rows) {
     Panel panel = {row, std::min(row + panel_rows, call.rows()), 0};
     for (const RowGroup& group : call.groups) {
-      panel.tiles += TilesOf(group).Count(panel.begin, panel.end);
+      panel.tiles += TilesOf(call, group).Count(panel.begin, panel.end);
     }
     MultiplyPanel<Products>(call, panel, out_begin, out_end,
                             reinterpret_cast<typename Products::Weight*>(copy));
@@ -179,7 +179,7 @@ template <class Products>
 HWY_ATTR void PackRange(const LinearCall& call, int64_t begin, int64_t end) {
   auto* packed = reinterpret_cast<typename Products::Activation*>(call.packed);
   for (const RowGroup& group : call.groups) {
-    TilesOf(group).ForEach(begin, end, [&](int64_t row, int64_t rows) {
+    TilesOf(call, group).ForEach(begin, end, [&](int64_t row, int64_t rows) {
       PackTile<Products>(call.x + row * call.weight.in, rows, call.weight.in, call.padded_in(),
                          packed + row * call.padded_in());
     });

@@ -45,6 +45,10 @@ namespace shira::HWY_NAMESPACE {
 inline constexpr int kMaxTileRows = HWY_MAX_BYTES >= 64 ? 6 : 3;
 inline constexpr int kMaxLoneTileRows = HWY_MAX_BYTES >= 64 ? 8 : 6;
 
+// Weight rows of a tile of `rows` rows of activations. One row alone would leave the multipliers
+// waiting for its sums.
+constexpr int OutsAtOnce(int64_t rows) { return rows == 1 ? 8 : rows <= kMaxTileRows ? 4 : 2; }
+
 // What follows are the kinds of products: which elements a step takes and in which order
 // activations are packed to meet them. Packed activations of a tile lie vector by vector, of its
 // rows in turn. Each kind has
@@ -52,6 +56,21 @@ inline constexpr int kMaxLoneTileRows = HWY_MAX_BYTES >= 64 ? 8 : 6;
 //   Step(), Lanes()     weights that one step takes; activations of a packed vector
 //   Pack()              Step() activations, fp32, to packed vectors `stride` elements apart
 //   Add()               one step of a tile: sums[o][r] += weights of row o * activations of row r
+
+// A vector of every weight row, loaded by kLoad, times a vector of every activation row.
+template <auto kLoad, int kOuts, int kRows, typename T>
+HWY_INLINE void MultiplyAdd(const T* HWY_RESTRICT weights, int64_t weight_stride,
+                            const float* HWY_RESTRICT x, FloatVector (&sums)[kOuts][kRows]) {
+  FloatVector activations[kRows];
+  HWY_UNROLL(8)
+  for (int r = 0; r < kRows; ++r) activations[r] = hn::Load(FloatTag(), x + r * FloatLanes());
+  HWY_UNROLL(8)
+  for (int o = 0; o < kOuts; ++o) {
+    const FloatVector w = kLoad(weights + o * weight_stride);
+    HWY_UNROLL(8)
+    for (int r = 0; r < kRows; ++r) sums[o][r] = hn::MulAdd(w, activations[r], sums[o][r]);
+  }
+}
 
 // fp32 multiply-add of widened weights, one vector a step.
 template <typename T>
@@ -66,18 +85,12 @@ struct FloatProducts {
     hn::Store(hn::LoadU(FloatTag(), from), FloatTag(), to);
   }
 
+  static HWY_INLINE FloatVector All(const T* from) { return Widen(from); }
+
   template <int kOuts, int kRows>
   static HWY_INLINE void Add(const T* HWY_RESTRICT weights, int64_t weight_stride,
                              const float* HWY_RESTRICT x, FloatVector (&sums)[kOuts][kRows]) {
-    FloatVector activations[kRows];
-    HWY_UNROLL(8)
-    for (int r = 0; r < kRows; ++r) activations[r] = hn::Load(FloatTag(), x + r * Lanes());
-    HWY_UNROLL(8)
-    for (int o = 0; o < kOuts; ++o) {
-      const FloatVector w = Widen(weights + o * weight_stride);
-      HWY_UNROLL(8)
-      for (int r = 0; r < kRows; ++r) sums[o][r] = hn::MulAdd(w, activations[r], sums[o][r]);
-    }
+    MultiplyAdd<All>(weights, weight_stride, x, sums);
   }
 };
 
@@ -116,24 +129,8 @@ struct FloatProducts<BFloat16> {
   template <int kOuts, int kRows>
   static HWY_INLINE void Add(const BFloat16* HWY_RESTRICT weights, int64_t weight_stride,
                              const float* HWY_RESTRICT x, FloatVector (&sums)[kOuts][kRows]) {
-    FloatVector activations[kRows];
-    HWY_UNROLL(8)
-    for (int r = 0; r < kRows; ++r) activations[r] = hn::Load(FloatTag(), x + r * Lanes());
-    HWY_UNROLL(8)
-    for (int o = 0; o < kOuts; ++o) {
-      const FloatVector w = Even(weights + o * weight_stride);
-      HWY_UNROLL(8)
-      for (int r = 0; r < kRows; ++r) sums[o][r] = hn::MulAdd(w, activations[r], sums[o][r]);
-    }
-    x += kRows * Lanes();
-    HWY_UNROLL(8)
-    for (int r = 0; r < kRows; ++r) activations[r] = hn::Load(FloatTag(), x + r * Lanes());
-    HWY_UNROLL(8)
-    for (int o = 0; o < kOuts; ++o) {
-      const FloatVector w = Odd(weights + o * weight_stride);
-      HWY_UNROLL(8)
-      for (int r = 0; r < kRows; ++r) sums[o][r] = hn::MulAdd(w, activations[r], sums[o][r]);
-    }
+    MultiplyAdd<Even>(weights, weight_stride, x, sums);
+    MultiplyAdd<Odd>(weights, weight_stride, x + kRows * Lanes(), sums);
   }
 };
 #endif
