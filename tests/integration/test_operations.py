@@ -264,25 +264,25 @@ class LimitsTest(unittest.TestCase):
 
     def test_one_client_cannot_fill_the_queue(self):
         folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
-        (folder / "access").write_text("inference greedy token-of-greedy-01\ninference modest token-of-modest-01\n")
+        (folder / "access").write_text("inference greedy token-of-greedy-01\ninference modest token-of-modest-01\n"
+                                      "read-only eye token-of-an-eye-01\n")
         with world().server("--max-running", 1, "--max-queued-per-client", 2, adapters=()) as (server, client):
-            self.fill(client, client, same=True)
+            self.fill(client, client, client, same=True)
         from server_process import ServerProcess
         with ServerProcess(*world().flags(), "--max-running", 1, "--max-queued-per-client", 2, "--access-file",
                            folder / "access") as server:
             greedy = server.client(token="token-of-greedy-01")
-            self.fill(greedy, server.client(token="token-of-modest-01"), same=False)
+            self.fill(greedy, server.client(token="token-of-modest-01"), server.client(token="token-of-an-eye-01"),
+                      same=False)
 
-    def fill(self, greedy, other, same):
+    def fill(self, greedy, other, eye, same):
         streams = [greedy.stream(prompt=PROMPT, stop=ENDLESS)]
         next(streams[0])
         streams += [greedy.stream(prompt=PROMPT, stop=ENDLESS) for _ in range(2)]
         deadline = time.monotonic() + 30
-        while True:
-            code = code_of(lambda: list(greedy.stream(prompt=PROMPT, stop=ENDLESS, timeout=0.5)))
-            if code == Code.RESOURCE_EXHAUSTED:  # all of the others have arrived
-                break
+        while sum(load.waiting for load in eye.operations.GetServerStatus().adapter_loads) < 2:
             self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.02)
         _, info, retry, _ = error_of(lambda: list(greedy.stream(prompt=PROMPT, stop=ENDLESS)))
         self.assertEqual((info.reason, info.metadata["limit"]), ("CLIENT_QUEUE_FULL", "2"))
         self.assertEqual(info.metadata["client"], "ipv4:127.0.0.1" if same else "greedy")
