@@ -14,16 +14,13 @@
 
 #include <grpcpp/server.h>
 
-#include <map>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "shira/v1/adapter_admin.grpc.pb.h"
 #include "shira/v1/inference.grpc.pb.h"
-#include "shira/v1/operations.grpc.pb.h"
+#include "tests/testutil/fake_services.h"
 
 namespace shira::testing {
 
@@ -68,43 +65,13 @@ class FakeServer {
   bool WaitForCancelled(int count) const ABSL_LOCKS_EXCLUDED(state_.mutex);
 
  private:
-  // What the services share.
-  struct State {
-    mutable absl::Mutex mutex;
-    std::map<std::string, v1::Adapter> adapters ABSL_GUARDED_BY(mutex);
-    std::vector<v1::AdapterIdentity> resident ABSL_GUARDED_BY(mutex);
-    int64_t switches ABSL_GUARDED_BY(mutex) = 0;
-    bool damaged ABSL_GUARDED_BY(mutex) = false;
-
-    int cancelled ABSL_GUARDED_BY(mutex) = 0;
-    v1::GenerateRequest last_generate ABSL_GUARDED_BY(mutex);
-    std::string last_routing_key ABSL_GUARDED_BY(mutex);
-    v1::TokenizeRequest last_tokenize ABSL_GUARDED_BY(mutex);
-    v1::DetokenizeRequest last_detokenize ABSL_GUARDED_BY(mutex);
-    v1::LoadAdapterRequest last_load ABSL_GUARDED_BY(mutex);
-    v1::CreateBlendRequest last_blend ABSL_GUARDED_BY(mutex);
-    v1::UnloadAdapterRequest last_unload ABSL_GUARDED_BY(mutex);
-    v1::ListAdaptersRequest last_list ABSL_GUARDED_BY(mutex);
-    v1::UploadAdapterRequest::Header last_upload ABSL_GUARDED_BY(mutex);
-    std::string last_upload_bytes ABSL_GUARDED_BY(mutex);
-    std::map<std::string, v1::Alias> aliases ABSL_GUARDED_BY(mutex);
-  };
-  class InferenceService;
-  class AdminService;
-  class OperationsService;
-
-  State state_;
-  std::unique_ptr<InferenceService> inference_;
-  std::unique_ptr<AdminService> admin_;
-  std::unique_ptr<OperationsService> operations_;
+  FakeServerState state_;
+  const std::unique_ptr<grpc::Service> inference_;
+  const std::unique_ptr<grpc::Service> admin_;
+  const std::unique_ptr<grpc::Service> operations_;
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;
 };
-
-// A status with a google.rpc.ErrorInfo, and RetryInfo if `retry_seconds` is above 0.
-grpc::Status ErrorStatus(grpc::StatusCode code, const std::string& message,
-                         const std::string& reason,
-                         const std::map<std::string, std::string>& metadata, int retry_seconds = 0);
 
 }  // namespace shira::testing
 
