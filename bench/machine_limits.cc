@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <utility>
 #include <vector>
 
 namespace shira::bench {
@@ -94,17 +93,12 @@ double FlopsOf(Kernel kernel, int threads, const ParallelFor& parallel_for) {
 
 }  // namespace
 
-ReadProbe::ReadProbe(int64_t bytes, ParallelFor parallel_for)
-    : bytes_(bytes), parallel_for_(std::move(parallel_for)), buffer_(bytes) {}
-
-double ReadProbe::Run() {
+void ReadOnce(absl::Span<const std::byte> memory, const ParallelFor& parallel_for) {
   constexpr int64_t kBlock = 4096;
-  const auto start = std::chrono::steady_clock::now();
-  parallel_for_(bytes_ / kBlock, [&](int64_t begin, int64_t end) {
-    const auto* words = reinterpret_cast<const uint64_t*>(buffer_.data() + begin * kBlock);
+  parallel_for(static_cast<int64_t>(memory.size()) / kBlock, [&](int64_t begin, int64_t end) {
+    const auto* words = reinterpret_cast<const uint64_t*>(memory.data() + begin * kBlock);
     sink = Sum(words, (end - begin) * kBlock / static_cast<int64_t>(sizeof(uint64_t)));
   });
-  return static_cast<double>(bytes_ / kBlock * kBlock) / Seconds(start);
 }
 
 double PeakFlops(DType dtype, int threads, const ParallelFor& parallel_for) {

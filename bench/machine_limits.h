@@ -1,32 +1,21 @@
 // File: bench/machine_limits.h
 //
-// What the machine can do at most, measured: the limits beside the figures of the forward pass.
+// What the machine can do at most, measured: the limits beside the figures.
 
 #ifndef SHIRA_BENCH_MACHINE_LIMITS_H_
 #define SHIRA_BENCH_MACHINE_LIMITS_H_
 
-#include <cstdint>
+#include <cstddef>
 
+#include "absl/types/span.h"
 #include "base/dtype.h"
 #include "base/parallel.h"
-#include "bench/timing.h"
 
 namespace shira::bench {
 
-// Reads one buffer over and over, as decoding reads the weights: give it the weights' size, so that
-// the two find the same share of it in the caches.
-class ReadProbe {
- public:
-  ReadProbe(int64_t bytes, ParallelFor parallel_for);
-
-  // One pass over the buffer. Bytes per second.
-  double Run();
-
- private:
-  const int64_t bytes_;
-  const ParallelFor parallel_for_;
-  const LargeBuffer buffer_;
-};
+// Reads the memory once, in order, each thread its own part. For the limit of decoding give it as
+// many bytes as there are weights, so that the two find the same share of it in the caches.
+void ReadOnce(absl::Span<const std::byte> memory, const ParallelFor& parallel_for);
 
 // Multiplications and additions per second of `threads` threads that work in registers alone, with
 // the fastest instructions of this processor for fp32 sums of products of `dtype`. These need not
