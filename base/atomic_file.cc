@@ -122,4 +122,10 @@ absl::Status AtomicFile::Commit() {
   return absl::OkStatus();
 }
 
+absl::Status WriteFileAtomically(const std::string& path, std::string_view text) {
+  SHIRA_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(path));
+  SHIRA_RETURN_IF_ERROR(file.Append(text));
+  return file.Commit();
+}
+
 }  // namespace shira

@@ -55,6 +55,9 @@ class AtomicFile {
   std::string buffer_;
 };
 
+// All of it at once: Create(), Append() and Commit().
+absl::Status WriteFileAtomically(const std::string& path, std::string_view text);
+
 // A hidden name in the same folder that nobody else uses.
 std::string TemporaryNeighbour(const std::string& path);
 

@@ -5,8 +5,6 @@
 
 #include <chrono>
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <optional>
 #include <string>
@@ -16,6 +14,7 @@
 
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "base/atomic_file.h"
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
 #include "base/strings.h"
@@ -43,20 +42,6 @@ constexpr std::chrono::seconds kLastWritesTimeout(2);
 
 void LogGrpc(gpr_log_func_args* args) {
   spdlog::debug("grpc: {}:{}: {}", args->file, args->line, args->message);
-}
-
-// Whole or not at all: a reader never sees half of it.
-absl::Status WriteAtomically(const std::string& path, std::string_view content) {
-  const std::string temporary = StrCat(path, ".tmp");
-  std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
-  file << content;
-  file.close();
-  std::error_code error;
-  if (file.good()) std::filesystem::rename(temporary, path, error);
-  if (!file.good() || error) {
-    return absl::PermissionDeniedError(StrCat("cannot write the port file ", path));
-  }
-  return absl::OkStatus();
 }
 
 AccessControl::Options AccessOptions(const ServerOptions& options) {
@@ -237,7 +222,9 @@ absl::Status Server::Impl::Load(const absl::Notification& stop) {
 
 absl::Status Server::Impl::WritePortFile(const std::string& path, const RpcServer& server) {
   if (path.empty()) return absl::OkStatus();
-  SHIRA_RETURN_IF_ERROR(WriteAtomically(path, StrCat(server.address(), "\n")));
+  if (!WriteFileAtomically(path, StrCat(server.address(), "\n")).ok()) {
+    return absl::PermissionDeniedError(StrCat("cannot write the port file ", path));
+  }
   port_files_.push_back(path);
   return absl::OkStatus();
 }

@@ -149,9 +149,7 @@ absl::Status WriteSvg(const HeatMap& map, const Options& options) {
   if (!options.force && std::filesystem::exists(options.svg, error)) {
     return absl::AlreadyExistsError(StrCat(options.svg, " exists; --force replaces it"));
   }
-  SHIRA_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(options.svg));
-  SHIRA_RETURN_IF_ERROR(file.Append(HeatMapSvg(map)));
-  return file.Commit();
+  return WriteFileAtomically(options.svg, HeatMapSvg(map));
 }
 
 absl::StatusOr<ExitCode> Inspect(Session& session, const Options& options) {

@@ -164,10 +164,8 @@ absl::Status WriteConfig(const SparseAdapter& adapter, int64_t r, const std::str
   for (const ParameterDelta& delta : adapter.deltas) {
     config["target_modules"].push_back(ModulePath(delta));
   }
-  SHIRA_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(path));
-  SHIRA_RETURN_IF_ERROR(file.Append(
-      config.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n"));
-  return file.Commit();
+  return WriteFileAtomically(
+      path, config.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
 }
 
 }  // namespace

@@ -55,9 +55,7 @@ absl::StatusOr<std::unique_ptr<StateStore>> StateStore::Open(const std::string& 
 }
 
 absl::Status StateStore::Write(const RegistrySnapshot& snapshot) const {
-  SHIRA_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(path_));
-  SHIRA_RETURN_IF_ERROR(file.Append(SerializeSnapshot(snapshot)));
-  return file.Commit();
+  return WriteFileAtomically(path_, SerializeSnapshot(snapshot));
 }
 
 std::string StateStore::NewBlendPath() const {

@@ -243,21 +243,7 @@ TEST_F(AdapterVersionsTest, WhoReadsInTurnCompilesSideBySide) {
   options.max_concurrent_loads = 1;
   Restart(std::move(options));
   // The slot is given back before compiling: with one slot, two loads still meet there.
-  WriteAdapter("a", 0.5f);
-  WriteAdapter("b", 0.25f);
-  absl::Mutex mutex;
-  int inside = 0;
-  bool met = false;
-  SetCompileHook([&] {
-    absl::MutexLock lock(&mutex);
-    met |= ++inside == 2;
-    mutex.AwaitWithTimeout(absl::Condition(&met), absl::Seconds(30));
-    --inside;
-  });
-  std::thread other([&] { EXPECT_THAT(Load("a"), IsOk()); });
-  EXPECT_THAT(Load("b"), IsOk());
-  other.join();
-  EXPECT_TRUE(met);
+  ExpectTwoLoadsMeetWhileCompiling();
 }
 
 // ---- Aliases ------------------------------------------------------------------------------------

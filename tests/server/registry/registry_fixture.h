@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -19,6 +20,7 @@
 #include "server/registry/adapter_registry.h"
 #include "tests/testutil/adapter_builder.h"
 #include "tests/testutil/plain_weights.h"
+#include "tests/testutil/status_matchers.h"
 #include "tests/testutil/temp_folder.h"
 
 namespace shira::testing {
@@ -77,6 +79,25 @@ class RegistryFixture : public ::testing::Test {
   void SetCompileHook(std::function<void()> hook) {
     absl::MutexLock lock(&hook_mutex_);
     hook_ = std::move(hook);
+  }
+
+  // Loads two adapters at a time, and expects that both are inside of their compilations at once.
+  void ExpectTwoLoadsMeetWhileCompiling() {
+    WriteAdapter("a", 0.5f);
+    WriteAdapter("b", 0.25f);
+    absl::Mutex mutex;
+    int inside = 0;
+    bool met = false;
+    SetCompileHook([&] {
+      absl::MutexLock lock(&mutex);
+      met |= ++inside == 2;
+      mutex.AwaitWithTimeout(absl::Condition(&met), absl::Seconds(30));
+      --inside;
+    });
+    std::thread other([&] { EXPECT_THAT(Load("a"), IsOk()); });
+    EXPECT_THAT(Load("b"), IsOk());
+    other.join();
+    EXPECT_TRUE(met);
   }
 
   SwitchEngine::Options SwitchOptions() {
