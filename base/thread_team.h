@@ -48,6 +48,7 @@ class ThreadTeam {
  private:
   using Body = absl::FunctionRef<void(int64_t, int64_t)>;
 
+  int64_t parts() const { return 2 * static_cast<int64_t>(threads()); }  // of every loop
   void RunWorker();
   // Takes parts of the loop of this round until there are none left.
   void RunParts(uint64_t round);
@@ -64,7 +65,6 @@ class ThreadTeam {
   alignas(64) std::atomic<uint64_t> ticket_;
   std::atomic<const Body*> body_{nullptr};
   std::atomic<int64_t> count_{0};
-  std::atomic<int64_t> parts_{0};
   alignas(64) std::atomic<int64_t> done_{0};  // parts, of the round
 
   alignas(64) std::atomic<bool> busy_{false};

@@ -75,10 +75,16 @@ void Attention::Plan(absl::Span<const AttentionRow> rows) {
   }
 }
 
-void Attention::RunUnit(const AttentionRow& row, const Unit& unit) {
+void Attention::RunUnit(absl::Span<const AttentionRow> rows, const Unit& unit, const Unit* next) {
+  const AttentionRow& row = rows[unit.row];
   if (unit.tokens > 0) return AttendTile(shape_, row, unit.kv_head, unit.first, unit.tokens);
+  const auto piece_of = [&](const Unit& of) {
+    return RowPiece{.row = &rows[of.row], .kv_head = of.kv_head, .piece = of.piece};
+  };
+  RowPiece then;
+  if (next != nullptr) then = piece_of(*next);
   float* parts = Aligned(parts_.data()) + unit.parts;
-  AttendPiece(shape_, row, unit.kv_head, unit.piece,
+  AttendPiece(shape_, piece_of(unit), next == nullptr ? nullptr : &then,
               parts + unit.piece * shape_.queries_per_kv_head() * AttentionPartSize(shape_));
   // Whoever is last sees what all others have stored: each subtraction releases its own part and
   // acquires those of the subtractions before.
@@ -92,11 +98,19 @@ void Attention::Run(absl::Span<const AttentionRow> rows, const ParallelFor& para
   }
   const int64_t units = static_cast<int64_t>(units_.size());
   std::atomic<int64_t> next{0};
-  // Units differ in length, so each thread takes the next one when it is ready for it. A unit's
-  // result does not depend on who computes it.
+  // Units differ in length, so each thread takes the next one when it is ready for it, or rather
+  // one earlier: what it reads next is fetched meanwhile. A unit's result does not depend on who
+  // computes it.
+  const auto take = [&]() -> const Unit* {
+    const int64_t i = next.fetch_add(1, std::memory_order_relaxed);
+    return i < units ? &units_[i] : nullptr;
+  };
   const auto run_units = [&](int64_t, int64_t) {
-    for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < units;) {
-      RunUnit(rows[units_[i].row], units_[i]);
+    const Unit* unit = take();
+    while (unit != nullptr) {
+      const Unit* following = take();
+      RunUnit(rows, *unit, following);
+      unit = following;
     }
   };
   // Waking the other threads costs as much as this many products.

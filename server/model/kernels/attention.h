@@ -33,7 +33,8 @@ class Attention {
  private:
   struct Unit;
   void PlanRow(int64_t index, const AttentionRow& row);
-  void RunUnit(const AttentionRow& row, const Unit& unit);
+  // `next`: the unit that the thread takes after it, or null.
+  void RunUnit(absl::Span<const AttentionRow> rows, const Unit& unit, const Unit* next);
 
   const AttentionShape shape_;
   std::vector<Unit> units_;

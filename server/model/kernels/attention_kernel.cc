@@ -16,7 +16,6 @@
 #define HWY_TARGET_INCLUDE "server/model/kernels/attention_kernel.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 // After foreach_target.h.
-#include <hwy/cache_control.h>
 #include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
@@ -87,7 +86,7 @@ struct PagedBlock {
   const T* keys[kPagesOfBlock];
   const T* values[kPagesOfBlock];
   int64_t padded_dim;
-  int64_t next[kPagesOfBlock];  // elements from a page's to the next block's, which is read soon
+  const T* next_keys[kPagesOfBlock];  // of the block that is read next
 
   HWY_INLINE FloatVector Keys(int64_t k, int64_t position) const {
     return Widen(keys[position / kPageTokens] + k * kPageTokens + position % kPageTokens);
@@ -98,13 +97,13 @@ struct PagedBlock {
   // The processor sees a stream within 4 KiB only, and pages are far from each other.
   HWY_INLINE void PrefetchKeys(int64_t k) const {
     for (int64_t i = 0; i < kPagesOfBlock; ++i) {
-      hwy::Prefetch(keys[i] + next[i] + k * kPageTokens);
+      __builtin_prefetch(next_keys[i] + k * kPageTokens, 0, 2);
     }
   }
   HWY_INLINE void PrefetchValues(int64_t position) const {
     const int64_t i = position / kPageTokens;
-    const T* row = values[i] + next[i] + position % kPageTokens * padded_dim;
-    for (int64_t k = 0; k < padded_dim; k += 64 / sizeof(T)) hwy::Prefetch(row + k);
+    const T* row = next_keys[i] + (values[i] - keys[i]) + position % kPageTokens * padded_dim;
+    for (int64_t k = 0; k < padded_dim; k += 64 / sizeof(T)) __builtin_prefetch(row + k, 0, 2);
   }
 };
 
@@ -124,22 +123,31 @@ struct WideBlock {
   HWY_INLINE void PrefetchValues(int64_t) const {}
 };
 
+// The block of a row that begins at a position.
+struct BlockPlace {
+  const AttentionRow* row;
+  int64_t kv_head;
+  int64_t begin;
+
+  // The keys of one of its pages. A page behind the sequence's end need not be there; what is read
+  // in its place is not used.
+  template <typename T>
+  HWY_INLINE const T* Keys(const AttentionShape& shape, int64_t page) const {
+    const int64_t own = begin + page * kPageTokens;
+    const int64_t position = own < row->start + row->tokens ? own : begin;
+    const std::byte* layer = row->pages[position / kPageTokens] + row->layer_offset;
+    return reinterpret_cast<const T*>(layer) + 2 * kv_head * PlaneElements(shape);
+  }
+};
+
 template <typename T>
-HWY_INLINE PagedBlock<T> BlockOf(const Tile& tile, int64_t begin) {
-  const int64_t plane = PlaneElements(tile.shape);
-  const int64_t needed = tile.row.start + tile.row.tokens;
-  const auto keys_at = [&](int64_t position) {
-    const std::byte* layer = tile.row.pages[position / kPageTokens] + tile.row.layer_offset;
-    return reinterpret_cast<const T*>(layer) + 2 * tile.kv_head * plane;
-  };
-  PagedBlock<T> block = {.keys = {}, .values = {}, .padded_dim = PaddedDim(tile.shape), .next = {}};
+HWY_INLINE PagedBlock<T> BlockAt(const AttentionShape& shape, const BlockPlace& place,
+                                 const BlockPlace& next) {
+  PagedBlock<T> block = {.keys = {}, .values = {}, .padded_dim = PaddedDim(shape), .next_keys = {}};
   for (int64_t i = 0; i < kPagesOfBlock; ++i) {
-    // A page behind the sequence's end need not be there; what is read in its place is not used.
-    const int64_t own = begin + i * kPageTokens < needed ? begin + i * kPageTokens : begin;
-    block.keys[i] = keys_at(own);
-    block.values[i] = block.keys[i] + plane;
-    const int64_t next = begin + kBlock + i * kPageTokens;
-    block.next[i] = next < needed ? keys_at(next) - block.keys[i] : 0;
+    block.keys[i] = place.Keys<T>(shape, i);
+    block.values[i] = block.keys[i] + PlaneElements(shape);
+    block.next_keys[i] = next.Keys<T>(shape, i);
   }
   return block;
 }
@@ -343,9 +351,10 @@ HWY_INLINE void Clear(int64_t padded_dim, float* part) {
   part[padded_dim + 1] = -std::numeric_limits<float>::infinity();
 }
 
-// The tile's queries over one piece: parts [rows, part_size].
+// The tile's queries over one piece: parts [rows, part_size]. What is read next is `next`.
 template <typename T>
-HWY_ATTR void AttendTilePiece(const Tile& tile, int64_t piece, float* parts) {
+HWY_ATTR void AttendTilePiece(const Tile& tile, int64_t piece, const BlockPlace* next,
+                              float* parts) {
   const AttentionShape& shape = tile.shape;
   const int64_t group = shape.queries_per_kv_head();
   const int64_t length = tile.position(tile.tokens - 1) + 1;
@@ -353,7 +362,10 @@ HWY_ATTR void AttendTilePiece(const Tile& tile, int64_t piece, float* parts) {
     Clear(PaddedDim(shape), parts + i * AttentionPartSize(shape));
   const int64_t end = std::min(length, (piece + 1) * kAttentionPiece);
   for (int64_t begin = piece * kAttentionPiece; begin < end; begin += kBlock) {
-    const PagedBlock<T> paged = BlockOf<T>(tile, begin);
+    const BlockPlace place = {&tile.row, tile.kv_head, begin};
+    BlockPlace then = {&tile.row, tile.kv_head, begin + kBlock};
+    if (then.begin >= end) then = next == nullptr ? place : *next;
+    const PagedBlock<T> paged = BlockAt<T>(shape, place, then);
     const int64_t seen = std::min(kBlock, length - begin);  // by the last token
     if (tile.tokens == 1) {
       AttendAll(shape, tile.queries, group, paged, seen, parts);
@@ -433,7 +445,7 @@ HWY_ATTR void AttendTokens(const AttentionShape& shape, const AttentionRow& row,
                      .wide_values = memory + query_floats + block_floats};
   for (int64_t i = 0; i < rows; ++i) Clear(PaddedDim(shape), totals + i * part_size);
   for (int64_t piece = 0; piece < AttentionPieces(tile.position(tokens - 1) + 1); ++piece) {
-    AttendTilePiece<T>(tile, piece, parts);
+    AttendTilePiece<T>(tile, piece, /*next=*/nullptr, parts);
     for (int64_t i = 0; i < rows; ++i) {
       if (tile.position(i / group) < piece * kAttentionPiece) continue;
       AddPart(shape, parts + i * part_size, totals + i * part_size);
@@ -467,18 +479,22 @@ void TileTyped(const AttentionShape& shape, const AttentionRow& row, int64_t kv_
 }
 
 // One piece of a decoding query: parts [group, part_size].
-void PieceTyped(const AttentionShape& shape, const AttentionRow& row, int64_t kv_head,
-                int64_t piece, float* parts) {
+void PieceTyped(const AttentionShape& shape, const RowPiece& piece, const RowPiece* next,
+                float* parts) {
   const Tile tile = {
       .shape = shape,
-      .row = row,
-      .kv_head = kv_head,
+      .row = *piece.row,
+      .kv_head = piece.kv_head,
       .first = 0,
       .tokens = 1,
-      .queries = row.queries + kv_head * shape.queries_per_kv_head() * shape.head_dim,
+      .queries = piece.row->queries + piece.kv_head * shape.queries_per_kv_head() * shape.head_dim,
       .wide_keys = nullptr,
       .wide_values = nullptr};
-  WithResidentType(shape.dtype, [&]<typename T>(T) { AttendTilePiece<T>(tile, piece, parts); });
+  BlockPlace then = {};
+  if (next != nullptr) then = {next->row, next->kv_head, next->begin()};
+  WithResidentType(shape.dtype, [&]<typename T>(T) {
+    AttendTilePiece<T>(tile, piece.piece, next == nullptr ? nullptr : &then, parts);
+  });
 }
 
 // Adds up a decoding query's pieces in order. parts: [pieces, group, part_size].
@@ -534,9 +550,9 @@ void AttendTile(const AttentionShape& shape, const AttentionRow& row, int64_t kv
   HWY_DYNAMIC_DISPATCH(TileTyped)(shape, row, kv_head, first, tokens);
 }
 
-void AttendPiece(const AttentionShape& shape, const AttentionRow& row, int64_t kv_head,
-                 int64_t piece, float* parts) {
-  HWY_DYNAMIC_DISPATCH(PieceTyped)(shape, row, kv_head, piece, parts);
+void AttendPiece(const AttentionShape& shape, const RowPiece& piece, const RowPiece* next,
+                 float* parts) {
+  HWY_DYNAMIC_DISPATCH(PieceTyped)(shape, piece, next, parts);
 }
 
 void FinishPieces(const AttentionShape& shape, const AttentionRow& row, int64_t kv_head,

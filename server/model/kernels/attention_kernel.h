@@ -69,10 +69,19 @@ inline int64_t AttentionPieces(int64_t length) {
 // value, the sum of the exponentials, the maximum.
 int64_t AttentionPartSize(const AttentionShape& shape);
 
-// One piece for a row of one token. parts: [queries_per_kv_head, AttentionPartSize()], 64-byte
-// aligned.
-void AttendPiece(const AttentionShape& shape, const AttentionRow& row, int64_t kv_head,
-                 int64_t piece, float* parts);
+// A piece of the context of a row of one token, for one key head.
+struct RowPiece {
+  const AttentionRow* row = nullptr;
+  int64_t kv_head = 0;
+  int64_t piece = 0;
+
+  int64_t begin() const { return piece * kAttentionPiece; }  // position
+};
+
+// One piece. The start of `next`, unless that is null, comes into the cache on the way.
+//   parts: [queries_per_kv_head, AttentionPartSize()], 64-byte aligned
+void AttendPiece(const AttentionShape& shape, const RowPiece& piece, const RowPiece* next,
+                 float* parts);
 // The outputs from the parts of all pieces: [pieces, queries_per_kv_head, AttentionPartSize()].
 void FinishPieces(const AttentionShape& shape, const AttentionRow& row, int64_t kv_head,
                   const float* parts);

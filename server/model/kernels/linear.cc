@@ -49,24 +49,33 @@ HWY_INLINE void StoreOutputs(const LinearCall& call, const float* sums, int64_t 
   }
 }
 
-// A block against a tile of activations: sums, [kRows][kMaxBlockOuts]. Takes kOuts weight rows at a
-// time, and then fewer.
+// Some columns of a block against a tile of activations: sums, [kRows][kMaxBlockOuts], and those on
+// their way, carry. Takes kOuts weight rows at a time from row o on, and then fewer.
 template <class Products, int kRows, int kOuts = OutsAtOnce(kRows)>
 HWY_INLINE void MultiplyOuts(const WeightBlock<typename Products::Weight>& block, int64_t o,
-                             const typename Products::Activation* x, Ahead& ahead, float* sums) {
+                             const typename Products::Activation* x, const Columns& columns,
+                             Ahead& ahead, float* carry, float* sums) {
   for (; o + kOuts <= block.outs; o += kOuts) {
-    Tile<Products, kOuts, kRows>(block.weights + o * block.in, block.in, x, block.in, ahead,
-                                 sums + o, kMaxBlockOuts);
+    Tile<Products, kOuts, kRows>(block.weights + o * block.in, block.in, x, columns, ahead,
+                                 carry + o * kRows * static_cast<int64_t>(FloatLanes()), sums + o,
+                                 kMaxBlockOuts);
   }
   if constexpr (kOuts > 1) {
-    MultiplyOuts<Products, kRows, kOuts == 8 ? 4 : 1>(block, o, x, ahead, sums);
+    MultiplyOuts<Products, kRows, kOuts == 8 ? 4 : 1>(block, o, x, columns, ahead, carry, sums);
   }
 }
 
+// Every weight row meets all of a tile's activations, which should come from the first-level cache:
+// wide ones are taken in parts.
 template <class Products, int kRows>
 HWY_NOINLINE void MultiplyTile(const WeightBlock<typename Products::Weight>& block,
                                const typename Products::Activation* x, Ahead ahead, float* sums) {
-  MultiplyOuts<Products, kRows>(block, 0, x, ahead, sums);
+  HWY_ALIGN float carry[kMaxBlockOuts * kRows * HWY_MAX_BYTES / sizeof(float)];
+  const int64_t part = ColumnsAtOnce(block.in, kRows * sizeof(*x));
+  for (int64_t begin = 0; begin < block.in; begin += part) {
+    const Columns columns = {begin, std::min(begin + part, block.in), block.in};
+    MultiplyOuts<Products, kRows>(block, 0, x, columns, ahead, carry, sums);
+  }
 }
 
 // The same for a number of rows that the compiler does not know, 1 to kRows.

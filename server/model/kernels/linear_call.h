@@ -26,8 +26,18 @@ inline constexpr int64_t kMaxBlockOuts = 16;
 inline constexpr int64_t kCopyBytes = kMaxPatchedColumns * sizeof(float);
 // Weight rows of a block take about so much of the first-level cache,
 inline constexpr int64_t kBlockBytes = 24 << 10;
+// the columns of a tile of activations that are multiplied at a time as much,
+inline constexpr int64_t kColumnsBytes = 36 << 10;
 // and activations that meet the weights together so much of the second-level cache.
 inline constexpr int64_t kPanelBytes = 512 << 10;
+
+// Columns that are multiplied at a time, of `in`: as few parts as are needed, of nearly equal size,
+// a multiple of kMaxStep. column_bytes: of a column of a tile of activations.
+constexpr int64_t ColumnsAtOnce(int64_t in, int64_t column_bytes) {
+  const int64_t parts = (in * column_bytes + kColumnsBytes - 1) / kColumnsBytes;
+  const int64_t columns = (in + parts - 1) / parts;
+  return (columns + kMaxStep - 1) / kMaxStep * kMaxStep;
+}
 
 struct LinearCall {
   const LinearWeight& weight;

@@ -222,46 +222,71 @@ struct Ahead {
   }
 };
 
-// kOuts weight rows against a tile of kRows rows of activations: sums to to[r * to_stride + o].
-// kOuts is 1 or a multiple of 4.
+// Columns [begin, end) of `in` that a tile takes before it goes on to the next weight rows.
+struct Columns {
+  int64_t begin;
+  int64_t end;
+  int64_t in;
+};
+
+// The sums of a tile, four at a time in the order of its rows, to to[r * to_stride + o].
+template <int kOuts, int kRows>
+HWY_INLINE void StoreTile(const FloatVector (&sums)[kOuts][kRows], float* HWY_RESTRICT to,
+                          int64_t to_stride) {
+  constexpr int kSums = kOuts * kRows;
+  HWY_UNROLL(12)
+  for (int i = 0; i < kSums; i += 4) {
+    const auto sum = [&](int at) HWY_ATTR {
+      return at < kSums ? sums[at % kOuts][at / kOuts] : hn::Zero(FloatTag());
+    };
+    float four[4];
+    StoreSums(sum(i), sum(i + 1), sum(i + 2), sum(i + 3), four);
+    constexpr int kTogether = kOuts < 4 ? kOuts : 4;  // side by side in memory
+    for (int at = i; at < i + 4 && at < kSums; at += kTogether) {
+      std::copy_n(four + at - i, kTogether, to + at / kOuts * to_stride + at % kOuts);
+    }
+  }
+}
+
+// kOuts weight rows against a tile of kRows rows of activations. What the columns before gave is in
+// `carry`, where the sums go as long as there are columns left; then they go to
+// to[r * to_stride + o]. kOuts is 1, 2 or a multiple of 4.
 template <class Products, int kOuts, int kRows>
 HWY_INLINE void Tile(const typename Products::Weight* HWY_RESTRICT weights, int64_t weight_stride,
-                     const typename Products::Activation* HWY_RESTRICT x, int64_t in, Ahead& ahead,
-                     float* HWY_RESTRICT to, int64_t to_stride) {
+                     const typename Products::Activation* HWY_RESTRICT x, const Columns& columns,
+                     Ahead& ahead, float* HWY_RESTRICT carry, float* HWY_RESTRICT to,
+                     int64_t to_stride) {
   FloatVector sums[kOuts][kRows];
+  const auto carried = [&](int o, int r) HWY_ATTR {
+    return carry + (o * kRows + r) * static_cast<int64_t>(FloatLanes());
+  };
+  const bool first = columns.begin == 0;
   HWY_UNROLL(8)
   for (int o = 0; o < kOuts; ++o) {
     HWY_UNROLL(8)
-    for (int r = 0; r < kRows; ++r) sums[o][r] = hn::Zero(FloatTag());
+    for (int r = 0; r < kRows; ++r) {
+      sums[o][r] = first ? hn::Zero(FloatTag()) : hn::Load(FloatTag(), carried(o, r));
+    }
   }
   const int64_t step = Products::Step();
-  int64_t i = 0;
-  for (; i + step <= in; i += step) {
+  int64_t i = columns.begin;
+  for (; i + step <= columns.end; i += step) {
     Products::template Add<kOuts, kRows>(weights + i, weight_stride, x + i * kRows, sums);
     ahead.Fetch();
   }
-  if (i < in) {
+  if (i < columns.end) {
     typename Products::Weight padded[kOuts * kMaxStep] = {};
     for (int o = 0; o < kOuts; ++o) {
       std::memcpy(padded + o * kMaxStep, weights + o * weight_stride + i,
-                  (in - i) * sizeof(padded[0]));
+                  (columns.end - i) * sizeof(padded[0]));
     }
     Products::template Add<kOuts, kRows>(padded, kMaxStep, x + i * kRows, sums);
   }
+  if (columns.end == columns.in) return StoreTile(sums, to, to_stride);
   HWY_UNROLL(8)
-  for (int r = 0; r < kRows; ++r) {
-    if constexpr (kOuts < 4) {
-      const FloatVector zero = hn::Zero(FloatTag());
-      float four[4];
-      StoreSums(sums[0][r], sums[kOuts - 1][r], zero, zero, four);
-      std::copy_n(four, kOuts, to + r * to_stride);
-    } else {
-      HWY_UNROLL(2)
-      for (int o = 0; o < kOuts; o += 4) {
-        StoreSums(sums[o][r], sums[o + 1][r], sums[o + 2][r], sums[o + 3][r],
-                  to + r * to_stride + o);
-      }
-    }
+  for (int o = 0; o < kOuts; ++o) {
+    HWY_UNROLL(8)
+    for (int r = 0; r < kRows; ++r) hn::Store(sums[o][r], FloatTag(), carried(o, r));
   }
 }
 
