@@ -1,5 +1,14 @@
 # Third-party packages; docs/dependencies.md says why each is here.
 
+# The thread sanitizer knows what a lock orders only if the lock is instrumented too (preset tsan). Before gRPC, which then takes the same.
+set(SHIRA_ABSL "" CACHE PATH "An abseil in place of the system's")
+if(SHIRA_ABSL)
+  if(NOT EXISTS "${SHIRA_ABSL}/include/absl")
+    message(FATAL_ERROR "No abseil in ${SHIRA_ABSL}: run SHIRA_TSAN=1 scripts/setup.sh first")
+  endif()
+  find_package(absl CONFIG REQUIRED PATHS "${SHIRA_ABSL}" NO_DEFAULT_PATH)
+endif()
+
 find_package(Threads REQUIRED)
 find_package(OpenSSL REQUIRED)                    # SHA-256, and TLS through gRPC
 find_package(Protobuf REQUIRED)

@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 preset=release
 [ "${1:-}" = --preset ] && { preset=$2; shift 2; }
 
+[ "$preset" != tsan ] || export SHIRA_TSAN=1
 scripts/setup.sh
 say() { printf '\033[1m[build]\033[0m %s\n' "$*"; }
 log=build/$preset.configure.log

@@ -15,10 +15,11 @@
 #   SHIRA_SKIP_APT=1     do not call apt-get
 #   SHIRA_BUILD_ONLY=1   only what the programs are built of: neither the tests' Python libraries nor the demo model
 #   SHIRA_FUZZ=1         clang too, which the fuzz targets need for libFuzzer
+#   SHIRA_TSAN=1         .deps/tsan too: Debian's abseil compiled for the thread sanitizer, which preset tsan links
 #   PYTHON=python3       the interpreter that makes the environment
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ "${1:-}" = --help ] && { sed -n '2,19p' "$0" | sed 's/^# \{0,1\}//'; exit 0; }
+[ "${1:-}" = --help ] && { sed -n '2,20p' "$0" | sed 's/^# \{0,1\}//'; exit 0; }
 
 readonly deps=$PWD/.deps
 readonly model=$deps/models/smollm2-135m-instruct-q4_1.gguf
@@ -32,6 +33,7 @@ packages=(
 )
 [ -n "${SHIRA_BUILD_ONLY:-}" ] || packages+=(libgtest-dev libgmock-dev haproxy faketime)
 [ -z "${SHIRA_FUZZ:-}" ] || packages+=(clang)
+[ -z "${SHIRA_TSAN:-}" ] || packages+=(dpkg-dev)
 
 say() { printf '\033[1m[setup]\033[0m %s\n' "$*"; }
 die() { printf '[setup] error: %s\n' "$*" >&2; exit 1; }
@@ -104,8 +106,34 @@ fetch_model() {
   mv "$into"/*.gguf "$model"; rm -rf "$into"; stamp model "$model_sha256"
 }
 
+# The source package of the installed abseil, so that gRPC's and protobuf's libraries can use what is made of it. apt-get finds it where
+# the machine's binary packages come from.
+make_tsan_abseil() {
+  local version; version=$(dpkg-query -W -f '${source:Version}' libabsl-dev)
+  fresh tsan "$version" && { say "abseil for the thread sanitizer: up to date"; return; }
+  say "abseil $version for the thread sanitizer: .deps/tsan (a minute)"
+  local work log=$deps/tsan.log; work=$(mktemp -d "$deps/abseil.XXXX")
+  mkdir -p "$work/sources" "$work/lists/partial"
+  local file
+  for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
+    [ ! -f "$file" ] || sed -E 's/^deb /deb-src /; s/^Types:.*/Types: deb-src/' "$file" >"$work/sources/${file##*/}"
+  done
+  [ ! -f "$work/sources/sources.list" ] || mv "$work/sources/sources.list" "$work/sources/main.list"
+  (
+    cd "$work"
+    apt=(apt-get -q -o Dir::Etc::sourcelist=/dev/null -o "Dir::Etc::sourceparts=$work/sources" -o "Dir::State::lists=$work/lists")
+    "${apt[@]}" update && "${apt[@]}" source "abseil=$version" &&
+      cmake -S abseil-*/ -B build -G Ninja -DCMAKE_INSTALL_PREFIX="$deps/tsan" -DCMAKE_INSTALL_LIBDIR=lib -DBUILD_SHARED_LIBS=ON \
+        -DCMAKE_CXX_STANDARD=17 -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1" \
+        -DCMAKE_CXX_FLAGS="-fsanitize=thread -fno-omit-frame-pointer" -DCMAKE_CXX_COMPILER_LAUNCHER=ccache &&
+      rm -rf "$deps/tsan" && cmake --build build --target install
+  ) >"$log" 2>&1 || { tail -5 "$log" >&2; die "abseil could not be made; the whole log is in $log, what there is of it in $work"; }
+  rm -rf "$work"; stamp tsan "$version"
+}
+
 install_packages
 install_python
 link_libtorch
+[ -z "${SHIRA_TSAN:-}" ] || make_tsan_abseil
 [ -n "${SHIRA_BUILD_ONLY:-}" ] || fetch_model
 say "ready"

@@ -1,15 +1,19 @@
 #!/usr/bin/env bash
-# Sets up, builds and runs every test through ctest.
+# Sets up, builds and runs tests through ctest: every one, or what is in some folders of tests/.
 #
-#   scripts/test.sh [--preset NAME] [CTEST ARGUMENTS...]
+#   scripts/test.sh [--preset NAME] [--folder FOLDER]... [CTEST ARGUMENTS...]
 #
-# Presets: release (the default), debug, asan, tsan. Everything after it goes to ctest: `scripts/test.sh -R Switch` runs the tests that match.
+# Presets: release (the default), debug, asan, tsan. With folders no more is built than they need: `scripts/test.sh --preset tsan --folder
+# server/engine`. Everything after these goes to ctest: `scripts/test.sh -R Switch` runs the tests that match.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ "${1:-}" = --help ] && { sed -n '2,6p' "$0" | sed 's/^# \{0,1\}//'; exit 0; }
-preset=release
+[ "${1:-}" = --help ] && { sed -n '2,7p' "$0" | sed 's/^# \{0,1\}//'; exit 0; }
+preset=release folders=()
 [ "${1:-}" = --preset ] && { preset=$2; shift 2; }
+while [ "${1:-}" = --folder ]; do folders+=("tests/$2"); shift 2; done
 
-scripts/build.sh --preset "$preset"
+scripts/build.sh --preset "$preset" "${folders[@]/%//all}"
 printf '\033[1m[test]\033[0m %s\n' "running the tests"
-ctest --test-dir "build/$preset" --output-on-failure --parallel "$(nproc)" "$@"
+for folder in "${folders[@]:-.}"; do
+  ctest --test-dir "build/$preset/$folder" --output-on-failure --parallel "$(nproc)" "$@"
+done

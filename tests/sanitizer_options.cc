@@ -1,0 +1,14 @@
+// Linked into every program of a build with sanitizers, so that they do the same whoever starts a
+// program. TSAN_OPTIONS, ASAN_OPTIONS and so on are read after these, and win.
+
+extern "C" {
+
+const char* __tsan_default_options() { return "suppressions=" SHIRA_SOURCE_DIR "/tests/tsan.supp"; }
+
+const char* __lsan_default_options() {
+  return "print_suppressions=0:suppressions=" SHIRA_SOURCE_DIR "/tests/lsan.supp";
+}
+
+const char* __ubsan_default_options() { return "print_stacktrace=1"; }
+
+}  // extern "C"
