@@ -1,23 +1,25 @@
 """Soak: many clients, 64 adapters, and everything that changes them at once; every answer is compared with a reference.
 
-    scripts/build.sh && .deps/venv/bin/python bench/soak/soak.py --minutes 20
+    scripts/build.sh && .deps/venv/bin/python bench/soak/soak.py --minutes 20 [--out bench/results/soak.jsonl]
 
-A real server with a tiny model (bounded memory for adapters, so that they move to disk and back) is asked by --clients threads, each of which
-generates with single adapters, weighted sets, named blends, aliases and the base, and cancels or lets expire some of it, while --admins
-threads load, replace, unload, pin, blend, move aliases and change the default state. It ends after --minutes or --requests, whichever is first.
+A real server with a tiny model and little memory, for adapters as for keys and values, is asked by --clients threads, each of which generates
+with single adapters, weighted sets, named blends, aliases, the base and the default state, one answer or two, as a stream or not, and cancels
+or lets expire some of it, while --admins threads load, replace, upload, unload, pin, blend, move aliases and change the default state. It ends
+after --minutes.
 
 It fails (exit status 1) if
-  - an answer is not the one that PyTorch gives for the adapters, by SHA-256, that the reply names, or the reply names content that its name
-    and version never had;
-  - a call fails with a status that nothing of this explains;
-  - after all adapters are gone, a parameter's hash is not the base's, or the process's memory is more than 5 % above what it was after a
-    first round over the same adapters.
+  - an answer is not the one that PyTorch gives for the adapters, by SHA-256, that the reply names;
+  - a reply names other adapters than were asked for, a version that had been replaced before, content that its name and version never had,
+    or what an alias did not mean at the time;
+  - a call fails with a status that nothing of this explains, or an upload that breaks off is accepted;
+  - after all adapters are gone, a parameter's hash is not the base's, the process's memory is more than 5 % above what it was after a first
+    round over the same adapters, or adapters, keys and values, generations or uploaded files are left;
+  - something of all this never happened: prompts' beginnings reused, rows patched, adapters moved to disk and back, each kind of call.
 
 The last line is one JSON object with the figures. --seed repeats the choices, though not their interleaving.
 """
 
 import argparse
-import collections
 import contextlib
 import functools
 import hashlib
@@ -28,129 +30,64 @@ import random
 import sys
 import threading
 import time
+import traceback
+import urllib.request
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-os.environ.setdefault("SHIRA_BIN", str(ROOT / "build/release/bin"))
-os.environ.setdefault("SHIRA_DEPS", str(ROOT / ".deps"))
-sys.path[:0] = [str(ROOT / "tests/testutil"), str(ROOT / "tests/integration")]
+HERE = pathlib.Path(__file__).resolve().parent
+os.environ.setdefault("SHIRA_BIN", str(HERE.parent.parent / "build/release/bin"))
+os.environ.setdefault("SHIRA_DEPS", str(HERE.parent.parent / ".deps"))
+sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent / "tests/testutil"), str(HERE.parent.parent / "tests/integration")]
 
 import grpc  # noqa: E402
+import rows  # noqa: E402
 import torch  # noqa: E402
 from fixtures import World  # noqa: E402
-from safetensors.torch import load_file, save_file  # noqa: E402
-from server_process import ServerProcess, error_of  # noqa: E402
+from records import Records  # noqa: E402
+from reference import Reference  # noqa: E402
+from server_process import ServerProcess, collect, error_of  # noqa: E402
+from server_run import free_port  # noqa: E402
 
 Code = grpc.StatusCode
-PROMPTS = ["A server keeps", "Ask a question and", "12 pirates"]
+# Longer than the pages of keys and values (32 tokens), so that beginnings are reused; the last ones begin alike.
+STORY = "A server keeps one model in memory and switches its adapters in place, and the dog does not mind. "
+PROMPTS = ["A server keeps", "12 pirates", STORY + "Ask", STORY + "Ask a question and read", STORY + "The quick brown"]
 TOKENS = 12
-ALIASES = ["prod", "canary"]
-# Two choices whose logits are closer than this may swap places when the order of a sum differs.
-TIE = 1e-4
-
-
-class Library:
-    """The adapters on disk, and what the model says with each: computed with PyTorch, apart from the server."""
-
-    def __init__(self, world, adapters, contents):
-        self.world = world
-        self.model = world.base()
-        self.pristine = {name: parameter.detach().clone() for name, parameter in self.model.named_parameters()}
-        self.paths = {}  # (adapter, content): path below the root
-        self.deltas = {}  # sha256: {parameter: (rows, columns, values)}
-        template = world.adapters / "alpha"
-        tensors = load_file(template / "adapter_model.safetensors")
-        for adapter in range(adapters):
-            for content in range(contents):
-                path = f"soak/{adapter}.{content}"
-                folder = world.adapters / path
-                folder.mkdir(parents=True)
-                (folder / "adapter_config.json").write_bytes((template / "adapter_config.json").read_bytes())
-                generator = torch.Generator().manual_seed(adapter * contents + content)
-                changed = {name: torch.randn(tensor.shape, generator=generator) if name.endswith("shira_weight") else tensor
-                           for name, tensor in tensors.items()}
-                file = folder / "adapter_model.safetensors"
-                save_file(changed, file)
-                self.paths[adapter, content] = path
-                self.deltas[hashlib.sha256(file.read_bytes()).hexdigest()] = {
-                    name.removeprefix("base_model.model.").removesuffix(".shira_weight") + ".weight":
-                        (*changed[name.replace("_weight", "_indices")].long(), values)
-                    for name, values in changed.items() if name.endswith("shira_weight")}
-
-    @functools.lru_cache(maxsize=None)
-    def steps(self, terms, prompt):
-        """For a set of (sha256, weight): [(best token, tokens about as good)] of the greedy answer."""
-        with torch.no_grad():
-            parameters = dict(self.model.named_parameters())
-            for sha256, weight in terms:
-                for name, (rows, columns, values) in self.deltas[sha256].items():
-                    parameters[name].index_put_((rows, columns), values * weight, accumulate=True)
-            ids, steps = self.world.tokenizer(prompt)["input_ids"], []
-            for _ in range(TOKENS):
-                logits = self.model(torch.tensor([ids])).logits[0, -1]
-                best = int(logits.argmax())
-                steps.append((best, set(torch.nonzero(logits > logits[best] - TIE).flatten().tolist())))
-                ids = ids + [best]
-            for name, parameter in parameters.items():
-                parameter.copy_(self.pristine[name])
-        return steps
-
-    def agrees(self, tokens, terms, prompt):
-        for token, (best, near) in zip(tokens, self.steps(terms, prompt)):
-            if token != best:
-                return token in near  # from a tie on, both ways are right
-        return True
-
-
-class Records:
-    """What happened, from any thread."""
-
-    def __init__(self):
-        self._lock = threading.Lock()
-        self.versions = collections.defaultdict(dict)  # name: {version: sha256}
-        self.blends = {}  # sha256: ((part's sha256, weight), ...)
-        self.answers = []  # (terms as the reply names them, prompt, tokens)
-        self.counts = collections.Counter()
-        self.problems = []
-
-    def loaded(self, adapter):
-        with self._lock:
-            self.versions[adapter.name][adapter.version] = adapter.sha256
-
-    def blended(self, adapter, parts):
-        with self._lock:
-            self.blends[adapter.sha256] = parts
-            self.versions[adapter.name][adapter.version] = adapter.sha256
-
-    def answered(self, identities, prompt, tokens):
-        with self._lock:
-            self.answers.append(([(i.name, i.version, i.sha256, i.weight) for i in identities], prompt, tuple(tokens)))
-
-    def count(self, what):
-        with self._lock:
-            self.counts[what] += 1
-
-    def problem(self, what):
-        with self._lock:
-            self.problems.append(what)
+# Little enough that kept beginnings have to go; the tokens that it holds, of 512 bytes each in this model.
+KV_MB = 2
+KV_TOKENS = KV_MB * 2**20 // 512
+# What has to happen: kinds of calls, calls that end as they were meant to, and metrics that have to move.
+KINDS = {"one": 40, "set": 10, "alias": 10, "blend": 8, "base": 5, "default": 5, "choices": 5, "cancel": 11, "expire": 6}
+CHANGES = {"replace": 25, "upload": 10, "upload cut": 5, "reload": 15, "create blend": 10, "set alias": 12, "roll back alias": 5, "apply": 8,
+           "pin": 7, "verify": 10}
+# Some are named by what they call; some are there to be refused.
+HAPPENS = ["streamed", *({*KINDS, *CHANGES} - {"cancel", "expire", "upload cut", "reload"}), "cancel: CANCELLED", "expire: DEADLINE_EXCEEDED",
+           "upload cut: DATA_LOSS", "unload", "load"]
+METRICS = {'shira_steps_total{weights="fused"}': "fused_steps", 'shira_steps_total{weights="patched"}': "patched_steps",
+           "shira_switches_total": "switches", "shira_cached_prompt_tokens_total": "cached_prompt_tokens",
+           "shira_adapter_cold_start_seconds_count": "cold_starts", 'shira_adapter_evictions_total{what="states"}': "evicted_states"}
 
 
 class Worker(threading.Thread):
     """Does one thing after the other until it is over; what a call may answer is written beside it."""
 
-    def __init__(self, soak, seed):
+    def __init__(self, soak, role, number):
         super().__init__(daemon=True)
         self.soak = soak
+        self.number = number
         self.records = soak.records
-        self.random = random.Random(seed)
+        self.random = random.Random(f"{soak.options.seed} {role} {number}")
         self.client = soak.server.client(services=("inference", "admin"))
 
     def run(self):
-        while not self.soak.over():
-            self.step()
+        try:
+            while not self.soak.over():
+                self.step()
+        except Exception:
+            self.records.problem(traceback.format_exc())
 
     def adapter(self):
         # A few are popular.
-        return f"a{min(int(self.random.expovariate(0.08)), self.soak.adapters - 1)}"
+        return f"a{min(int(self.random.expovariate(0.08)), self.soak.options.adapters - 1)}"
 
     def attempt(self, what, call, *allowed):
         """The reply of a call; None if it ended with a status that may be."""
@@ -178,21 +115,37 @@ BUSY = (Code.NOT_FOUND, Code.FAILED_PRECONDITION, Code.ABORTED, Code.RESOURCE_EX
 
 class ClientWorker(Worker):
     def step(self):
-        kind = self.random.choices(["one", "two", "alias", "blend", "base", "cancel", "expire"], [50, 8, 10, 8, 6, 12, 6])[0]
-        prompt = self.random.choice(PROMPTS)
-        terms = {"one": lambda: [{"name": self.adapter()}],
-                 "two": lambda: [{"name": n, "weight": self.random.choice([0.25, 0.5, 1.5])} for n in {self.adapter(), self.adapter()}],
-                 "alias": lambda: [{"name": self.random.choice(ALIASES)}],
-                 "blend": lambda: [{"name": f"blend{self.random.randrange(2)}"}],
-                 "base": lambda: [{"name": "base"}]}.get(kind, lambda: [{"name": self.adapter()}])()
-        request = {"prompt": prompt, "adapter": {"adapters": terms}}
+        kind = self.random.choices(list(KINDS), KINDS.values())[0]
+        asked = {"set": lambda: {name: self.random.choice([0.25, 0.5, 1.5]) for name in (self.adapter(), self.adapter())},
+                 "alias": lambda: self.random.choice(self.soak.aliases),
+                 "blend": lambda: {f"blend{self.random.randrange(2)}": 1.0},
+                 "base": dict, "default": lambda: None}.get(kind, lambda: {self.adapter(): 1.0})()
+        request = {"prompt": self.random.choice(PROMPTS), "stop": {"max_tokens": TOKENS, "ignore_eos": True}}
+        if asked is not None:
+            terms = {asked: 1.0} if isinstance(asked, str) else asked or {"base": 1.0}
+            request["adapter"] = {"adapters": [{"name": name, "weight": weight} for name, weight in terms.items()]}
         if kind in ("cancel", "expire"):
-            return self.interrupt(kind, request)
-        request["stop"] = {"max_tokens": TOKENS, "ignore_eos": True}
+            self.interrupt(kind, request)
+        else:
+            self.compare(kind, asked, request)
+
+    def compare(self, kind, asked, request):
+        versions, begin = self.records.versions(), time.monotonic()
+        streams = kind != "choices" and self.random.random() < 0.5
+
+        def call():
+            if streams:
+                _, tokens, summary = collect(self.client.stream(**request))
+                self.records.count("streamed")
+                return [tokens], summary
+            reply = self.client.inference.Generate(n=2 if kind == "choices" else 1, **request)
+            return [choice.token_ids for choice in reply.choices] or [reply.token_ids], reply.summary
+
         # An unload may cancel what runs.
-        reply = self.attempt(kind, lambda: self.client.inference.Generate(**request), Code.CANCELLED, *BUSY)
+        reply = self.attempt(kind, call, Code.CANCELLED, *BUSY)
         if reply:
-            self.records.answered(reply.summary.adapter, prompt, reply.token_ids)
+            answers, summary = reply
+            self.records.answered(asked, versions, begin, summary, request["prompt"], answers)
 
     def interrupt(self, kind, request):
         request["stop"] = {"max_tokens": 300, "ignore_eos": True}
@@ -208,27 +161,51 @@ class ClientWorker(Worker):
 
 class AdminWorker(Worker):
     def step(self):
-        self.random.choices([self.replace, self.reload, self.blend, self.move_alias, self.roll_back, self.change_default, self.pin, self.look],
-                            [30, 15, 10, 15, 5, 8, 7, 10])[0]()
+        change = self.random.choices(list(CHANGES), CHANGES.values())[0]
+        getattr(self, change.replace(" ", "_"))()
         time.sleep(self.random.uniform(0, 0.05))
 
-    def load(self, name, **options):
-        adapter = int(name[1:])
-        path = self.soak.library.paths[adapter, self.random.randrange(self.soak.contents)]
-        reply = self.attempt("load", lambda: self.client.admin.LoadAdapter(name=name, path=path, **options), *BUSY, Code.ALREADY_EXISTS)
+    def content(self, name):
+        return self.soak.reference.paths[int(name[1:]), self.random.randrange(self.soak.contents)]
+
+    def load(self, what, name, **options):
+        reply = self.attempt(what, lambda: self.client.admin.LoadAdapter(name=name, path=self.content(name), **options),
+                             *BUSY, Code.ALREADY_EXISTS)
         if reply:
             self.records.loaded(reply.adapter)
 
     def replace(self):
-        self.load(self.adapter(), replace=True)
+        self.load("replace", self.adapter(), replace=True)
 
     def reload(self):
         name = self.adapter()
-        self.attempt("unload", lambda: self.client.admin.UnloadAdapter(
-            name=name, cancel_running=self.random.random() < 0.2, request_timeout=None), *BUSY, Code.DEADLINE_EXCEEDED)
-        self.load(name)
+        self.attempt("unload", lambda: self.client.admin.UnloadAdapter(name=name, cancel_running=self.random.random() < 0.2),
+                     *BUSY, Code.DEADLINE_EXCEEDED)
+        self.load("load", name)
 
-    def blend(self):
+    def parts(self, name, keep=1.0):
+        """The messages of an upload, of which the last bytes may be missing."""
+        folder = self.soak.world.adapters / self.content(name)
+        files = [(file.name, file.read_bytes()) for file in sorted(folder.iterdir())]
+        yield {"header": {"name": name, "replace": True, "files": [
+            {"name": file, "size_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for file, data in files]}}
+        data = b"".join(data for _, data in files)
+        data = data[:int(len(data) * keep)]
+        size = self.random.choice([1000, 10_000, 1_000_000])
+        for start in range(0, len(data), size):
+            yield {"data": data[start:start + size]}
+
+    def upload(self):
+        reply = self.attempt("upload", lambda: self.client.admin.UploadAdapter(self.parts(self.adapter())), *BUSY)
+        if reply:
+            self.records.loaded(reply.adapter)
+
+    def upload_cut(self):
+        cut = self.parts(self.adapter(), keep=self.random.uniform(0, 0.99))
+        if self.attempt("upload cut", lambda: self.client.admin.UploadAdapter(cut), Code.DATA_LOSS, *BUSY):
+            self.records.problem("an upload that breaks off was accepted")
+
+    def create_blend(self):
         name = f"blend{self.random.randrange(2)}"
         self.attempt("unload blend", lambda: self.client.admin.UnloadAdapter(name=name), *BUSY, Code.DEADLINE_EXCEEDED)
         parts, contents = [], []
@@ -240,18 +217,27 @@ class AdminWorker(Worker):
             parts.append({"name": f"{part}@{reply.adapter.version}", "weight": self.random.choice([0.25, 0.5, 0.75])})
             contents.append((reply.adapter.sha256, parts[-1]["weight"]))
         reply = self.attempt("create blend", lambda: self.client.admin.CreateBlend(name=name, parts=parts, rule="FUSION_RULE_SUM"),
-                             *BUSY, Code.ALREADY_EXISTS, Code.INVALID_ARGUMENT)
+                             *BUSY, Code.ALREADY_EXISTS)
         if reply:
-            self.records.blended(reply.adapter, tuple(contents))
+            self.records.loaded(reply.adapter, parts=tuple(contents))
 
-    def move_alias(self):
-        self.attempt("set alias", lambda: self.client.admin.SetAlias(name=self.random.choice(ALIASES), target=self.adapter()), *BUSY)
+    def move(self, what, call):
+        # Each administrator moves an alias of its own, so that what it means is known at each time.
+        alias = self.soak.aliases[self.number]
+        with self.records.moving(alias) as target:
+            reply = self.attempt(what, lambda: call(name=alias), *BUSY)
+            if reply:
+                target.append(reply.alias.target)
 
-    def roll_back(self):
-        self.attempt("roll back alias", lambda: self.client.admin.RollbackAlias(name=self.random.choice(ALIASES)), *BUSY)
+    def set_alias(self):
+        self.move("set alias", functools.partial(self.client.admin.SetAlias, target=self.adapter()))
 
-    def change_default(self):
+    def roll_back_alias(self):
+        self.move("roll back alias", self.client.admin.RollbackAlias)
+
+    def apply(self):
         self.attempt("apply", lambda: self.client.admin.ApplyAdapter(adapters=[{"name": self.adapter()}]), *BUSY)
+        time.sleep(self.random.uniform(0, 0.05))
         self.attempt("revert", lambda: self.client.admin.RevertAdapter(), *BUSY)
 
     def pin(self):
@@ -259,7 +245,7 @@ class AdminWorker(Worker):
         self.attempt("pin", lambda: self.client.admin.PinAdapter(name=name), *BUSY)
         self.attempt("unpin", lambda: self.client.admin.UnpinAdapter(name=name), *BUSY)
 
-    def look(self):
+    def verify(self):
         self.attempt("list", lambda: self.client.admin.ListAdapters(page_size=1000))
         report = self.attempt("verify", lambda: self.client.admin.VerifyWeights(), *BUSY)
         if report and not report.matches_expected:
@@ -271,102 +257,134 @@ class Soak:
 
     def __init__(self, options):
         self.options = options
-        self.adapters = options.adapters
+        self.aliases = [f"alias{number}" for number in range(options.admins)]
         self.world = World()
-        self.library = Library(self.world, self.adapters, self.contents)
+        self.reference = Reference(self.world, options.adapters, self.contents)
         self.records = Records()
-        self.end = float("inf")
+        self.uploads = pathlib.Path(self.world.adapters.parent) / "uploads"
+        self.metrics_port = free_port()
 
     def over(self):
-        return time.monotonic() > self.end or bool(self.records.problems) or len(self.records.answers) >= self.options.requests
+        """On a machine that is slow a round goes on until each kind has happened."""
+        late = time.monotonic() - self.end
+        return bool(self.records.problems) or late > 120 or late > 0 and not self.missing()
 
-    def memory_mb(self):
-        status = pathlib.Path(f"/proc/{self.server.process.pid}/status").read_text()
-        return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
+    def missing(self):
+        return [what for what in HAPPENS if not self.records.counts[what]]
 
-    def load_all(self, client):
-        for adapter in range(self.adapters):
-            self.records.loaded(client.admin.LoadAdapter(name=f"a{adapter}", path=self.library.paths[adapter, 0]).adapter)
+    def metrics(self):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10) as page:
+            values = dict(line.rsplit(" ", 1) for line in page.read().decode().splitlines() if not line.startswith("#"))
+        return {name: round(float(values.get(metric, 0))) for metric, name in METRICS.items()}
 
-    def unload_all(self, client):
-        client.admin.RevertAdapter()
-        for alias in client.admin.ListAliases().aliases:
-            client.admin.DeleteAlias(name=alias.name)
-        for adapter in client.admin.ListAdapters(page_size=1000).adapters:
+    def load_all(self):
+        for adapter in range(self.options.adapters):
+            path = self.reference.paths[adapter, 0]
+            self.records.loaded(self.client.admin.LoadAdapter(name=f"a{adapter}", path=path).adapter)
+        for number, alias in enumerate(self.aliases):
+            with self.records.moving(alias) as target:
+                target.append(self.client.admin.SetAlias(name=alias, target=f"a{number}").alias.target)
+
+    def unload_all(self):
+        self.client.admin.RevertAdapter()
+        for alias in self.client.admin.ListAliases().aliases:
+            self.client.admin.DeleteAlias(name=alias.name)
+        for adapter in self.client.admin.ListAdapters(page_size=1000).adapters:
             with contextlib.suppress(grpc.RpcError):  # an older version may go with a newer one
-                client.admin.UnloadAdapter(name=f"{adapter.name}@{adapter.version}" if adapter.version else adapter.name, cancel_running=True)
-        left = [adapter.name for adapter in client.admin.ListAdapters(page_size=1000).adapters]
-        if left:
-            self.records.problem(f"not unloaded: {left}")
+                self.client.admin.UnloadAdapter(name=f"{adapter.name}@{adapter.version}" if adapter.version else adapter.name, cancel_running=True)
+
+    def left(self):
+        """What is left once all adapters are gone and nothing runs."""
+        self.unload_all()
+        # One that takes all memory for keys and values: it waits for ever if a page is missing.
+        tokens = self.client.inference.Tokenize(text=STORY * 200).ids[:KV_TOKENS - 1]
+        try:
+            self.client.inference.Generate(token_ids={"ids": tokens}, adapter={"adapters": [{"name": "base"}]},
+                                           stop={"max_tokens": 1, "ignore_eos": True})
+        except grpc.RpcError as error:
+            self.records.problem(f"not all memory for keys and values is there: {error.code().name}")
+        for _ in range(100):
+            status = self.client.operations.GetServerStatus()
+            running = status.generations.queued + status.generations.running
+            if not running:
+                break
+            time.sleep(0.1)
+        return {"memory_mb": round(status.memory.process_bytes / 2**20, 1), "kv_bytes": status.memory.kv_bytes,
+                "adapter_bytes": status.memory.adapter_bytes, "generations": running,
+                "adapters": len(self.client.admin.ListAdapters(page_size=1000).adapters),
+                "uploads": sum(1 for path in self.uploads.iterdir() if path.name != ".lock")}
 
     def phase(self, seconds):
         self.end = time.monotonic() + seconds
-        workers = [ClientWorker(self, f"{self.options.seed} client {i}") for i in range(self.options.clients)]
-        workers += [AdminWorker(self, f"{self.options.seed} admin {i}") for i in range(self.options.admins)]
+        workers = [ClientWorker(self, "client", i) for i in range(self.options.clients)]
+        workers += [AdminWorker(self, "admin", i) for i in range(self.options.admins)]
         for worker in workers:
             worker.start()
         for worker in workers:
-            worker.join(seconds + 300)
+            worker.join(seconds + 420)
             if worker.is_alive():
                 self.records.problem("a call does not return")
 
+    def check(self, before, after, metrics):
+        for what in before:
+            most = before[what] * 1.05 + 1 if what == "memory_mb" else before[what]
+            if after[what] > most:
+                self.records.problem(f"{what} went from {before[what]} to {after[what]}")
+        for what in self.missing() + [what for what, count in metrics.items() if not count]:
+            self.records.problem(f"never happened: {what}")
+        self.records.check_names()
+
     def compare(self):
-        wrong = 0
-        for identities, prompt, tokens in self.records.answers:
-            terms = []
-            for name, version, sha256, weight in identities:
-                if self.records.versions[name].get(version) not in (sha256, None):
-                    self.records.problem(f"{name}@{version} never was {sha256}")
-                for part, part_weight in self.records.blends.get(sha256, ((sha256, 1.0),)):
-                    terms.append((part, weight * part_weight))
-            if any(sha256 not in self.library.deltas for sha256, _ in terms):
-                self.records.problem(f"unknown content in {identities}")
-            elif not self.library.agrees(tokens, tuple(terms), prompt):
-                wrong += 1
-                self.records.problem(f"{identities} after {prompt!r}: {tokens}, not {[best for best, _ in self.library.steps(tuple(terms), prompt)]}")
-        return wrong
+        answers, wrong = self.records.answers(), 0
+        for terms, prompt, tokens, best in self.reference.wrong(answers):
+            wrong += answers[terms, prompt, tokens]
+            self.records.problem(f"{terms} after {prompt!r}: {tokens}, not {best}")
+        return {"answers_compared": answers.total(), "wrong": wrong, "states": len({terms for terms, _, _ in answers}),
+                "distinct_answers": len(answers)}
 
     def run(self):
-        flags = self.world.flags() + ["--max-running", 8, "--max-queued", 64, "--adapter-memory-mb", self.options.adapter_memory_mb]
+        flags = self.world.flags() + [
+            "--max-running", 8, "--max-queued", 64, "--adapter-memory-mb", self.options.adapter_memory_mb, "--kv-cache-mb", KV_MB,
+            "--upload-dir", self.uploads, "--metrics-listen", self.metrics_port]
         with ServerProcess(*flags) as self.server:
-            client = self.server.client(services=("inference", "admin"))
-            base = [(p.name, p.sha256) for p in client.admin.VerifyWeights().parameters]
-            self.load_all(client)
+            self.client = self.server.client()
+            base = [(p.name, p.sha256) for p in self.client.admin.VerifyWeights().parameters]
+            self.load_all()
             # The first round grows what stays: threads' arenas, caches, channels.
             self.phase(min(30, self.options.minutes * 60 / 3))
-            self.unload_all(client)
-            before = self.memory_mb()
-            self.load_all(client)
+            before = self.left()
+            self.load_all()
             self.phase(self.options.minutes * 60)
-            self.unload_all(client)
-            after = self.memory_mb()
-            report = client.admin.VerifyWeights()
+            after = self.left()
+            report = self.client.admin.VerifyWeights()
             if not report.matches_base or [(p.name, p.sha256) for p in report.parameters] != base:
                 self.records.problem("the weights are not the base's")
-            if after > before * 1.05 + 1:
-                self.records.problem(f"memory went from {before:.1f} to {after:.1f} MB")
+            metrics = self.metrics()
             if self.server.process.poll() is not None:
                 self.records.problem(f"the server ended: {self.server.log()[-2000:]}")
-        wrong = self.compare()
+        self.check(before, after, metrics)
+        compared = self.compare()
         for problem in self.records.problems[:20]:
             print(problem, file=sys.stderr)
-        print(json.dumps({
-            "seconds": round(self.options.minutes * 60), "adapters": self.adapters, "clients": self.options.clients,
-            "answers_compared": len(self.records.answers), "wrong": wrong, "references": self.library.steps.cache_info().currsize,
-            "memory_mb": [round(before, 1), round(after, 1)], "calls": dict(sorted(self.records.counts.items())),
-            "problems": len(self.records.problems)}))
+        row = {"seconds": round(self.options.minutes * 60), "adapters": self.options.adapters, "clients": self.options.clients,
+               "admins": self.options.admins, **compared, "left": {what: [before[what], after[what]] for what in before}, **metrics,
+               "calls": dict(sorted(self.records.counts.items())), "problems": len(self.records.problems),
+               "machine": rows.machine(), "commit": rows.commit()}
+        print(json.dumps(row))
+        if self.options.out:
+            rows.replace(self.options.out, [row], ["seconds", "adapters", "clients"])
         return 1 if self.records.problems else 0
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--minutes", type=float, default=20)
-    parser.add_argument("--requests", type=int, default=1_000_000, help="most answers")
     parser.add_argument("--adapters", type=int, default=64)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--admins", type=int, default=2)
     parser.add_argument("--adapter-memory-mb", type=int, default=1)
     parser.add_argument("--seed", default="1")
+    parser.add_argument("--out", default="", help="write the row into this file of rows")
     sys.exit(Soak(parser.parse_args()).run())
 
 
