@@ -40,7 +40,7 @@ void Restore(const LifecycleOptions& options, AdapterRegistry& registry) {
 // An adapter that a flag names is what the operator wants, whatever the state file says.
 absl::Status LoadNamed(const NamedAdapter& adapter, AdapterRegistry& registry) {
   const std::string path = std::filesystem::absolute(adapter.path).native();
-  const auto loaded = registry.Load(adapter.name, path, "", {.replace = true});
+  const auto loaded = registry.Load(adapter.name, path, "", {.replace = true, .by_operator = true});
   if (!loaded.ok()) {
     return absl::Status(loaded.status().code(),
                         StrCat("adapter ", adapter.name, ": ", ToStd(loaded.status().message())));

@@ -39,6 +39,7 @@ class AdapterRegistry::Impl : public std::enable_shared_from_this<Impl> {
   struct Parts {
     Options options;
     PathConfinement client_paths;          // what clients may name
+    PathConfinement operator_paths;        // and what the operator may
     PathConfinement all_paths;             // and what the registry itself has written
     std::unique_ptr<StateStore> store;     // nullptr: nothing survives a restart
     std::unique_ptr<UploadStore> uploads;  // nullptr: nothing can be uploaded
@@ -208,7 +209,8 @@ class AdapterRegistry::Impl : public std::enable_shared_from_this<Impl> {
 
   // Constant after construction.
   const Options options_;
-  const PathConfinement paths_;
+  const PathConfinement client_paths_;
+  const PathConfinement operator_paths_;
   const PathConfinement all_paths_;
   const std::unique_ptr<StateStore> store_;
   const std::unique_ptr<UploadStore> uploads_;
