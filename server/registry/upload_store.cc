@@ -124,9 +124,9 @@ absl::StatusOr<std::unique_ptr<UploadStore::Upload>> UploadStore::Begin(UploadMa
   for (const UploadManifest::File& file : manifest.files) {
     // Each is compared, so that no sum overflows.
     if (file.size_bytes > options_.max_upload_bytes - bytes) {
-      return absl::ResourceExhaustedError(StrCat("the files have more than ",
-                                                 options_.max_upload_bytes,
-                                                 " bytes, the most of one upload"));
+      return absl::InvalidArgumentError(StrCat("the files have more than ",
+                                               options_.max_upload_bytes,
+                                               " bytes, the most of one upload"));
     }
     bytes += file.size_bytes;
   }

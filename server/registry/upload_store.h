@@ -90,8 +90,9 @@ class UploadStore {
 
   // Takes what the upload will need of the quota. REQUIRES: the manifest's adapter name is valid.
   //   INVALID_ARGUMENT    no file, too many, a bad name, a name twice, a size that is not positive,
-  //                       a digest that is none; lists every problem
-  //   RESOURCE_EXHAUSTED  beyond max_upload_bytes or the quota
+  //                       a digest that is none (lists every problem), or beyond
+  //                       max_upload_bytes
+  //   RESOURCE_EXHAUSTED  beyond the quota
   absl::StatusOr<std::unique_ptr<Upload>> Begin(UploadManifest manifest)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
