@@ -163,6 +163,20 @@ class MetricsTest(unittest.TestCase):
         samples = info("", "")
         self.assertEqual(value(samples, "shira_requests_total", adapter="beta", outcome="cancelled"), 1)
 
+    def test_kept_prefixes_are_no_use_of_kv_memory(self):
+        _, client = self.serve("--kv-cache-mb", 10)
+        client.inference.Generate(prompt=PROMPT * 30, stop={"max_tokens": 4})
+        deadline = time.monotonic() + 30
+        while True:
+            samples = scrape(self.port)
+            if value(samples, "shira_num_requests_running") == 0 and value(samples, "shira_kept_prefix_bytes") > 0:
+                break
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.05)
+        self.assertGreater(value(samples, "shira_kept_prefixes"), 0)
+        self.assertEqual(value(samples, "shira_kv_cache_usage_perc"), 0)
+        self.assertEqual(value(samples, "shira_kv_cache_bytes"), value(samples, "shira_kept_prefix_bytes"))
+
     def test_the_port_has_metrics_and_nothing_else(self):
         self.serve()
         for path in ("/", "/etc/passwd", "/../../../etc/passwd", "/metrics/../x"):
