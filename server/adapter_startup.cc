@@ -26,8 +26,12 @@ void Restore(const LifecycleOptions& options, AdapterRegistry& registry) {
   for (const auto& [name, status] : report.failed) {
     spdlog::error("adapter {}: not restored: {}", name, Explain(status));
   }
+  for (const std::string& folder : report.removed_uploads) {
+    spdlog::warn("upload {} belongs to no adapter, and was removed", folder);
+  }
   for (const std::string& folder : report.unused_uploads) {
-    spdlog::warn("upload {} belongs to no adapter; it stays, and counts against the quota", folder);
+    spdlog::warn("upload folder: {} belongs to no adapter; it stays, and counts against the quota",
+                 folder);
   }
   if (!options.state_file.empty()) {
     spdlog::info("state file {}: {} adapters restored, {} not", options.state_file, report.restored,

@@ -32,6 +32,15 @@ AdapterRegistry::Impl::Impl(Parts parts, const AdapterReader& reader, SwitchEngi
       states_(engine, memory_),
       deltas_(reader, all_paths_, memory_, slots_) {
   default_.state = engine_.base();
+  cleaner_ = std::thread([this] { RemoveGarbageWhenThereIsSome(); });
+}
+
+AdapterRegistry::Impl::~Impl() {
+  {
+    absl::MutexLock lock(&mutex_);
+    stopping_ = true;
+  }
+  cleaner_.join();
 }
 
 // ---- Views --------------------------------------------------------------------------------------

@@ -114,7 +114,11 @@ class AdapterRegistry {
     int64_t restored = 0;
     // What could not be read again, and why; it is kFailed until it is loaded again or unloaded.
     std::vector<std::pair<std::string, absl::Status>> failed;  // name@version
-    std::vector<std::string> unused_uploads;  // folders that no adapter has; they stay
+    // Uploads that no adapter has: a server was killed before it had written their adapter into the
+    // state file. They are removed, if the state file was there to tell; what is in the folder
+    // otherwise stays.
+    std::vector<std::string> removed_uploads;
+    std::vector<std::string> unused_uploads;
   };
   // Loads what the state file says. REQUIRES: called at most once, before anything else.
   RestoreReport Restore();

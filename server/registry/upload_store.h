@@ -99,8 +99,11 @@ class UploadStore {
   // Deletes a complete upload, whose folder Commit() returned.
   void Remove(const std::string& path) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // The folders of complete uploads, in order.
+  // The folders of complete uploads, in order; and others that somebody has put there.
   std::vector<std::string> List() const ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Whether a folder has a name that only an upload gets, and nothing in it but what one can bring.
+  static bool IsUpload(const std::string& path);
 
   const std::string& folder() const { return options_.folder; }
   int64_t in_use_bytes() const { return quota_->in_use_bytes(); }
