@@ -80,8 +80,8 @@ MappedFile::~MappedFile() {
 absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t max_bytes) {
   SHIRA_ASSIGN_OR_RETURN(const RegularFile file, OpenRegularFile(path));
   if (file.size > max_bytes) {
-    return absl::ResourceExhaustedError(
-        StrCat(path, " has ", file.size, " bytes, more than the limit of ", max_bytes));
+    return absl::InvalidArgumentError(
+        StrCat(path, ": expected at most ", max_bytes, " bytes, found ", file.size));
   }
   std::string contents(file.size, '\0');
   size_t filled = 0;

@@ -39,7 +39,7 @@ class MappedFile {
   size_t size_ = 0;
 };
 
-// The whole of a regular file. RESOURCE_EXHAUSTED if it is larger than max_bytes; the errors of
+// The whole of a regular file. INVALID_ARGUMENT if it is larger than max_bytes; the errors of
 // Open() otherwise.
 absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t max_bytes);
 

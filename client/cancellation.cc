@@ -2,10 +2,19 @@
 
 #include <grpcpp/client_context.h>
 
+#include <algorithm>
+#include <chrono>
+
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 
 namespace shira {
+namespace {
+
+constexpr absl::Duration kCancelledWithin = absl::Milliseconds(10);
+
+}  // namespace
 
 void Cancellation::Cancel() {
   absl::MutexLock lock(&mutex_);
@@ -19,8 +28,16 @@ bool Cancellation::cancelled() const {
 }
 
 bool Cancellation::SleepFor(absl::Duration duration) const {
-  absl::MutexLock lock(&mutex_);
-  return mutex_.AwaitWithTimeout(absl::Condition(&cancelled_), duration);
+  // In short sleeps: unlike a wait on the mutex with a limit, they do not go by the wall clock,
+  // which may be set meanwhile.
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point start = Clock::now();
+  while (!cancelled()) {
+    const absl::Duration left = duration - absl::FromChrono(Clock::now() - start);
+    if (left <= absl::ZeroDuration()) return false;
+    absl::SleepFor(std::min(left, kCancelledWithin));
+  }
+  return true;
 }
 
 void Cancellation::Attach(grpc::ClientContext* context) {

@@ -10,6 +10,7 @@
 #include <grpcpp/support/proto_buffer_writer.h>
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,10 +21,10 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "client/adapter_routing.h"
 #include "client/client_call.h"
+#include "client/retry_policy.h"
 #include "client/status_conversion.h"
 #include "client/token_interceptor.h"
 #include "shira/v1/adapter_admin.grpc.pb.h"
@@ -49,6 +50,7 @@ std::shared_ptr<grpc::Channel> CreateChannel(const ClientOptions& options) {
   grpc::ChannelArguments arguments;
   arguments.SetUserAgentPrefix("shira-client/" SHIRA_VERSION);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, options.use_http_proxy ? 1 : 0);
+  arguments.SetServiceConfigJSON(RetryServiceConfig(options.retry));
   // A waiting client should notice a server within a second of its start.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
@@ -118,7 +120,7 @@ absl::Status Client::WaitUntilReady(const ReadyOptions& options) const {
   Cancellation never;
   Cancellation* const cancellation =
       options.cancellation != nullptr ? options.cancellation : &never;
-  const absl::Time start = absl::Now();
+  const auto start = std::chrono::steady_clock::now();
   while (true) {
     const absl::StatusOr<HealthStatus> health =
         CheckHealth({.timeout = kAttemptTimeout, .cancellation = cancellation});
@@ -130,7 +132,7 @@ absl::Status Client::WaitUntilReady(const ReadyOptions& options) const {
         absl::IsUnimplemented(health.status()) || absl::IsNotFound(health.status());
     if (no_health_service) return absl::OkStatus();
 
-    const absl::Duration elapsed = absl::Now() - start;
+    const absl::Duration elapsed = absl::FromChrono(std::chrono::steady_clock::now() - start);
     const absl::Duration left = options.timeout - elapsed;
     if (left <= absl::ZeroDuration()) {
       if (health.ok()) {

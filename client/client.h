@@ -20,8 +20,8 @@
 //   });
 //
 // Errors: the status that the server answered, with its google.rpc.ErrorInfo (see error_info.h);
-// UNAVAILABLE without ErrorInfo when the server cannot be reached; DEADLINE_EXCEEDED after
-// CallOptions::timeout; CANCELLED after CallOptions::cancellation.
+// UNAVAILABLE without ErrorInfo when the server cannot be reached, also in what RetryOptions
+// allows; DEADLINE_EXCEEDED after CallOptions::timeout; CANCELLED after CallOptions::cancellation.
 
 #ifndef SHIRA_CLIENT_CLIENT_H_
 #define SHIRA_CLIENT_CLIENT_H_
@@ -49,6 +49,18 @@ class ChannelCredentials;
 
 namespace shira {
 
+// Calls that change nothing are made again when they get UNAVAILABLE before anything of an answer
+// came: those of Inference (a stream until its first message) and Operations, ListAdapters,
+// GetAdapter, ListAliases and GetResidentState. That is gRPC's own retry, within the call's
+// deadline. All other calls of the administration are made once.
+struct RetryOptions {
+  // The first one included; 1: none is made again. gRPC makes 5 at most.
+  int max_attempts = 4;
+  // Before the second attempt, doubled with each further one; gRPC waits a random part of it.
+  absl::Duration initial_backoff = absl::Milliseconds(200);
+  absl::Duration max_backoff = absl::Seconds(2);
+};
+
 struct ClientOptions {
   // Host and port, or any other gRPC target ("unix:/run/shira.sock", "dns:///shira.example:443").
   std::string address = "127.0.0.1:50051";
@@ -58,6 +70,7 @@ struct ClientOptions {
   // A bearer token that goes with every call, also over plain text: give none to a connection that
   // others can listen to. Visible ASCII characters. Empty: none.
   std::string token = {};
+  RetryOptions retry = {};
   // Whether the http_proxy variables of the environment apply.
   bool use_http_proxy = false;
 };

@@ -26,8 +26,12 @@ void Restore(const LifecycleOptions& options, AdapterRegistry& registry) {
   for (const auto& [name, status] : report.failed) {
     spdlog::error("adapter {}: not restored: {}", name, Explain(status));
   }
+  for (const std::string& folder : report.removed_uploads) {
+    spdlog::warn("upload {} belongs to no adapter, and was removed", folder);
+  }
   for (const std::string& folder : report.unused_uploads) {
-    spdlog::warn("upload {} belongs to no adapter; it stays, and counts against the quota", folder);
+    spdlog::warn("upload folder: {} belongs to no adapter; it stays, and counts against the quota",
+                 folder);
   }
   if (!options.state_file.empty()) {
     spdlog::info("state file {}: {} adapters restored, {} not", options.state_file, report.restored,
@@ -40,7 +44,7 @@ void Restore(const LifecycleOptions& options, AdapterRegistry& registry) {
 // An adapter that a flag names is what the operator wants, whatever the state file says.
 absl::Status LoadNamed(const NamedAdapter& adapter, AdapterRegistry& registry) {
   const std::string path = std::filesystem::absolute(adapter.path).native();
-  const auto loaded = registry.Load(adapter.name, path, "", {.replace = true});
+  const auto loaded = registry.Load(adapter.name, path, "", {.replace = true, .by_operator = true});
   if (!loaded.ok()) {
     return absl::Status(loaded.status().code(),
                         StrCat("adapter ", adapter.name, ": ", ToStd(loaded.status().message())));

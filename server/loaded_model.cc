@@ -59,11 +59,12 @@ BaseModelIdentity IdentityOf(const SwitchEngine& engine, const ModelConfig& conf
   return identity;
 }
 
-// Adapters that the operator named may lie anywhere, so each of their paths is a root.
 AdapterRegistry::Options RegistryOptions(const ServerOptions& options) {
   AdapterRegistry::Options registry;
   registry.roots = options.adapter_roots;
-  for (const NamedAdapter& adapter : options.adapters) registry.roots.push_back(adapter.path);
+  for (const NamedAdapter& adapter : options.adapters) {
+    registry.operator_paths.push_back(adapter.path);
+  }
   const LifecycleOptions& lifecycle = options.lifecycle;
   registry.roots.insert(registry.roots.end(), lifecycle.adapter_dirs.begin(),
                         lifecycle.adapter_dirs.end());

@@ -67,10 +67,12 @@ void DefineModelFlags(CLI::App& app, Flags& flags) {
 void DefineAdapterFlags(CLI::App& app, Flags& flags) {
   ServerOptions& options = flags.options;
   const char* const group = "Adapters";
-  AddRepeatable(app, group, "--adapter-root", options.adapter_roots,
-                "A folder below which clients may load adapters from (repeatable)");
+  AddRepeatable(
+      app, group, "--adapter-root", options.adapter_roots,
+      "A folder below which clients may load adapters from, and save blends in (repeatable)");
   AddRepeatable(app, group, "--adapter", flags.adapters,
-                "An adapter to load before serving, from anywhere (repeatable)")
+                "An adapter to load before serving, from anywhere; clients can't name its path "
+                "(repeatable)")
       ->type_name("NAME=PATH");
   Add(app, group, "--adapter-memory-mb", flags.adapter_memory_mb,
       "Memory for adapters and their compiled states, in MiB; unused ones are read again from "

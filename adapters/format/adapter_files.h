@@ -30,7 +30,7 @@ struct AdapterFiles {
 //   a file named *.shira or *.safetensors  itself
 // NOT_FOUND names what is missing, and tells how to convert a folder that holds a pickle instead.
 // INVALID_ARGUMENT for a file of another name or that is not regular, several files to choose from,
-// or a config that is no JSON object; RESOURCE_EXHAUSTED beyond max_file_bytes.
+// a config that is no JSON object, or a file beyond max_file_bytes.
 absl::StatusOr<AdapterFiles> ReadAdapterFiles(const std::string& path, uint64_t max_file_bytes);
 
 }  // namespace shira

@@ -40,9 +40,9 @@ absl::StatusOr<std::shared_ptr<const SparseAdapter>> AdapterReader::Parse(
   int64_t entries = 0;
   for (const RawDelta& delta : raw.deltas) entries += delta.values.elements();
   if (entries > limits_.max_entries) {
-    return absl::ResourceExhaustedError(absl::StrFormat("%s: expected at most %d entries, found %d",
-                                                        files.tensors_path, limits_.max_entries,
-                                                        entries));
+    return absl::InvalidArgumentError(absl::StrFormat("%s: expected at most %d entries, found %d",
+                                                      files.tensors_path, limits_.max_entries,
+                                                      entries));
   }
 
   auto adapter = std::make_shared<SparseAdapter>();

@@ -64,10 +64,9 @@ class AdapterReader {
   //   NOT_FOUND            nothing there, or a file is missing in the folder
   //   UNIMPLEMENTED        a format, or an option of a format, that no reader knows (says which are
   //                        known)
-  //   RESOURCE_EXHAUSTED   beyond the limits
   //   FAILED_PRECONDITION  the file names another base model
   //   DATA_LOSS            the content contradicts the file's own digest
-  //   INVALID_ARGUMENT     no parameter matched, a parameter or shape unknown to the model, an
+  //   INVALID_ARGUMENT     beyond the limits, no parameter matched, a parameter or shape unknown to the model, an
   //   index
   //                        out of range or not integral, a duplicate index, a NaN or infinity, a
   //                        tensor that is left over or missing, a wrong dtype, malformed files.

@@ -8,6 +8,8 @@
 
 #include "absl/time/clock.h"
 #include "absl/types/span.h"
+#include "base/steady_clock.h"
+#include "base/steady_wait.h"
 
 namespace shira {
 namespace {
@@ -82,7 +84,7 @@ bool WeightGuard::Check(int64_t parameter, absl::Duration pause) {
 
 bool WeightGuard::Pause(absl::Duration pause) {
   absl::MutexLock lock(&mutex_);
-  mutex_.AwaitWithTimeout(absl::Condition(&stopping_), pause);
+  AwaitUntil(mutex_, absl::Condition(&stopping_), SteadyNow() + pause);
   return !stopping_;
 }
 

@@ -11,6 +11,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/strip.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
+#include "base/steady_wait.h"
 #include "base/strings.h"
 #include "server/access/method_access.h"
 
@@ -90,7 +92,8 @@ void AccessControl::WatchFile() {
   while (true) {
     {
       absl::MutexLock lock(&mutex_);
-      if (mutex_.AwaitWithTimeout(absl::Condition(&stopping_), options_.reload_interval)) return;
+      if (AwaitUntil(mutex_, absl::Condition(&stopping_), SteadyNow() + options_.reload_interval))
+        return;
     }
     const absl::StatusOr<std::string> text = ReadAccessFile(options_.access_file);
     absl::Status status = text.status();

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/steady_clock.h"
+#include "base/steady_wait.h"
 
 namespace shira {
 
@@ -15,7 +15,7 @@ absl::Status ControlQueue::Run(std::function<void()> operation, absl::Time deadl
   entries_.push_back(entry);
 
   const auto left_queue = [&] { return entry->progress != Progress::kQueued; };
-  if (!mutex_.AwaitWithTimeout(absl::Condition(&left_queue), deadline - SteadyNow())) {
+  if (!AwaitUntil(mutex_, absl::Condition(&left_queue), deadline)) {
     entries_.erase(std::find(entries_.begin(), entries_.end(), entry));
     return absl::DeadlineExceededError("the engine was busy with a step until the deadline");
   }

@@ -14,6 +14,7 @@
 #include "absl/synchronization/mutex.h"
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
+#include "base/steady_wait.h"
 #include "server/engine/admission_policy.h"
 #include "server/engine/control_queue.h"
 #include "server/engine/kv_memory.h"
@@ -174,7 +175,7 @@ void Engine::Impl::Drain(absl::Duration timeout) {
       mutex_.AssertHeld();
       return stop_ || in_flight_ == 0;
     };
-    mutex_.AwaitWithTimeout(absl::Condition(&over), timeout);
+    AwaitUntil(mutex_, absl::Condition(&over), SteadyNow() + timeout);
     stop_ = true;
   }
   // Whoever comes second waits here for the first.

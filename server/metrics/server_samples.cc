@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <map>
 #include <utility>
@@ -91,14 +92,21 @@ std::vector<Sample> ProcessSamples(std::string_view version, absl::Time start_ti
 }
 
 std::vector<Sample> EngineSamples(const EngineStats& stats) {
-  const double kv_share =
-      stats.kv_budget_bytes > 0 ? Number(stats.kv_used_bytes) / Number(stats.kv_budget_bytes) : 0;
+  // Kept prefixes go as soon as a request needs their memory: a server that is full of them has
+  // room.
+  const double kv_share = stats.kv_budget_bytes > 0
+                              ? Number(stats.kv_running_bytes) / Number(stats.kv_budget_bytes)
+                              : 0;
   std::vector<Sample> samples = {
       Gauge("shira_num_requests_waiting", "Generations in the queue", Number(stats.queued)),
       Gauge("shira_num_requests_running", "Generations that hold KV memory", Number(stats.running)),
-      Gauge("shira_kv_cache_usage_perc", "Share of the KV memory that is in use; 1 is all of it",
-            kv_share),
-      Gauge("shira_kv_cache_bytes", "KV memory in use", Number(stats.kv_used_bytes)),
+      Gauge("shira_kv_cache_usage_perc",
+            "Share of the KV memory that running generations hold; 1 is all of it", kv_share),
+      Gauge("shira_kv_cache_bytes", "KV memory in use, kept prefixes included",
+            Number(stats.kv_used_bytes)),
+      Gauge("shira_kept_prefix_bytes",
+            "KV memory of kept prefixes alone, which goes when it is needed",
+            Number(std::max<int64_t>(0, stats.kv_used_bytes - stats.kv_running_bytes))),
       Gauge("shira_kv_cache_budget_bytes", "KV memory that may be used",
             Number(stats.kv_budget_bytes)),
       Counter("shira_switches_total", "Times that the resident weights went to another state",

@@ -35,7 +35,7 @@ absl::StatusOr<AdapterRegistry::BlendResult> AdapterRegistry::Impl::CreateBlend(
   SHIRA_RETURN_IF_ERROR(ValidateAdapterName(name));
   std::string path;
   if (!save_path.empty()) {
-    SHIRA_ASSIGN_OR_RETURN(path, paths_.ResolveNew(save_path));
+    SHIRA_ASSIGN_OR_RETURN(path, client_paths_.ResolveNew(save_path));
   }
   std::vector<RecordPtr> records;
   std::vector<DeltaSource> sources;

@@ -36,7 +36,8 @@ absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Impl::Load(
     const LoadOptions& options) {
   SHIRA_RETURN_IF_ERROR(ValidateAdapterName(name));
   SHIRA_RETURN_IF_ERROR(CheckExpectedDigest(expected_sha256));
-  SHIRA_ASSIGN_OR_RETURN(const std::string resolved, paths_.Resolve(path));
+  const PathConfinement& paths = options.by_operator ? operator_paths_ : client_paths_;
+  SHIRA_ASSIGN_OR_RETURN(const std::string resolved, paths.Resolve(path));
   return LoadShared(
       {name, resolved, absl::AsciiStrToLower(ToAbsl(expected_sha256)), FileOwner::kUser, options});
 }

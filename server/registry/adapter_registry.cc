@@ -20,7 +20,8 @@ bool Contains(const StateKey& key, const Sha256Digest& adapter) {
 
 AdapterRegistry::Impl::Impl(Parts parts, const AdapterReader& reader, SwitchEngine& engine)
     : options_(std::move(parts.options)),
-      paths_(std::move(parts.client_paths)),
+      client_paths_(std::move(parts.client_paths)),
+      operator_paths_(std::move(parts.operator_paths)),
       all_paths_(std::move(parts.all_paths)),
       store_(std::move(parts.store)),
       uploads_(std::move(parts.uploads)),
@@ -31,6 +32,15 @@ AdapterRegistry::Impl::Impl(Parts parts, const AdapterReader& reader, SwitchEngi
       states_(engine, memory_),
       deltas_(reader, all_paths_, memory_, slots_) {
   default_.state = engine_.base();
+  cleaner_ = std::thread([this] { RemoveGarbageWhenThereIsSome(); });
+}
+
+AdapterRegistry::Impl::~Impl() {
+  {
+    absl::MutexLock lock(&mutex_);
+    stopping_ = true;
+  }
+  cleaner_.join();
 }
 
 // ---- Views --------------------------------------------------------------------------------------
@@ -163,23 +173,24 @@ AdapterRegistry::~AdapterRegistry() = default;
 
 absl::StatusOr<std::unique_ptr<AdapterRegistry>> AdapterRegistry::Create(
     Options options, const AdapterReader& reader, SwitchEngine& engine) {
+  SHIRA_ASSIGN_OR_RETURN(PathConfinement client_paths, PathConfinement::Create(options.roots));
+  std::vector<std::string> paths = options.roots;
+  paths.insert(paths.end(), options.operator_paths.begin(), options.operator_paths.end());
+  SHIRA_ASSIGN_OR_RETURN(PathConfinement operator_paths, PathConfinement::Create(paths));
   std::unique_ptr<UploadStore> uploads;
-  std::vector<std::string> own_folders;
   if (options.uploads.has_value()) {
     SHIRA_ASSIGN_OR_RETURN(uploads, UploadStore::Open(*options.uploads));
-    own_folders.push_back(uploads->folder());
+    paths.push_back(uploads->folder());
   }
   std::unique_ptr<StateStore> store;
   if (!options.state_file.empty()) {
     SHIRA_ASSIGN_OR_RETURN(store, StateStore::Open(options.state_file));
-    own_folders.push_back(store->blends_folder());
+    paths.push_back(store->blends_folder());
   }
-  SHIRA_ASSIGN_OR_RETURN(PathConfinement client_paths, PathConfinement::Create(options.roots));
-  own_folders.insert(own_folders.end(), options.roots.begin(), options.roots.end());
-  SHIRA_ASSIGN_OR_RETURN(PathConfinement all_paths, PathConfinement::Create(own_folders));
+  SHIRA_ASSIGN_OR_RETURN(PathConfinement all_paths, PathConfinement::Create(paths));
   auto impl = std::make_shared<Impl>(
-      Impl::Parts{std::move(options), std::move(client_paths), std::move(all_paths),
-                  std::move(store), std::move(uploads)},
+      Impl::Parts{std::move(options), std::move(client_paths), std::move(operator_paths),
+                  std::move(all_paths), std::move(store), std::move(uploads)},
       reader, engine);
   return std::unique_ptr<AdapterRegistry>(new AdapterRegistry(std::move(impl)));
 }

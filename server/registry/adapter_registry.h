@@ -80,9 +80,12 @@ struct AdapterInfo {
 class AdapterRegistry {
  public:
   struct Options {
-    // Folders below which adapters may lie. Paths that lead out of them, also by a symbolic link,
-    // are refused. None: nothing can be loaded.
+    // Folders below which clients may name adapters, and have blends written. Paths that lead out
+    // of them, also by a symbolic link, are refused. None: clients can load nothing.
     std::vector<std::string> roots;
+    // Adapters elsewhere, which only loads with LoadOptions::by_operator may name, and which may be
+    // read again later. Nothing is ever written there.
+    std::vector<std::string> operator_paths = {};
     int64_t max_adapters = 10'000;
     // For deltas and compiled states in memory, for as long as anybody holds them; what several
     // share counts once. Unused ones are evicted when room is needed (adapter_memory.h), and read
@@ -100,8 +103,8 @@ class AdapterRegistry {
     std::optional<UploadStore::Options> uploads = std::nullopt;
   };
 
-  // `reader` and `engine` must outlive this object. INVALID_ARGUMENT for a root that is no folder;
-  // errors of StateStore::Open() and UploadStore::Open().
+  // `reader` and `engine` must outlive this object. INVALID_ARGUMENT for a root or operator's path
+  // that is neither a folder nor a file; errors of StateStore::Open() and UploadStore::Open().
   static absl::StatusOr<std::unique_ptr<AdapterRegistry>> Create(Options options,
                                                                  const AdapterReader& reader,
                                                                  SwitchEngine& engine);
@@ -111,7 +114,11 @@ class AdapterRegistry {
     int64_t restored = 0;
     // What could not be read again, and why; it is kFailed until it is loaded again or unloaded.
     std::vector<std::pair<std::string, absl::Status>> failed;  // name@version
-    std::vector<std::string> unused_uploads;  // folders that no adapter has; they stay
+    // Uploads that no adapter has: a server was killed before it had written their adapter into the
+    // state file. They are removed, if the state file was there to tell; what is in the folder
+    // otherwise stays.
+    std::vector<std::string> removed_uploads;
+    std::vector<std::string> unused_uploads;
   };
   // Loads what the state file says. REQUIRES: called at most once, before anything else.
   RestoreReport Restore();
@@ -121,6 +128,8 @@ class AdapterRegistry {
     bool replace = false;
     // INVALID_ARGUMENT unless the adapter is in this format; empty: any.
     std::string format = "";
+    // The path may be one of Options::operator_paths.
+    bool by_operator = false;
   };
   struct LoadResult {
     AdapterInfo info;

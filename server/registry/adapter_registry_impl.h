@@ -15,6 +15,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -39,11 +40,13 @@ class AdapterRegistry::Impl : public std::enable_shared_from_this<Impl> {
   struct Parts {
     Options options;
     PathConfinement client_paths;          // what clients may name
+    PathConfinement operator_paths;        // and what the operator may
     PathConfinement all_paths;             // and what the registry itself has written
     std::unique_ptr<StateStore> store;     // nullptr: nothing survives a restart
     std::unique_ptr<UploadStore> uploads;  // nullptr: nothing can be uploaded
   };
   Impl(Parts parts, const AdapterReader& reader, SwitchEngine& engine);
+  ~Impl();
 
   // The public methods, without the lock.
   RestoreReport Restore() ABSL_LOCKS_EXCLUDED(mutex_);
@@ -201,14 +204,24 @@ class AdapterRegistry::Impl : public std::enable_shared_from_this<Impl> {
   // something, before they say that it is done.
   void SaveChanges() ABSL_LOCKS_EXCLUDED(mutex_, saving_mutex_);
   RegistrySnapshot Snapshot() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Files of adapters that are gone, to be deleted once the state file does not name them any more.
+  struct Garbage {
+    int64_t change = 0;
+    FileOwner owner = FileOwner::kUser;
+    std::string source;
+  };
+  bool IsRemovable(const Garbage& garbage) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RemoveGarbage() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Until stopping_: a version's last user, who may be the engine's thread, waits for no disk.
+  void RemoveGarbageWhenThereIsSome() ABSL_LOCKS_EXCLUDED(mutex_);
   void RemoveFiles(FileOwner owner, const std::string& source);
   absl::Status RestoreOne(const RegistrySnapshot::Adapter& saved) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<AdapterPtr> ReadSaved(const RegistrySnapshot::Adapter& saved);
 
   // Constant after construction.
   const Options options_;
-  const PathConfinement paths_;
+  const PathConfinement client_paths_;
+  const PathConfinement operator_paths_;
   const PathConfinement all_paths_;
   const std::unique_ptr<StateStore> store_;
   const std::unique_ptr<UploadStore> uploads_;
@@ -234,17 +247,14 @@ class AdapterRegistry::Impl : public std::enable_shared_from_this<Impl> {
   // What the terms meant when they were looked at last; its records' pins are not counted.
   Pinned default_ ABSL_GUARDED_BY(mutex_);
 
-  // Files of adapters that are gone, to be deleted once the state file does not name them any more.
-  struct Garbage {
-    int64_t change = 0;
-    FileOwner owner = FileOwner::kUser;
-    std::string source;
-  };
   std::vector<Garbage> garbage_ ABSL_GUARDED_BY(mutex_);
   int64_t changes_ ABSL_GUARDED_BY(mutex_) = 0;  // of what the state file has
   int64_t saved_changes_ ABSL_GUARDED_BY(mutex_) = 0;
 
   RegistryStats stats_ ABSL_GUARDED_BY(mutex_);  // only what is counted
+
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread cleaner_;  // last: it uses what is above
 };
 
 }  // namespace shira

@@ -57,15 +57,19 @@ void AdapterRegistry::Impl::SaveChanges() {
   RemoveGarbage();
 }
 
+bool AdapterRegistry::Impl::IsRemovable(const Garbage& garbage) const {
+  return store_ == nullptr || garbage.change <= saved_changes_;
+}
+
 void AdapterRegistry::Impl::RemoveGarbage() {
   std::vector<Garbage> removable;
   {
     absl::MutexLock lock(&mutex_);
-    const auto is_named = [&](const Garbage& garbage) {
+    const auto stays = [this](const Garbage& garbage) {
       mutex_.AssertHeld();
-      return store_ != nullptr && garbage.change > saved_changes_;
+      return !IsRemovable(garbage);
     };
-    const auto middle = std::stable_partition(garbage_.begin(), garbage_.end(), is_named);
+    const auto middle = std::stable_partition(garbage_.begin(), garbage_.end(), stays);
     removable.assign(std::make_move_iterator(middle), std::make_move_iterator(garbage_.end()));
     garbage_.erase(middle, garbage_.end());
   }
@@ -78,6 +82,25 @@ void AdapterRegistry::Impl::RemoveFiles(FileOwner owner, const std::string& sour
   if (owner == FileOwner::kBlend) std::filesystem::remove(source, ignored);
 }
 
+void AdapterRegistry::Impl::RemoveGarbageWhenThereIsSome() {
+  const auto is_wanted = [this] {
+    mutex_.AssertHeld();
+    return stopping_ ||
+           std::any_of(garbage_.begin(), garbage_.end(), [this](const Garbage& garbage) {
+             mutex_.AssertHeld();
+             return IsRemovable(garbage);
+           });
+  };
+  while (true) {
+    {
+      absl::MutexLock lock(&mutex_);
+      mutex_.Await(absl::Condition(&is_wanted));
+      if (stopping_) return;
+    }
+    RemoveGarbage();
+  }
+}
+
 UploadStore* AdapterRegistry::Impl::uploads() {
   RemoveGarbage();  // whoever asks may need the room
   return uploads_.get();
@@ -88,7 +111,8 @@ UploadStore* AdapterRegistry::Impl::uploads() {
 AdapterRegistry::RestoreReport AdapterRegistry::Impl::Restore() {
   RestoreReport report;
   if (store_ == nullptr && uploads_ == nullptr) return report;
-  const RegistrySnapshot saved = store_ == nullptr ? RegistrySnapshot() : store_->opened();
+  const bool is_known = store_ != nullptr && store_->opened().has_value();
+  const RegistrySnapshot saved = is_known ? *store_->opened() : RegistrySnapshot();
   {
     absl::MutexLock lock(&mutex_);
     versions_ = saved.last_versions;
@@ -111,7 +135,10 @@ AdapterRegistry::RestoreReport AdapterRegistry::Impl::Restore() {
   }
   if (uploads_ != nullptr) {
     for (const std::string& folder : uploads_->List()) {
-      if (!sources.contains(folder)) report.unused_uploads.push_back(folder);
+      if (sources.contains(folder)) continue;
+      const bool is_leftover = is_known && UploadStore::IsUpload(folder);
+      if (is_leftover) uploads_->Remove(folder);
+      (is_leftover ? report.removed_uploads : report.unused_uploads).push_back(folder);
     }
   }
   if (store_ != nullptr) {  // a blend that was saved, but not its entry in the state file

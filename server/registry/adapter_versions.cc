@@ -5,7 +5,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "base/status_macros.h"
-#include "base/steady_clock.h"
+#include "base/steady_wait.h"
 #include "base/strings.h"
 #include "server/registry/adapter_registry_impl.h"
 
@@ -141,7 +141,7 @@ absl::Status AdapterRegistry::Impl::Unload(
       return std::all_of(unloading.records.begin(), unloading.records.end(),
                          [](const RecordPtr& record) { return record->pins == 0; });
     };
-    if (!mutex_.AwaitWithTimeout(absl::Condition(&unused), deadline - SteadyNow())) {
+    if (!AwaitUntil(mutex_, absl::Condition(&unused), deadline)) {
       int64_t pins = 0;
       for (const RecordPtr& record : unloading.records) pins += record->pins;
       for (const RecordPtr& record : unloading.stopped) {

@@ -19,9 +19,9 @@ constexpr uint64_t kMaxFileBytes = uint64_t{1} << 30;
 
 }  // namespace
 
-absl::StatusOr<RegistrySnapshot> ReadStateFile(const std::string& path) {
+absl::StatusOr<std::optional<RegistrySnapshot>> ReadStateFile(const std::string& path) {
   absl::StatusOr<std::string> text = ReadFile(path, kMaxFileBytes);
-  if (absl::IsNotFound(text.status())) return RegistrySnapshot();
+  if (absl::IsNotFound(text.status())) return std::nullopt;
   SHIRA_RETURN_IF_ERROR(text.status());
   absl::StatusOr<RegistrySnapshot> snapshot = ParseSnapshot(*text);
   if (!snapshot.ok()) {
@@ -30,10 +30,10 @@ absl::StatusOr<RegistrySnapshot> ReadStateFile(const std::string& path) {
                                ". It was left as it is: repair it, or move it away to start "
                                "without any adapter"));
   }
-  return snapshot;
+  return *std::move(snapshot);
 }
 
-StateStore::StateStore(std::string path, FileLock lock, RegistrySnapshot opened)
+StateStore::StateStore(std::string path, FileLock lock, std::optional<RegistrySnapshot> opened)
     : path_(std::move(path)),
       blends_folder_(StrCat(path_, ".blends")),
       lock_(std::move(lock)),
@@ -43,7 +43,7 @@ absl::StatusOr<std::unique_ptr<StateStore>> StateStore::Open(const std::string& 
   std::error_code error;
   const std::string absolute = fs::absolute(path, error).native();
   SHIRA_ASSIGN_OR_RETURN(FileLock lock, FileLock::Take(StrCat(absolute, ".lock")));
-  SHIRA_ASSIGN_OR_RETURN(RegistrySnapshot opened, ReadStateFile(absolute));
+  SHIRA_ASSIGN_OR_RETURN(std::optional<RegistrySnapshot> opened, ReadStateFile(absolute));
   std::unique_ptr<StateStore> store(new StateStore(absolute, std::move(lock), std::move(opened)));
   RemoveTemporaryNeighbours(absolute);
   fs::create_directory(store->blends_folder_, error);

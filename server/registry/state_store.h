@@ -7,6 +7,7 @@
 #define SHIRA_SERVER_REGISTRY_STATE_STORE_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -16,9 +17,9 @@
 
 namespace shira {
 
-// What the file at `path` holds; an empty snapshot if nothing is there. Errors of ParseSnapshot(),
-// with the path.
-absl::StatusOr<RegistrySnapshot> ReadStateFile(const std::string& path);
+// What the file at `path` holds; nullopt if nothing is there. Errors of ParseSnapshot(), with the
+// path.
+absl::StatusOr<std::optional<RegistrySnapshot>> ReadStateFile(const std::string& path);
 
 // Thread-compatible.
 class StateStore {
@@ -28,8 +29,8 @@ class StateStore {
   // lock.
   static absl::StatusOr<std::unique_ptr<StateStore>> Open(const std::string& path);
 
-  // What the file held when it was opened.
-  const RegistrySnapshot& opened() const { return opened_; }
+  // What the file held when it was opened; nullopt if it was not there.
+  const std::optional<RegistrySnapshot>& opened() const { return opened_; }
 
   // Puts the snapshot on the disk, in the place of the one before: whoever reads the file, also
   // after a crash, finds one or the other. Errors of AtomicFile.
@@ -41,12 +42,12 @@ class StateStore {
   std::string NewBlendPath() const;
 
  private:
-  StateStore(std::string path, FileLock lock, RegistrySnapshot opened);
+  StateStore(std::string path, FileLock lock, std::optional<RegistrySnapshot> opened);
 
   const std::string path_;
   const std::string blends_folder_;
   const FileLock lock_;
-  const RegistrySnapshot opened_;
+  const std::optional<RegistrySnapshot> opened_;
 };
 
 }  // namespace shira

@@ -72,11 +72,24 @@ int64_t BytesOf(const fs::path& folder) {
   return bytes;
 }
 
+constexpr size_t kTimeDigits = 16;
+
 // A name for an upload's folder that no other has had. Adapters' names have no '+'.
 std::string FolderName(const std::string& adapter) {
   static std::atomic<int> counter = 0;
   return StrCat(absl::StrReplaceAll(adapter, {{"/", "+"}}), ".",
-                absl::StrCat(absl::Hex(absl::GetCurrentTimeNanos())), "-", counter++);
+                absl::StrCat(absl::Hex(absl::GetCurrentTimeNanos(), absl::kZeroPad16)), "-",
+                counter++);
+}
+
+// Whether FolderName() could have made it.
+bool IsFolderName(std::string_view name) {
+  const size_t dot = name.rfind('.');
+  if (dot == std::string_view::npos || dot == 0) return false;
+  const std::string_view suffix = name.substr(dot + 1);
+  return suffix.size() > kTimeDigits + 1 && suffix[kTimeDigits] == '-' &&
+         suffix.find_first_not_of("0123456789abcdef") == kTimeDigits &&
+         suffix.find_first_not_of("0123456789", kTimeDigits + 1) == std::string_view::npos;
 }
 
 }  // namespace
@@ -124,9 +137,9 @@ absl::StatusOr<std::unique_ptr<UploadStore::Upload>> UploadStore::Begin(UploadMa
   for (const UploadManifest::File& file : manifest.files) {
     // Each is compared, so that no sum overflows.
     if (file.size_bytes > options_.max_upload_bytes - bytes) {
-      return absl::ResourceExhaustedError(StrCat("the files have more than ",
-                                                 options_.max_upload_bytes,
-                                                 " bytes, the most of one upload"));
+      return absl::InvalidArgumentError(StrCat("the files have more than ",
+                                               options_.max_upload_bytes,
+                                               " bytes, the most of one upload"));
     }
     bytes += file.size_bytes;
   }
@@ -164,6 +177,18 @@ std::vector<std::string> UploadStore::List() const {
   std::vector<std::string> folders;
   for (const auto& [path, bytes] : complete_) folders.push_back(path);
   return folders;
+}
+
+bool UploadStore::IsUpload(const std::string& path) {
+  if (!IsFolderName(fs::path(path).filename().native())) return false;
+  std::error_code error;
+  size_t files = 0;
+  fs::directory_iterator it(path, error);
+  for (const fs::directory_iterator end; !error && it != end; it.increment(error)) {
+    if (!fs::is_regular_file(it->symlink_status(error))) return false;
+    if (!IsFileName(it->path().filename().native()) || ++files > kMaxUploadFiles) return false;
+  }
+  return !error && files > 0;
 }
 
 UploadStore::Upload::Upload(UploadStore& store, UploadManifest manifest, AtomicFolder folder,

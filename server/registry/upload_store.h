@@ -90,16 +90,20 @@ class UploadStore {
 
   // Takes what the upload will need of the quota. REQUIRES: the manifest's adapter name is valid.
   //   INVALID_ARGUMENT    no file, too many, a bad name, a name twice, a size that is not positive,
-  //                       a digest that is none; lists every problem
-  //   RESOURCE_EXHAUSTED  beyond max_upload_bytes or the quota
+  //                       a digest that is none (lists every problem), or beyond
+  //                       max_upload_bytes
+  //   RESOURCE_EXHAUSTED  beyond the quota
   absl::StatusOr<std::unique_ptr<Upload>> Begin(UploadManifest manifest)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Deletes a complete upload, whose folder Commit() returned.
   void Remove(const std::string& path) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // The folders of complete uploads, in order.
+  // The folders of complete uploads, in order; and others that somebody has put there.
   std::vector<std::string> List() const ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Whether a folder has a name that only an upload gets, and nothing in it but what one can bring.
+  static bool IsUpload(const std::string& path);
 
   const std::string& folder() const { return options_.folder; }
   int64_t in_use_bytes() const { return quota_->in_use_bytes(); }

@@ -11,6 +11,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
+#include "base/steady_wait.h"
 #include "base/strings.h"
 #include "server/service/adapter_page.h"
 #include "server/service/blend_request.h"
@@ -286,8 +287,7 @@ absl::StatusOr<AdapterAdminService::AppliedState> AdapterAdminService::MakeDefau
     // Two changes at once could leave one set resident and the other the default.
     absl::MutexLock lock(&mutex_);
     const auto idle = +[](bool* changing) { return !*changing; };
-    if (!mutex_.AwaitWithTimeout(absl::Condition(idle, &changing_default_),
-                                 deadline - SteadyNow())) {
+    if (!AwaitUntil(mutex_, absl::Condition(idle, &changing_default_), deadline)) {
       return absl::DeadlineExceededError("another change of the default state is under way");
     }
     changing_default_ = true;

@@ -10,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
+#include "base/steady_wait.h"
 #include "base/strings.h"
 #include "server/registry/adapter_name.h"
 #include "server/registry/upload_store.h"
@@ -44,7 +45,7 @@ class IdleWatch {
  private:
   void Run() {
     absl::MutexLock lock(&mutex_);
-    while (!mutex_.AwaitWithTimeout(absl::Condition(&over_), last_ + timeout_ - SteadyNow())) {
+    while (!AwaitUntil(mutex_, absl::Condition(&over_), last_ + timeout_)) {
       if (SteadyNow() < last_ + timeout_) continue;
       expired_ = true;
       context_.TryCancel();

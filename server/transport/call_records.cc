@@ -6,6 +6,8 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_format.h"
+#include "base/steady_clock.h"
+#include "base/steady_wait.h"
 
 namespace shira {
 namespace {
@@ -40,7 +42,7 @@ void CallRecords::WaitForEnd(std::string_view prefix, absl::Duration timeout) co
     });
   };
   absl::MutexLock lock(&mutex_);
-  mutex_.AwaitWithTimeout(absl::Condition(&none), timeout);
+  AwaitUntil(mutex_, absl::Condition(&none), SteadyNow() + timeout);
 }
 
 std::shared_ptr<CallRecord> CallRecords::Of(const grpc::ServerContextBase& context) const {

@@ -19,7 +19,9 @@ namespace {
 constexpr std::string_view kPathHeader = ":path";
 constexpr std::string_view kAuthorizationHeader = "authorization";
 
-// Shared by both kinds of credentials.
+// Shared by both kinds of credentials. What a refusal tells is its code and message: gRPC ignores the
+// metadata that a check wants to send (server_auth_filter.cc), lets no interceptor of a server
+// answer instead of a service, and so leaves no way for an ErrorInfo.
 class CallCheck {
  public:
   CallCheck(const AccessControl& access, RefusalObserver on_refused)

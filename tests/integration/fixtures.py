@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import hashlib
 import json
 import pathlib
 import shutil
@@ -19,6 +20,7 @@ CONTEXT = 16384
 ADAPTERS = {"alpha": 1, "beta": 2, "gamma": 3}  # name: seed
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 PROMPT = "A server keeps one model"
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 class World:
@@ -124,3 +126,13 @@ def world():
 def select(*names, **weights):
     """An AdapterSelection: names with weight 1, and name=weight."""
     return {"adapters": [{"name": n} for n in names] + [{"name": n, "weight": w} for n, w in weights.items()]}
+
+
+def upload_messages(folder, name, chunk=4096, **header):
+    """The stream of an UploadAdapter call for PEFT's folder."""
+    contents = [(file, (folder / file).read_bytes()) for file in ADAPTER_FILES]
+    files = [{"name": file, "size_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for file, data in contents]
+    yield {"header": {"name": name, "files": files, **header}}
+    everything = b"".join(data for _, data in contents)
+    for start in range(0, len(everything), chunk):
+        yield {"data": everything[start : start + chunk]}

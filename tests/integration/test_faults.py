@@ -260,11 +260,18 @@ class ClockTest(unittest.TestCase):
                 collect(self.client.stream(prompt=PROMPT, stop=ENDLESS, timeout=1))
             self.assertEqual(raised.exception.code(), Code.DEADLINE_EXCEEDED)
             self.assertLess(time.monotonic() - start, 20)
-            # Control operations wait by the kernel's clock, which libfaketime leaves alone: turned back, it would look like a past deadline.
-            if offset == "+3h":
-                self.client.admin.ApplyAdapter(**select("alpha"))
-                self.client.admin.RevertAdapter()
-                self.assertTrue(self.client.admin.VerifyWeights().matches_base)
+            # The kernel's own clock is not the one that was set: a wait by the wall clock would end at once, or hours too late.
+            self.client.admin.ApplyAdapter(**select("alpha"))
+            self.client.admin.RevertAdapter()
+            self.assertTrue(self.client.admin.VerifyWeights().matches_base)
+            user = self.client.stream(prompt=PROMPT, adapter=select("alpha"), stop=ENDLESS)
+            next(user)
+            start = time.monotonic()
+            with self.assertRaises(grpc.RpcError) as raised:
+                self.client.admin.UnloadAdapter(name="alpha", request_timeout={"seconds": 2})
+            self.assertIn("still used", raised.exception.details())
+            self.assertTrue(1.5 < time.monotonic() - start < 20, time.monotonic() - start)
+            user.cancel()
 
     def test_a_drain_takes_its_time_whatever_the_clock_is_set_to(self):
         stream = self.client.stream(prompt=PROMPT, stop={"max_tokens": 1500, "ignore_eos": True})

@@ -1,10 +1,8 @@
 """What an operator sees and bounds: metrics, logs, limits, status."""
 
-import collections
 import json
 import re
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,36 +15,11 @@ import grpc
 import shira_testutil
 
 from fixtures import PROMPT, select, world
+from scraping import free_port, scrape, value
 from server_process import collect, error_of
 
 Code = grpc.StatusCode
 ENDLESS = {"max_tokens": 15000, "ignore_eos": True}
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def scrape(port):
-    """{name: [(labels, value)]} of the text format, which is parsed by its grammar: a line that does not fit fails."""
-    samples = collections.defaultdict(list)
-    for line in urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode().splitlines():
-        if line.startswith("#"):
-            assert re.fullmatch(r"# (HELP|TYPE) [a-z_]+ .+", line), line
-            continue
-        match = re.fullmatch(r'([a-z_]+)(?:\{((?:[a-z_0-9]+="(?:[^"\\]|\\.)*",?)*)\})? (\S+)', line)
-        assert match, line
-        labels = dict(re.findall(r'([a-z_0-9]+)="((?:[^"\\]|\\.)*)"', match.group(2) or ""))
-        samples[match.group(1)].append((labels, float(match.group(3))))
-    return samples
-
-
-def value(samples, name, **labels):
-    found = [v for have, v in samples[name] if all(have.get(k) == w for k, w in labels.items())]
-    assert len(found) == 1, (name, labels, samples[name])
-    return found[0]
 
 
 def code_of(call):
@@ -162,6 +135,20 @@ class MetricsTest(unittest.TestCase):
         waiting.cancel()
         samples = info("", "")
         self.assertEqual(value(samples, "shira_requests_total", adapter="beta", outcome="cancelled"), 1)
+
+    def test_kept_prefixes_are_no_use_of_kv_memory(self):
+        _, client = self.serve("--kv-cache-mb", 10)
+        client.inference.Generate(prompt=PROMPT * 30, stop={"max_tokens": 4})
+        deadline = time.monotonic() + 30
+        while True:
+            samples = scrape(self.port)
+            if value(samples, "shira_num_requests_running") == 0 and value(samples, "shira_kept_prefix_bytes") > 0:
+                break
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.05)
+        self.assertGreater(value(samples, "shira_kept_prefixes"), 0)
+        self.assertEqual(value(samples, "shira_kv_cache_usage_perc"), 0)
+        self.assertEqual(value(samples, "shira_kv_cache_bytes"), value(samples, "shira_kept_prefix_bytes"))
 
     def test_the_port_has_metrics_and_nothing_else(self):
         self.serve()
@@ -307,7 +294,7 @@ class LimitsTest(unittest.TestCase):
         with world().server("--max-adapters", 1, adapters=("alpha",)) as (_, client):
             self.check(load(client, "beta"), Code.RESOURCE_EXHAUSTED, "ADAPTER_MEMORY_EXHAUSTED", name="beta")
         with world().server("--max-adapter-entries", 10, adapters=()) as (_, client):
-            message = self.check(load(client, "alpha"), Code.RESOURCE_EXHAUSTED, "ADAPTER_MEMORY_EXHAUSTED", name="alpha")
+            message = self.check(load(client, "alpha"), Code.INVALID_ARGUMENT, "INVALID_ADAPTER", name="alpha")
             self.assertIn("at most 10 entries, found", message)
         big = world().adapters / "big"
         shutil.copytree(world().adapters / "alpha", big)
@@ -315,9 +302,8 @@ class LimitsTest(unittest.TestCase):
         with (big / "adapter_model.safetensors").open("ab") as file:
             file.truncate(2 << 20)
         with world().server("--max-adapter-mb", 1, adapters=()) as (_, client):
-            code, info, _, message = error_of(load(client, "big"))
-            self.assertEqual(info.metadata["name"], "big")
-            self.assertIn(str(1 << 20), message.replace(",", ""))
+            message = self.check(load(client, "big"), Code.INVALID_ARGUMENT, "INVALID_ADAPTER", name="big")
+            self.assertIn(f"at most {1 << 20} bytes, found {2 << 20}", message)
 
 
 class StatusTest(unittest.TestCase):

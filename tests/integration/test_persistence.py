@@ -10,7 +10,7 @@ import unittest
 
 import grpc
 
-from fixtures import PROMPT, select, world
+from fixtures import PROMPT, select, upload_messages, world
 from server_process import ServerProcess, error_of
 
 COUNT = 16
@@ -24,6 +24,7 @@ class PersistenceTest(unittest.TestCase):
         self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         self.state = self.folder / "state.json"
         self.adapters = self.folder / "adapters"
+        self.uploads = self.folder / "uploads"
         for name in ("alpha", "beta", "gamma"):
             shutil.copytree(self.world.adapters / name, self.adapters / name)
 
@@ -115,6 +116,8 @@ class PersistenceTest(unittest.TestCase):
         choice.choice((
             lambda: admin.LoadAdapter(name=name, path=path, replace=True),
             lambda: admin.LoadAdapter(name=name, path=path, replace=True),
+            lambda: admin.UploadAdapter(upload_messages(pathlib.Path(path), name, replace=True)),
+            lambda: admin.UploadAdapter(upload_messages(pathlib.Path(path), name, replace=True)),
             lambda: admin.UnloadAdapter(name=name),
             lambda: admin.SetAlias(name="prod", target=name),
             lambda: admin.RollbackAlias(name="prod"),
@@ -133,8 +136,11 @@ class PersistenceTest(unittest.TestCase):
         changes = 0
         kept = {True: 0, False: 0}
         for _ in range(KILLS):
-            with self.server() as (server, client):
+            had_file = self.state.exists()
+            with self.server("--upload-dir", self.uploads) as (server, client):
                 found = self.snapshot(client)
+                if had_file:
+                    self.check_uploads()
                 if before is not None:
                     self.expect_at_most_one_change(before, found)
                     kept[found == before] += 1
@@ -170,6 +176,11 @@ class PersistenceTest(unittest.TestCase):
         # The default changes alone, or follows an adapter that is replaced.
         if default != new_default and adapters == new_adapters:
             self.assertEqual(aliases, new_aliases, (before, found))
+
+    def check_uploads(self):
+        """A server that has just started has those that its state file names."""
+        named = {a["source"] for a in json.loads(self.state.read_text())["adapters"] if a["source"].startswith(str(self.uploads))}
+        self.assertEqual({str(p) for p in self.uploads.iterdir() if p.name != ".lock"}, named)
 
     def check_file(self):
         state = json.loads(self.state.read_text())

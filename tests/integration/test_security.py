@@ -79,8 +79,10 @@ class EveryMethodTest(SecurityTest):
 
     def setUp(self):
         super().setUp()
-        # Adapters that the operator names on the command line would be roots of their own.
-        self.running = self.enterContext(self.server("--access-file", self.access, adapters=()))
+        self.outside = self.folder / "outside"  # the operator's, and nobody else's
+        shutil.copytree(world().adapters / "beta", self.outside)
+        self.running = self.enterContext(self.server("--access-file", self.access, "--adapter", f"started={self.outside}",
+                                                     adapters=()))
         admin = open_channel(self.running.target, token=TOKENS["admin"])
         self.methods = descriptors(admin)
         self.assertEqual(call(admin, "/shira.v1.AdapterAdmin/LoadAdapter", b"\n\5alpha\x12\5alpha")[0], Code.OK)
@@ -131,8 +133,7 @@ class EveryMethodTest(SecurityTest):
             self.assertEqual((code, details), (Code.UNIMPLEMENTED, NO_METHOD))
 
     def test_no_path_leads_out_of_the_roots(self):
-        outside = self.folder / "outside"
-        shutil.copytree(world().adapters / "alpha", outside)
+        outside = self.outside
         link, dangling = world().adapters / "link", world().adapters / "dangling"
         link.symlink_to(outside)
         dangling.symlink_to(self.folder / "nothing" / "there")
@@ -144,7 +145,7 @@ class EveryMethodTest(SecurityTest):
             fields = [f.name for f in descriptor.input_type.fields if "path" in f.name]
             request_class = message_factory.GetMessageClass(descriptor.input_type)
             for field in fields:
-                for path in (outside, "link", "link/../../outside", "../outside", "alpha/../../outside", "/etc/passwd",
+                for path in (outside, outside / "new", outside / "new.shira", self.folder / "new", "link", "link/../../outside", "../outside", "alpha/../../outside", "/etc/passwd",
                              "/dev/zero", "/proc/self/environ", "dangling", "dangling/x", "alpha/\0/x", "", "a" * 5000,
                              "/" * 4096, "..", ".", "/"):
                     request = {field: str(path)}
@@ -163,7 +164,7 @@ class EveryMethodTest(SecurityTest):
                         self.assertNotIn("root:", details)
         self.assertGreater(tried, 20)
         self.assertEqual(sorted(os.listdir(self.folder)), ["access", "outside"])
-        self.assertEqual(sorted(os.listdir(outside)), sorted(os.listdir(world().adapters / "alpha")))
+        self.assertEqual(sorted(os.listdir(outside)), sorted(os.listdir(world().adapters / "beta")))
 
 
 class TokenTest(SecurityTest):

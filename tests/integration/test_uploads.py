@@ -1,6 +1,5 @@
 """Uploads through the real server and the command line."""
 
-import hashlib
 import json
 import pathlib
 import subprocess
@@ -11,21 +10,11 @@ import unittest
 import grpc
 import shira_testutil
 
-from fixtures import PROMPT, select, world
+from fixtures import ADAPTER_FILES, PROMPT, select, upload_messages, world
 from server_process import error_of
 
 COUNT = 16
 PLAIN = {"max_tokens": COUNT, "ignore_eos": True}
-FILES = ("adapter_config.json", "adapter_model.safetensors")
-
-
-def messages(folder, name, chunk=4096, **header):
-    contents = [(file, (folder / file).read_bytes()) for file in FILES]
-    files = [{"name": file, "size_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for file, data in contents]
-    yield {"header": {"name": name, "files": files, **header}}
-    everything = b"".join(data for _, data in contents)
-    for start in range(0, len(everything), chunk):
-        yield {"data": everything[start : start + chunk]}
 
 
 class UploadsTest(unittest.TestCase):
@@ -52,17 +41,17 @@ class UploadsTest(unittest.TestCase):
         return list(self.client.inference.Generate(prompt=PROMPT, stop=PLAIN, adapter=select(name)).token_ids)
 
     def test_an_uploaded_adapter_does_what_peft_says_and_goes_with_its_files(self):
-        reply = self.admin.UploadAdapter(messages(self.world.adapters / "alpha", "team/tone"))
+        reply = self.admin.UploadAdapter(upload_messages(self.world.adapters / "alpha", "team/tone"))
         self.assertEqual((reply.adapter.name, reply.adapter.version, reply.already_loaded), ("team/tone", 1, False))
         self.assertEqual(self.ask("team/tone"), self.world.greedy("alpha", COUNT))
         self.assertEqual(len(self.stored()), 1)
-        again = self.admin.UploadAdapter(messages(self.world.adapters / "alpha", "team/tone"))
+        again = self.admin.UploadAdapter(upload_messages(self.world.adapters / "alpha", "team/tone"))
         self.assertTrue(again.already_loaded)
         self.assertEqual(len(self.stored()), 1)
         code, info, _, _ = error_of(
-            lambda: self.admin.UploadAdapter(messages(self.world.adapters / "beta", "team/tone")))
+            lambda: self.admin.UploadAdapter(upload_messages(self.world.adapters / "beta", "team/tone")))
         self.assertEqual((code, info.reason), (grpc.StatusCode.ALREADY_EXISTS, "ADAPTER_ALREADY_EXISTS"))
-        replaced = self.admin.UploadAdapter(messages(self.world.adapters / "beta", "team/tone", replace=True))
+        replaced = self.admin.UploadAdapter(upload_messages(self.world.adapters / "beta", "team/tone", replace=True))
         self.assertEqual(replaced.adapter.version, 2)
         self.assertEqual(self.ask("team/tone"), self.world.greedy("beta", COUNT))
         self.wait_until_stored(1)
@@ -71,7 +60,7 @@ class UploadsTest(unittest.TestCase):
 
     def test_a_stream_that_breaks_leaves_nothing(self):
         def broken():
-            stream = messages(self.world.adapters / "alpha", "tone", chunk=512)
+            stream = upload_messages(self.world.adapters / "alpha", "tone", chunk=512)
             for _ in range(5):
                 yield next(stream)
             raise RuntimeError("the client breaks")
@@ -79,11 +68,11 @@ class UploadsTest(unittest.TestCase):
         with self.assertRaises(grpc.RpcError):
             self.admin.UploadAdapter(broken())
         self.wait_until_stored(0)
-        short = list(messages(self.world.adapters / "alpha", "tone"))[:-1]
+        short = list(upload_messages(self.world.adapters / "alpha", "tone"))[:-1]
         code, info, _, message = error_of(lambda: self.admin.UploadAdapter(short))
         self.assertEqual((code, info.reason), (grpc.StatusCode.DATA_LOSS, "UPLOAD_DAMAGED"))
         self.assertIn("are missing", message)
-        damaged = list(messages(self.world.adapters / "alpha", "tone"))
+        damaged = list(upload_messages(self.world.adapters / "alpha", "tone"))
         damaged[-1] = {"data": bytes([damaged[-1]["data"][0] ^ 1]) + damaged[-1]["data"][1:]}
         code, info, _, _ = error_of(lambda: self.admin.UploadAdapter(damaged))
         self.assertEqual((code, info.reason), (grpc.StatusCode.DATA_LOSS, "UPLOAD_DAMAGED"))
@@ -95,11 +84,11 @@ class UploadsTest(unittest.TestCase):
 
         def upload(i):
             try:
-                results.append(self.admin.UploadAdapter(messages(self.world.adapters / "alpha", f"a{i}", chunk=1000)))
+                results.append(self.admin.UploadAdapter(upload_messages(self.world.adapters / "alpha", f"a{i}", chunk=1000)))
             except grpc.RpcError as error:
                 results.append(error.code())
 
-        size = sum((self.world.adapters / "alpha" / file).stat().st_size for file in FILES)
+        size = sum((self.world.adapters / "alpha" / file).stat().st_size for file in ADAPTER_FILES)
         room = (1 << 20) // size
         threads = [threading.Thread(target=upload, args=(i,)) for i in range(room + 3)]
         for thread in threads:
@@ -111,17 +100,19 @@ class UploadsTest(unittest.TestCase):
         self.assertLessEqual(len(loaded), room)
         self.assertGreater(len(loaded), 0)
         self.wait_until_stored(len(loaded))
-        code, info, retry, _ = error_of(lambda: self.admin.UploadAdapter(
-            [{"header": {"name": "x", "files": [{"name": "a.shira", "size_bytes": 2 << 20}]}}]))
-        self.assertEqual((code, info.reason), (grpc.StatusCode.RESOURCE_EXHAUSTED, "UPLOAD_QUOTA_EXHAUSTED"))
-        self.assertIsNotNone(retry)
+        for bytes, expected in ((1 << 20, (grpc.StatusCode.RESOURCE_EXHAUSTED, "UPLOAD_QUOTA_EXHAUSTED")),
+                                (2 << 20, (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_UPLOAD"))):  # never fits
+            code, info, retry, _ = error_of(lambda: self.admin.UploadAdapter(
+                [{"header": {"name": "x", "files": [{"name": "a.shira", "size_bytes": bytes}]}}]))
+            self.assertEqual((code, info.reason), expected)
+            self.assertEqual(retry is not None, code == grpc.StatusCode.RESOURCE_EXHAUSTED)
 
     def test_a_killed_server_leaves_no_half_of_an_upload(self):
-        self.admin.UploadAdapter(messages(self.world.adapters / "alpha", "whole"))
+        self.admin.UploadAdapter(upload_messages(self.world.adapters / "alpha", "whole"))
         arrived = threading.Event()
 
         def stalled():
-            stream = messages(self.world.adapters / "beta", "half", chunk=512)
+            stream = upload_messages(self.world.adapters / "beta", "half", chunk=512)
             for _ in range(4):
                 yield next(stream)
             arrived.set()

@@ -16,6 +16,7 @@ class FakeAdminService final : public v1::AdapterAdmin::Service {
 
   grpc::Status LoadAdapter(grpc::ServerContext*, const v1::LoadAdapterRequest* request,
                            v1::LoadAdapterResponse* response) override {
+    if (grpc::Status status = CheckAvailable(state_); !status.ok()) return status;
     absl::MutexLock lock(&state_.mutex);
     state_.last_load = *request;
     if (absl::StrContains(request->path(), "missing")) {
@@ -45,6 +46,7 @@ class FakeAdminService final : public v1::AdapterAdmin::Service {
   grpc::Status UploadAdapter(grpc::ServerContext*,
                              grpc::ServerReader<v1::UploadAdapterRequest>* stream,
                              v1::UploadAdapterResponse* response) override {
+    if (grpc::Status status = CheckAvailable(state_); !status.ok()) return status;
     v1::UploadAdapterRequest message;
     stream->Read(&message);
     const v1::UploadAdapterRequest::Header header = message.header();
@@ -158,6 +160,7 @@ class FakeAdminService final : public v1::AdapterAdmin::Service {
 
   grpc::Status ListAdapters(grpc::ServerContext*, const v1::ListAdaptersRequest* request,
                             v1::ListAdaptersResponse* response) override {
+    if (grpc::Status status = CheckAvailable(state_); !status.ok()) return status;
     absl::MutexLock lock(&state_.mutex);
     state_.last_list = *request;
     auto next = state_.adapters.lower_bound(request->page_token());

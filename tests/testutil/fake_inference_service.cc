@@ -129,6 +129,7 @@ class FakeInferenceService final : public v1::Inference::Service {
   grpc::Status Run(grpc::ServerContext& context, const v1::GenerateRequest& request,
                    v1::GenerateSummary& summary, Emit emit) {
     const std::string text = InputText(request);
+    if (grpc::Status status = CheckAvailable(state_); !status.ok()) return status;
     {
       absl::MutexLock lock(&state_.mutex);
       state_.last_generate = request;
@@ -166,6 +167,7 @@ class FakeInferenceService final : public v1::Inference::Service {
       chunk.add_token_ids(answer[i]);
       if (request.has_logprobs()) *chunk.add_logprobs() = Logprobs(answer[i], request.logprobs());
       emit(chunk);
+      if (text == "cut") return {grpc::StatusCode::UNAVAILABLE, "the connection was lost"};
     }
     summary.set_request_id("fake-1");
     summary.set_finish_reason(limited ? v1::FINISH_REASON_LENGTH : v1::FINISH_REASON_STOP);

@@ -40,6 +40,16 @@ void FakeServer::Damage() {
   state_.damaged = true;
 }
 
+void FakeServer::MakeUnavailable(int calls) {
+  absl::MutexLock lock(&state_.mutex);
+  state_.unavailable = calls;
+}
+
+int FakeServer::unavailable_calls() const {
+  absl::MutexLock lock(&state_.mutex);
+  return state_.unavailable;
+}
+
 std::string FakeServer::last_routing_key() const {
   absl::MutexLock lock(&state_.mutex);
   return state_.last_routing_key;

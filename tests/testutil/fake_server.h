@@ -6,8 +6,9 @@
 // Behaviour: the answer to a prompt, or to the last message of a conversation, is "You said:
 // <text>", one character a token. Special prompts: "forever" does not end, "busy" is
 // RESOURCE_EXHAUSTED with RetryInfo, "damaged" ends the stream without a summary, "drain" is
-// UNAVAILABLE with ErrorInfo. A token id is a code point. Adapters are whatever was loaded; paths
-// that hold "missing" are refused, and so are uploads under such a name, at their header.
+// UNAVAILABLE with ErrorInfo, "cut" is so after its first token. A token id is a code point.
+// Adapters are whatever was loaded; paths that hold "missing" are refused, and so are uploads under
+// such a name, at their header.
 
 #ifndef SHIRA_TESTS_TESTUTIL_FAKE_SERVER_H_
 #define SHIRA_TESTS_TESTUTIL_FAKE_SERVER_H_
@@ -47,6 +48,12 @@ class FakeServer {
 
   // Makes VerifyWeights report one parameter that is not what the state makes of the base.
   void Damage() ABSL_LOCKS_EXCLUDED(state_.mutex);
+
+  // The next so many calls of Generate, StreamGenerate, ListAdapters, LoadAdapter and UploadAdapter
+  // get UNAVAILABLE.
+  void MakeUnavailable(int calls) ABSL_LOCKS_EXCLUDED(state_.mutex);
+  // What is left of them.
+  int unavailable_calls() const ABSL_LOCKS_EXCLUDED(state_.mutex);
 
   // The last request of each kind.
   v1::GenerateRequest last_generate() const ABSL_LOCKS_EXCLUDED(state_.mutex);

@@ -27,6 +27,13 @@ grpc::Status ErrorStatus(grpc::StatusCode code, const std::string& message,
   return grpc::Status(code, message, details.SerializeAsString());
 }
 
+grpc::Status CheckAvailable(FakeServerState& state) {
+  absl::MutexLock lock(&state.mutex);
+  if (state.unavailable == 0) return grpc::Status::OK;
+  --state.unavailable;
+  return ErrorStatus(grpc::StatusCode::UNAVAILABLE, "The server drains", "SERVER_DRAINING", {});
+}
+
 std::string FakeDigest(const std::string& name) {
   std::string digest = absl::StrCat(absl::Hex(std::hash<std::string>()(name), absl::kZeroPad16));
   return absl::StrCat(digest, digest, digest, digest);

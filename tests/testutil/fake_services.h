@@ -30,6 +30,7 @@ struct FakeServerState {
   int64_t switches ABSL_GUARDED_BY(mutex) = 0;
   bool damaged ABSL_GUARDED_BY(mutex) = false;
 
+  int unavailable ABSL_GUARDED_BY(mutex) = 0;  // calls to come
   int cancelled ABSL_GUARDED_BY(mutex) = 0;
   v1::GenerateRequest last_generate ABSL_GUARDED_BY(mutex);
   std::string last_routing_key ABSL_GUARDED_BY(mutex);
@@ -53,6 +54,9 @@ std::unique_ptr<grpc::Service> MakeFakeOperationsService(FakeServerState& state,
 grpc::Status ErrorStatus(grpc::StatusCode code, const std::string& message,
                          const std::string& reason,
                          const std::map<std::string, std::string>& metadata, int retry_seconds = 0);
+
+// UNAVAILABLE while FakeServer::MakeUnavailable() holds.
+grpc::Status CheckAvailable(FakeServerState& state);
 
 // 64 hexadecimal digits that follow from the name.
 std::string FakeDigest(const std::string& name);

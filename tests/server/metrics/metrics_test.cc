@@ -132,18 +132,20 @@ TEST(ServerSamplesTest, WhatTheRegistryHasCountedInBucketsIsAHistogram) {
   EXPECT_THAT(text, HasSubstr("shira_adapters{state=\"ready\"} 0\n"));
 }
 
-TEST(ServerSamplesTest, KvUseIsAShare) {
-  const auto share = [](const EngineStats& stats) {
+TEST(ServerSamplesTest, KvUseIsTheShareThatRunningGenerationsHold) {
+  const auto value = [](const EngineStats& stats, std::string_view name) {
     for (const Sample& sample : EngineSamples(stats)) {
-      if (sample.name == "shira_kv_cache_usage_perc") return sample.value;
+      if (sample.name == name) return sample.value;
     }
     return -1.0;
   };
-  EXPECT_EQ(share({}), 0);
+  EXPECT_EQ(value({}, "shira_kv_cache_usage_perc"), 0);
   EngineStats stats;
-  stats.kv_used_bytes = 25;
+  stats.kv_used_bytes = 95;
+  stats.kv_running_bytes = 25;
   stats.kv_budget_bytes = 100;
-  EXPECT_EQ(share(stats), 0.25);
+  EXPECT_EQ(value(stats, "shira_kv_cache_usage_perc"), 0.25);
+  EXPECT_EQ(value(stats, "shira_kept_prefix_bytes"), 70);
 }
 
 }  // namespace

@@ -109,9 +109,9 @@ TEST_F(UploadStoreTest, DigestsAreCheckedAsEachFileEnds) {
 
 TEST_F(UploadStoreTest, SizesAreCheckedBeforeTheFirstByte) {
   EXPECT_THAT(store_->Begin(Manifest({{"a", 101, ""}})).status(),
-              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("100 bytes")));
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("100 bytes")));
   EXPECT_THAT(store_->Begin(Manifest({{"a", 60, ""}, {"b", INT64_MAX, ""}})).status(),
-              StatusIs(absl::StatusCode::kResourceExhausted));
+              StatusIs(absl::StatusCode::kInvalidArgument));
   EXPECT_THAT(Entries(), IsEmpty());
 }
 

@@ -209,8 +209,8 @@ TEST_F(AdapterUploadTest, TheHeaderComesFirstAndOnce) {
 TEST_F(AdapterUploadTest, LimitsAreCheckedBeforeTheFirstByte) {
   header_.mutable_header()->mutable_files(0)->set_size_bytes(int64_t{1} << 40);
   const grpc::Status status = UploadWhole(64);
-  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
-  EXPECT_EQ(ReasonOf(status), "UPLOAD_QUOTA_EXHAUSTED");
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(ReasonOf(status), "INVALID_UPLOAD");
   EXPECT_THAT(Left(), IsEmpty());
 }
 
