@@ -104,7 +104,7 @@ class Worker {
     }
     const int64_t bytes = weights_->bytes();
     std::vector<double> reads_ms;
-    for (int i = 0; i < 7; ++i) {
+    for (int i = 0; i < 31; ++i) {
       const Clock::time_point start = Clock::now();
       ReadOnce({read_buffer_->data(), static_cast<size_t>(bytes)}, parallel_for_);
       reads_ms.push_back(MillisecondsSince(start));

@@ -12,16 +12,31 @@ namespace {
 
 std::atomic<uint64_t> sink;  // or the compiler would drop the loops
 
-// Sixteen sums hide the latency of the additions; wider vectors where there are some.
+// A cache line; the compiler splits it where vectors are shorter.
+typedef uint64_t Line __attribute__((vector_size(64)));
+
+// Eight rows side by side, and what comes after them fetched meanwhile: faster than one row after
+// the other, and as fast as any way that was tried.
 __attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3"))) uint64_t Sum(
-    const uint64_t* words, int64_t count) {
-  uint64_t sums[64] = {};
-  for (int64_t i = 0; i + 64 <= count; i += 64) {
-    for (int64_t j = 0; j < 64; ++j) sums[j] += words[i + j];
+    const Line* lines, int64_t count) {
+  constexpr int64_t kRows = 8;
+  constexpr int64_t kRowLines = 16;
+  constexpr int64_t kAhead = 2 * kRows * kRowLines;
+  Line sums[kRows] = {};
+  for (int64_t i = 0; i + kRows * kRowLines <= count; i += kRows * kRowLines) {
+    for (int64_t line = 0; line < kRowLines; ++line) {
+#pragma GCC unroll 8
+      for (int64_t row = 0; row < kRows; ++row) {
+        __builtin_prefetch(lines + i + kAhead + kRows * line + row, 0, 2);
+        sums[row] += lines[i + row * kRowLines + line];
+      }
+    }
   }
-  uint64_t sum = 0;
-  for (const uint64_t part : sums) sum += part;
-  return sum;
+  Line sum = {};
+  for (const Line& row : sums) sum += row;
+  uint64_t total = 0;
+  for (int i = 0; i < 8; ++i) total += sum[i];
+  return total;
 }
 
 double Seconds(std::chrono::steady_clock::time_point start) {
@@ -96,8 +111,8 @@ double FlopsOf(Kernel kernel, int threads, const ParallelFor& parallel_for) {
 void ReadOnce(absl::Span<const std::byte> memory, const ParallelFor& parallel_for) {
   constexpr int64_t kBlock = 4096;
   parallel_for(static_cast<int64_t>(memory.size()) / kBlock, [&](int64_t begin, int64_t end) {
-    const auto* words = reinterpret_cast<const uint64_t*>(memory.data() + begin * kBlock);
-    sink = Sum(words, (end - begin) * kBlock / static_cast<int64_t>(sizeof(uint64_t)));
+    sink = Sum(reinterpret_cast<const Line*>(memory.data() + begin * kBlock),
+               (end - begin) * kBlock / static_cast<int64_t>(sizeof(Line)));
   });
 }
 
