@@ -1,6 +1,7 @@
 #include "server/server_flags.h"
 
 #include <CLI/CLI.hpp>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -8,6 +9,7 @@
 #include "absl/time/time.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "server/config_file.h"
 #include "server/version.h"
 
 namespace shira {
@@ -212,6 +214,7 @@ void DefineFlags(CLI::App& app, Flags& flags) {
   DefineLogFlags(app, flags);
   const char* const group = "Config file";
   app.set_config("--config", "", "A file with flags, one \"name = value\" a line")->group(group);
+  app.config_formatter(std::make_shared<ConfigReader>());
   app.allow_config_extras(CLI::config_extras_mode::error);
   app.add_flag("--print-config", flags.print_config,
                "Print the effective config, as a config file, and exit")
@@ -262,18 +265,6 @@ std::string Explain(const CLI::ParseError& error) {
                 " (--help lists the flags)");
 }
 
-// As a config file that gives the same options again.
-std::string EffectiveConfig(const CLI::App& app) {
-  std::string text = app.config_to_str(/*default_also=*/true, /*write_description=*/true);
-  for (const CLI::Option* option : app.get_options()) {
-    if (option->get_items_expected_max() == 1 || option->count() > 0) continue;
-    // CLI11 writes no value at all as one that is empty.
-    const std::string key = option->get_single_name();
-    absl::StrReplaceAll({{StrCat("\n", key, "=\"\"\n"), StrCat("\n# ", key, "=[]\n")}}, &text);
-  }
-  return text;
-}
-
 }  // namespace
 
 absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv) {
@@ -295,7 +286,7 @@ absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv) 
   }
   SHIRA_ASSIGN_OR_RETURN(command.options, ToOptions(flags));
   if (flags.print_config) {
-    command.text = EffectiveConfig(app);
+    SHIRA_ASSIGN_OR_RETURN(command.text, EffectiveConfig(app));
   } else {
     command.action =
         flags.check_config ? CommandLine::Action::kCheckConfig : CommandLine::Action::kServe;

@@ -6,6 +6,7 @@
 #ifndef SHIRA_SERVER_SAMPLING_CANDIDATES_H_
 #define SHIRA_SERVER_SAMPLING_CANDIDATES_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -15,9 +16,12 @@
 
 namespace shira {
 
-struct Candidate {
-  int32_t token = 0;
-  float score = 0.0f;  // the logit after penalty and temperature
+// Tokens and their scores: the logits after penalty and temperature.
+struct Candidates {
+  std::vector<int32_t> tokens;
+  std::vector<float> scores;
+
+  size_t size() const { return tokens.size(); }
 };
 
 // Makes every listed token less likely (penalty > 1) or more likely (< 1): a negative score is
@@ -42,15 +46,16 @@ void PenalisePresence(float presence, float frequency, absl::Span<const TokenCou
 // when all are NaN. REQUIRES: scores is not empty.
 int32_t BestToken(absl::Span<const float> scores);
 
+// The `count` best tokens, best first; of equal ones the smaller first, NaN as -infinity. REQUIRES:
+// count <= scores.size().
+std::vector<int32_t> BestTokens(size_t count, absl::Span<const float> scores);
+
 // The candidates among all tokens after temperature, top-k, top-p and min-p, in this order. Empty
 // when there is no distribution to draw from (the best score is infinite or NaN, before or after
 // the division by the temperature): then the best token is the only choice. `candidates` is filled
 // in an order that depends on `scores` and `params` alone. REQUIRES: params.temperature > 0.
 void SelectCandidates(const SamplingParams& params, absl::Span<const float> scores,
-                      std::vector<Candidate>& candidates);
-
-// exp(score - best score) of each candidate: their probabilities, but for a common factor.
-void CandidateWeights(absl::Span<const Candidate> candidates, std::vector<double>& weights);
+                      Candidates& candidates);
 
 }  // namespace shira
 

@@ -6,6 +6,8 @@
 #include <limits>
 #include <numeric>
 
+#include "server/sampling/score_scan.h"
+
 namespace shira {
 namespace {
 
@@ -64,18 +66,30 @@ int32_t Sampler::Draw(absl::Span<const float> scores) {
   // alone.
   const double uniform = Uniform(random_);
   SelectCandidates(params_, scores, candidates_);
-  if (candidates_.empty()) return BestToken(scores);
+  if (candidates_.tokens.empty()) return BestToken(scores);
+  return CandidateAt(uniform);
+}
 
-  CandidateWeights(candidates_, weights_);
-  double left = uniform * std::accumulate(weights_.begin(), weights_.end(), 0.0);
-  size_t last_possible = 0;
-  for (size_t i = 0; i < weights_.size(); ++i) {
-    if (weights_[i] == 0.0) continue;
+int32_t Sampler::CandidateAt(double uniform) {
+  Weigh(LargestScore(candidates_.scores), candidates_.scores, weights_, block_sums_);
+  double left = uniform * std::accumulate(block_sums_.begin(), block_sums_.end(), 0.0);
+  size_t block = 0;
+  for (size_t i = 0; i < block_sums_.size(); ++i) {
+    if (block_sums_[i] == 0.0) continue;
+    block = i;
+    if (left < block_sums_[i]) break;
+    left -= block_sums_[i];
+  }
+  // Behind the last block after all, by rounding: its last one.
+  if (left >= block_sums_[block]) left = block_sums_[block];
+  size_t last_possible = block * kWeightBlock;
+  for (size_t i = last_possible; i < std::min(weights_.size(), (block + 1) * kWeightBlock); ++i) {
+    if (weights_[i] == 0.0f) continue;
     last_possible = i;
     left -= weights_[i];
     if (left < 0.0) break;
   }
-  return candidates_[last_possible].token;
+  return candidates_.tokens[last_possible];
 }
 
 Logprobs ComputeLogprobs(absl::Span<const float> logits, int32_t token, int32_t top) {
@@ -83,13 +97,11 @@ Logprobs ComputeLogprobs(absl::Span<const float> logits, int32_t token, int32_t 
   const auto logit = [logits](int32_t id) {
     return std::isnan(logits[id]) ? kImpossible : logits[id];
   };
-  const int32_t vocab_size = static_cast<int32_t>(logits.size());
-  const float best = logit(BestToken(logits));
-  double total = 0.0;
-  for (int32_t id = 0; id < vocab_size; ++id) {
-    // An infinite best shares all the probability among its equals.
-    total += logit(id) == best ? 1.0 : std::exp(logit(id) - best);
-  }
+  const float best = LargestScore(logits);
+  // An infinite best shares all the probability among its equals.
+  const double total = std::isfinite(best)
+                           ? SumOfWeights(best, 1.0f, logits)
+                           : static_cast<double>(std::count(logits.begin(), logits.end(), best));
   const double log_total = std::log(total);
   const auto logprob = [&](int32_t id) -> TokenProbability {
     if (logit(id) == kImpossible) return {id, kImpossible};
@@ -100,14 +112,8 @@ Logprobs ComputeLogprobs(absl::Span<const float> logits, int32_t token, int32_t 
 
   Logprobs result{.chosen = logprob(token), .top = {}};
   if (top <= 0) return result;
-  std::vector<int32_t> ids(vocab_size);
-  std::iota(ids.begin(), ids.end(), 0);
-  const auto end = ids.begin() + std::min(top, vocab_size);
-  std::partial_sort(ids.begin(), end, ids.end(), [&](int32_t a, int32_t b) {
-    return logit(a) != logit(b) ? logit(a) > logit(b) : a < b;
-  });
-  result.top.reserve(end - ids.begin());
-  std::transform(ids.begin(), end, std::back_inserter(result.top), logprob);
+  const std::vector<int32_t> ids = BestTokens(std::min<size_t>(top, logits.size()), logits);
+  std::transform(ids.begin(), ids.end(), std::back_inserter(result.top), logprob);
   return result;
 }
 

@@ -21,7 +21,7 @@ struct TokenProbability {
 };
 
 // One request's sampler. Thread-compatible. The same seed, prompt and sequence of logits give the
-// same tokens, on every machine and whatever other requests run.
+// same tokens, on every processor with fused multiply-add and whatever other requests run.
 class Sampler {
  public:
   // `prompt` counts for the repetition penalty. REQUIRES: params.Validate() is OK; vocab_size > 0;
@@ -40,6 +40,8 @@ class Sampler {
   void Remember(int32_t token);
   void Count(int32_t token);
   int32_t Draw(absl::Span<const float> scores);
+  // The candidate that `uniform`, in [0, 1), falls on. REQUIRES: there are candidates.
+  int32_t CandidateAt(double uniform);
 
   SamplingParams params_;
   std::vector<bool> is_seen_;             // [vocab_size]; empty if there is no repetition penalty
@@ -49,8 +51,9 @@ class Sampler {
   std::mt19937_64 random_;
   // Scratch, kept to avoid an allocation per token.
   std::vector<float> scores_;
-  std::vector<Candidate> candidates_;
-  std::vector<double> weights_;
+  Candidates candidates_;
+  std::vector<float> weights_;
+  std::vector<double> block_sums_;
 };
 
 // The logprob of `token` and the `top` most probable tokens, best first, under softmax(logits).

@@ -166,6 +166,19 @@ def requests(work: pathlib.Path) -> None:
         put("generate_request", name, json_format.ParseDict(fields, message()).SerializeToString(deterministic=True))
 
 
+def configs() -> None:
+    """What the server prints, and what a person writes."""
+    printed = subprocess.run([binary("shira-server"), "--model", "/m.gguf", "--adapter", "tone=/a/tone", "--adapter-root", "/a",
+                              "--adapter-root", "/b c", "--print-config"], check=True, capture_output=True).stdout
+    put("config", "printed", printed)
+    page = (ROOT / "docs/operating.md").read_text()
+    put("config", "documented", page.split("```toml\n")[1].split("```")[0].encode())
+    put("config", "quoted", b"""# comment\n; another\nmodel='/m # no comment' # one\nbase-model = ["a, b", 'c "d"', "e\\\\f"]
+listen = unix:/run/s.sock\nlog-prompts = true\ndrain-timeout = 1.5\nkv-cache-mb = 0x10\n""")
+    put("config", "sections", b"model = /m\n[section]\nmax-tokens = 7\n[default]\nthreads = 2\n")
+    put("config", "lists", b"model = /m\nadapter = [\n  \"a=/a\",\n  \"b=/b\"\n]\nadapter-dir = []\nupload-dir = \"\"\n")
+
+
 def main() -> None:
     for path in CORPUS.glob("*/*"):
         if not path.name.startswith("found_"):
@@ -177,6 +190,7 @@ def main() -> None:
         gguf_files(work)
         templates()
         requests(work)
+        configs()
     finally:
         shutil.rmtree(work)
 

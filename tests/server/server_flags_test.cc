@@ -69,6 +69,9 @@ TEST_F(ServerFlagsTest, WhatAFileMayNotHoldIsRefused) {
   refused("print-config = true\n", "print-config");
   refused("config = \"other\"\n", "config");
   refused("max-queued = 0\n", "--max-queued");
+  refused("max-queued = 1\nthreads = 2\nmax-queued = 3\n", "max-queued twice");
+  refused("adapter-root = [/a, /b\n", "without its ]");
+  refused("adapter-root = [\"/a\",\n", "without its ]");
   EXPECT_THAT(Parse({"--config", folder_.Path("nothing")}),
               StatusIs(kInvalid, HasSubstr("nothing")));
 }
@@ -105,6 +108,21 @@ TEST_F(ServerFlagsTest, EveryFlagIsAKeyAndThePrintedConfigGivesItselfAgain) {
         << key;
   }
   EXPECT_GT(flags, 30u);
+}
+
+TEST_F(ServerFlagsTest, WhatAConfigFileCannotHoldIsNotPrinted) {
+  for (const char* path : {"/m#1", "/m\nlog-prompts = true", " 1", "/m \"'"}) {
+    EXPECT_THAT(Parse({"--model", path, "--print-config"}),
+                StatusIs(kInvalid, HasSubstr("cannot be written as a config file: ")))
+        << path;
+    EXPECT_TRUE(Parse({"--model", path}).ok());
+  }
+  for (const char* path :
+       {"/m, n", "[/m]", "/m \"n\"", "it's", "\\", "0x10", "true", "; m", "="}) {
+    ASSERT_OK_AND_ASSIGN(const CommandLine printed, Parse({"--model", path, "--print-config"}));
+    ASSERT_OK_AND_ASSIGN(const CommandLine again, Parse({"--config", Config(printed.text)}));
+    EXPECT_EQ(again.options.model, path);
+  }
 }
 
 TEST_F(ServerFlagsTest, ThePrintedConfigHoldsNoSecret) {

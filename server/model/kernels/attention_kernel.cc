@@ -8,8 +8,8 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <vector>
 
+#include "server/model/kernels/growing_memory.h"
 #include "server/model/kernels/resident_types.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -50,21 +50,8 @@ struct Tile {
   int64_t rows() const { return tokens * shape.queries_per_kv_head(); }
 };
 
-// Kept by each thread for its tiles: aligned, and only ever grows.
-class TileMemory {
- public:
-  float* Floats(int64_t count) {
-    if (count + 16 > static_cast<int64_t>(memory_.size())) memory_.resize(count + 16);
-    const auto address = reinterpret_cast<uintptr_t>(memory_.data());
-    return memory_.data() + (RoundUp(static_cast<int64_t>(address), 64) - address) / sizeof(float);
-  }
-
- private:
-  std::vector<float> memory_;
-};
-
 float* ThreadMemory(int64_t floats) {
-  thread_local TileMemory memory;
+  thread_local GrowingMemory memory;
   return memory.Floats(floats);
 }
 

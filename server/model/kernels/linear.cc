@@ -6,9 +6,11 @@
 #include "server/model/kernels/linear.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 
 #include "server/model/kernels/bf16_dot.h"
+#include "server/model/kernels/growing_memory.h"
 #include "server/model/kernels/linear_call.h"
 #include "server/model/kernels/resident_types.h"
 
@@ -22,6 +24,27 @@
 #include <hwy/highway.h>
 
 #include "server/model/kernels/linear_tile-inl.h"
+
+#ifndef SHIRA_SERVER_MODEL_KERNELS_LINEAR_ONCE_
+#define SHIRA_SERVER_MODEL_KERNELS_LINEAR_ONCE_
+namespace shira {
+namespace {
+
+// Few activations are packed by each thread for itself: what another one has packed would have to
+// come from its cache, line by line.
+struct OwnPack {
+  uint64_t call = 0;  // whose activations it has
+  GrowingMemory memory;
+};
+
+OwnPack& ThreadPack() {
+  thread_local OwnPack pack;
+  return pack;
+}
+
+}  // namespace
+}  // namespace shira
+#endif  // SHIRA_SERVER_MODEL_KERNELS_LINEAR_ONCE_
 
 SHIRA_TILE_BEFORE_NAMESPACE();
 namespace shira::HWY_NAMESPACE {
@@ -99,7 +122,8 @@ struct Panel {
 template <class Products>
 HWY_ATTR void MultiplyGroup(const LinearCall& call,
                             const WeightBlock<typename Products::Weight>& block,
-                            const RowTiles& tiles, const Panel& panel, Ahead& ahead) {
+                            const RowTiles& tiles, const Panel& panel,
+                            const typename Products::Activation* packed, Ahead& ahead) {
   using T = typename Products::Weight;
   const int64_t fetch_bytes = block.outs * block.in * static_cast<int64_t>(sizeof(T)) / panel.tiles;
   tiles.ForEach(panel.begin, panel.end, [&](int64_t row, int64_t rows) {
@@ -107,10 +131,7 @@ HWY_ATTR void MultiplyGroup(const LinearCall& call,
                           std::max<int64_t>(block.in / Products::Step(), 1);
     ahead.step_bytes = fetch_bytes / steps;
     HWY_ALIGN float sums[kMaxLoneTileRows * kMaxBlockOuts];
-    MultiplyTileOf<Products>(rows, block,
-                             reinterpret_cast<const typename Products::Activation*>(call.packed) +
-                                 row * call.padded_in(),
-                             ahead, sums);
+    MultiplyTileOf<Products>(rows, block, packed + row * call.padded_in(), ahead, sums);
     ahead.next += fetch_bytes;
     StoreOutputs<T>(call, sums, rows, row, block.first_out, block.outs);
   });
@@ -150,7 +171,8 @@ class PatchedBlock {
 // A panel against weight rows [out_begin, out_end).
 template <class Products>
 HWY_ATTR void MultiplyPanel(const LinearCall& call, const Panel& panel, int64_t out_begin,
-                            int64_t out_end, typename Products::Weight* copy) {
+                            int64_t out_end, const typename Products::Activation* packed,
+                            typename Products::Weight* copy) {
   using T = typename Products::Weight;
   const int64_t block_outs = call.block_outs();
   for (int64_t out = out_begin; out < out_end; out += block_outs) {
@@ -162,14 +184,47 @@ HWY_ATTR void MultiplyPanel(const LinearCall& call, const Panel& panel, int64_t 
       const RowTiles tiles = TilesOf(call, group);
       if (tiles.Count(panel.begin, panel.end) == 0) continue;
       MultiplyGroup<Products>(call, group.patches.empty() ? memory : patched.With(group.patches),
-                              tiles, panel, ahead);
+                              tiles, panel, packed, ahead);
     }
   }
+}
+
+// Packs the tiles that begin in rows [begin, end).
+template <class Products>
+HWY_ATTR void PackRange(const LinearCall& call, int64_t begin, int64_t end, Ahead ahead,
+                        typename Products::Activation* packed) {
+  for (const RowGroup& group : call.groups) {
+    TilesOf(call, group).ForEach(begin, end, [&](int64_t row, int64_t rows) {
+      PackTile<Products>(call.x + row * call.weight.in, rows, call.weight.in, call.padded_in(),
+                         ahead, packed + row * call.padded_in());
+    });
+  }
+}
+
+// All packed activations. The weights from row `out` on, which are needed next, come into the cache
+// while they are packed.
+template <class Products>
+HWY_ATTR const typename Products::Activation* PackedFor(const LinearCall& call, int64_t out) {
+  using Activation = typename Products::Activation;
+  if (call.packed != nullptr) return reinterpret_cast<const Activation*>(call.packed);
+  OwnPack& own = ThreadPack();
+  auto* packed = reinterpret_cast<Activation*>(own.memory.Floats(call.rows() * call.padded_in()));
+  if (own.call == call.number) return packed;
+  using T = typename Products::Weight;
+  const int64_t bytes = call.block_outs() * call.weight.in * static_cast<int64_t>(sizeof(T));
+  const int64_t steps = std::max<int64_t>(call.weight.in / Products::Step(), 1) * call.rows();
+  const Ahead ahead = {
+      reinterpret_cast<const char*>(static_cast<const T*>(call.weight.data) + out * call.weight.in),
+      bytes / steps};
+  PackRange<Products>(call, 0, call.rows(), ahead, packed);
+  own.call = call.number;
+  return packed;
 }
 
 template <class Products>
 HWY_ATTR void OutputRange(const LinearCall& call, int64_t out_begin, int64_t out_end) {
   alignas(64) std::byte copy[kCopyBytes];  // touched only where blocks are patched
+  const auto* packed = PackedFor<Products>(call, out_begin);
   const int64_t row_bytes =
       call.padded_in() * static_cast<int64_t>(sizeof(typename Products::Activation));
   const int64_t panel_rows = std::max<int64_t>(kPanelBytes / row_bytes, kMaxTileRows);
@@ -178,20 +233,8 @@ HWY_ATTR void OutputRange(const LinearCall& call, int64_t out_begin, int64_t out
     for (const RowGroup& group : call.groups) {
       panel.tiles += TilesOf(call, group).Count(panel.begin, panel.end);
     }
-    MultiplyPanel<Products>(call, panel, out_begin, out_end,
+    MultiplyPanel<Products>(call, panel, out_begin, out_end, packed,
                             reinterpret_cast<typename Products::Weight*>(copy));
-  }
-}
-
-// Packs the tiles that begin in rows [begin, end).
-template <class Products>
-HWY_ATTR void PackRange(const LinearCall& call, int64_t begin, int64_t end) {
-  auto* packed = reinterpret_cast<typename Products::Activation*>(call.packed);
-  for (const RowGroup& group : call.groups) {
-    TilesOf(call, group).ForEach(begin, end, [&](int64_t row, int64_t rows) {
-      PackTile<Products>(call.x + row * call.weight.in, rows, call.weight.in, call.padded_in(),
-                         packed + row * call.padded_in());
-    });
   }
 }
 
@@ -205,7 +248,10 @@ void WithProducts(DType dtype, F f) {
 }
 
 void Pack(const LinearCall& call, int64_t begin, int64_t end) {
-  WithProducts(call.weight.dtype, [&]<class P>(P) { PackRange<P>(call, begin, end); });
+  WithProducts(call.weight.dtype, [&]<class P>(P) {
+    PackRange<P>(call, begin, end, Ahead{nullptr, 0},
+                 reinterpret_cast<typename P::Activation*>(call.packed));
+  });
 }
 
 void Outputs(const LinearCall& call, int64_t begin, int64_t end) {
@@ -219,7 +265,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace shira {
 
-// From this many rows on, packing them is worth starting the threads.
+// From this many rows on, the threads pack them together.
 constexpr int64_t kParallelPackRows = 32;
 
 HWY_EXPORT(Pack);
@@ -231,12 +277,18 @@ int64_t LinearScratchBytes(int64_t rows, int64_t in) {
 
 void Linear(const LinearWeight& weight, const float* x, absl::Span<const RowGroup> groups, float* y,
             std::byte* scratch, const ParallelFor& parallel_for) {
-  const LinearCall call = {.weight = weight, .groups = groups, .x = x, .packed = scratch, .y = y};
-  const auto pack = HWY_DYNAMIC_DISPATCH(Pack);
-  if (call.rows() < kParallelPackRows) {
-    pack(call, 0, call.rows());
-  } else {
-    parallel_for(call.rows(), [&](int64_t begin, int64_t end) { pack(call, begin, end); });
+  static std::atomic<uint64_t> calls{0};
+  const int64_t rows = groups.empty() ? 0 : groups.back().end;
+  const bool together = rows >= kParallelPackRows;
+  const LinearCall call = {.number = calls.fetch_add(1, std::memory_order_relaxed) + 1,
+                           .weight = weight,
+                           .groups = groups,
+                           .x = x,
+                           .packed = together ? scratch : nullptr,
+                           .y = y};
+  if (together) {
+    const auto pack = HWY_DYNAMIC_DISPATCH(Pack);
+    parallel_for(rows, [&](int64_t begin, int64_t end) { pack(call, begin, end); });
   }
   // Parts of whole blocks where blocks are patched: index tables are cut into such blocks, too.
   const int64_t unit = call.patched() ? call.block_outs() : kTileOuts;

@@ -51,8 +51,8 @@ int64_t LinearScratchBytes(int64_t rows, int64_t in);
 //   groups: cover all rows from 0 on, in order. Neighbours that share their index tables are
 //       patched over each other, which saves reverting: put them side by side
 //   scratch: LinearScratchBytes(rows, in) bytes, 64-byte aligned
-// Allocates nothing; takes up to 300 KiB of every thread's stack. REQUIRES: in <=
-// kMaxPatchedColumns where a group has patches, and these lie within the weight.
+// Takes up to 300 KiB of every thread's stack; each keeps memory for few rows' activations.
+// REQUIRES: in <= kMaxPatchedColumns where a group has patches, and these lie within the weight.
 void Linear(const LinearWeight& weight, const float* x, absl::Span<const RowGroup> groups, float* y,
             std::byte* scratch, const ParallelFor& parallel_for);
 

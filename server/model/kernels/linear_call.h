@@ -39,12 +39,18 @@ constexpr int64_t ColumnsAtOnce(int64_t in, int64_t column_bytes) {
   return (columns + kMaxStep - 1) / kMaxStep * kMaxStep;
 }
 
+// Rows of activations that may be one tile.
+inline constexpr int64_t kMaxDecodeRows = 8;
+
 struct LinearCall {
+  uint64_t number;  // of the call: no two have the same
   const LinearWeight& weight;
   absl::Span<const RowGroup> groups;
-  const float* x;     // [rows, in]
-  std::byte* packed;  // [rows, padded_in], tile after tile, of the kind of products that is used
-  float* y;           // [rows, out]
+  const float* x;  // [rows, in]
+  // [rows, padded_in], tile after tile, of the kind of products that is used; null where every
+  // thread packs for itself.
+  std::byte* packed;
+  float* y;  // [rows, out]
 
   int64_t rows() const { return groups.empty() ? 0 : groups.back().end; }
   int64_t padded_in() const { return (weight.in + kMaxStep - 1) / kMaxStep * kMaxStep; }
@@ -54,12 +60,16 @@ struct LinearCall {
                        [](const RowGroup& group) { return !group.patches.empty(); });
   }
 
-  // Weight rows of a block: as many as the first-level cache can keep beside a tile of activations,
-  // a power of two.
+  // One tile, as in decoding: each weight meets it once and need not stay in a cache.
+  bool lone_tile() const { return groups.size() == 1 && rows() <= kMaxDecodeRows && !patched(); }
+
+  // Weight rows of a block, a power of two: as many as the first-level cache can keep beside a tile
+  // of activations, or more where it is the activations that should stay there.
   int64_t block_outs() const {
     const int64_t row_bytes = weight.in * static_cast<int64_t>(DTypeSize(weight.dtype));
+    const int64_t bytes = lone_tile() ? 4 * kBlockBytes : kBlockBytes;
     int64_t outs = kMaxBlockOuts;
-    while (outs > kTileOuts && outs * row_bytes > kBlockBytes) outs /= 2;
+    while (outs > kTileOuts && outs * row_bytes > bytes) outs /= 2;
     while (outs > 1 && outs * row_bytes > kCopyBytes) outs /= 2;
     return outs;
   }

@@ -217,7 +217,10 @@ struct Ahead {
   int64_t step_bytes;  // 0: nothing to fetch
 
   HWY_INLINE void Fetch() {
-    for (int64_t i = 0; i < step_bytes; i += 64) __builtin_prefetch(next + i, 0, 2);
+    // Most often one line or two: without a loop, whose end is hard to predict.
+    if (step_bytes > 0) __builtin_prefetch(next, 0, 2);
+    if (step_bytes > 64) __builtin_prefetch(next + 64, 0, 2);
+    for (int64_t i = 128; i < step_bytes; i += 64) __builtin_prefetch(next + i, 0, 2);
     next += step_bytes;
   }
 };
@@ -293,13 +296,16 @@ HWY_INLINE void Tile(const typename Products::Weight* HWY_RESTRICT weights, int6
 // Packs a tile of `rows` rows of activations, [rows, in], with zeros behind their ends up to
 // `padded_in`.
 template <class Products>
-HWY_ATTR void PackTile(const float* x, int64_t rows, int64_t in, int64_t padded_in,
+HWY_ATTR void PackTile(const float* x, int64_t rows, int64_t in, int64_t padded_in, Ahead& ahead,
                        typename Products::Activation* packed) {
   const int64_t step = Products::Step();
   const int64_t stride = rows * Products::Lanes();
   for (int64_t row = 0; row < rows; ++row, x += in, packed += Products::Lanes()) {
     int64_t i = 0;
-    for (; i + step <= in; i += step) Products::Pack(x + i, packed + i * rows, stride);
+    for (; i + step <= in; i += step) {
+      Products::Pack(x + i, packed + i * rows, stride);
+      ahead.Fetch();
+    }
     for (; i < padded_in; i += step) {
       float padded[kMaxStep] = {};
       std::copy(x + std::min(i, in), x + std::min(i + step, in), padded);

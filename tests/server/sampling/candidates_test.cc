@@ -10,19 +10,21 @@
 namespace shira {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
+using ::testing::Gt;
 using ::testing::IsEmpty;
+using ::testing::Lt;
+using ::testing::SizeIs;
 using ::testing::UnorderedElementsAre;
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 std::vector<int32_t> Select(const SamplingParams& params, const std::vector<float>& scores) {
-  std::vector<Candidate> candidates;
+  Candidates candidates;
   SelectCandidates(params, scores, candidates);
-  std::vector<int32_t> tokens;
-  for (const Candidate& candidate : candidates) tokens.push_back(candidate.token);
-  return tokens;
+  return candidates.tokens;
 }
 
 // Scores whose softmax at temperature 1 is `probabilities`.
@@ -95,10 +97,23 @@ TEST(CandidatesTest, PenaltyMovesScoresAwayFromTheTokensSeen) {
   EXPECT_THAT(scores, ElementsAre(1.0f, -4.0f, 2.0f));
 }
 
-TEST(CandidatesTest, WeightsAreProbabilitiesButForAFactor) {
-  std::vector<double> weights;
-  CandidateWeights({{0, 1.0f}, {1, 2.0f}}, weights);
-  EXPECT_THAT(weights, ElementsAre(::testing::DoubleNear(std::exp(-1.0), 1e-7), 1.0));
+// The selection looks near the best score first: here the candidates reach far below that.
+TEST(CandidatesTest, FindsCandidatesFarBelowTheBest) {
+  std::vector<float> scores(1000, -12.0f);
+  scores[7] = 0.0f;
+  EXPECT_THAT(Select({.temperature = 1.0f, .top_k = 2}, scores), SizeIs(1000));  // all are equal
+  // 999 e^-12 = 0.00614: together less than one percent, of which half is wanted.
+  EXPECT_THAT(Select({.temperature = 1.0f, .top_p = 0.9969f}, scores),
+              SizeIs(AllOf(Gt(300), Lt(700))));
+  EXPECT_THAT(Select({.temperature = 1.0f, .min_p = 1e-6f}, scores), SizeIs(1000));
+  EXPECT_THAT(Select({.temperature = 1.0f, .min_p = 1e-5f}, scores), ElementsAre(7));
+}
+
+TEST(CandidatesTest, BestTokensComeInOrderAndNanLast) {
+  EXPECT_THAT(BestTokens(3, {1.0f, 2.0f, 2.0f, 0.0f}), ElementsAre(1, 2, 0));
+  EXPECT_THAT(BestTokens(3, {kNan, -kInfinity, 5.0f}), ElementsAre(2, 0, 1));
+  EXPECT_THAT(BestTokens(2, {-100.0f, 5.0f, -200.0f}), ElementsAre(1, 0));
+  EXPECT_THAT(BestTokens(0, {1.0f}), IsEmpty());
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "server/sampling/candidates.h"
+#include "server/sampling/score_scan.h"
 
 namespace {
 
@@ -39,13 +40,14 @@ int main(int argc, char** argv) {
     return EXIT_FAILURE;
   shira::PenaliseRepetition(params.repetition_penalty, ReadAll<int32_t>(argv[7]),
                             absl::MakeSpan(scores));
-  std::vector<shira::Candidate> candidates;
+  shira::Candidates candidates;
   shira::SelectCandidates(params, scores, candidates);
-  std::vector<double> weights;
-  shira::CandidateWeights(candidates, weights);
-  const double total = std::accumulate(weights.begin(), weights.end(), 0.0);
+  std::vector<float> weights;
+  std::vector<double> block_sums;
+  shira::Weigh(shira::LargestScore(candidates.scores), candidates.scores, weights, block_sums);
+  const double total = std::accumulate(block_sums.begin(), block_sums.end(), 0.0);
   for (size_t i = 0; i < candidates.size(); ++i) {
-    std::printf("%d %.9g\n", candidates[i].token, weights[i] / total);
+    std::printf("%d %.9g\n", candidates.tokens[i], weights[i] / total);
   }
   return EXIT_SUCCESS;
 }
