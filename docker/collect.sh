@@ -11,9 +11,10 @@ rm -f "$out/opt/shira/bin/shira-adapter"
 
 libraries=$(ldd "$build/bin/shira-server" "$build/bin/shira" | awk '$2 == "=>" && $3 ~ "^/" {print $3}' | sort -u)
 for library in $libraries; do
-  # LibTorch and what comes with it: the programs' RPATH leads there.
+  # LibTorch and what comes with it: the programs' RPATH leads there. Its table of local symbols is 89 MB of 434.
   case $library in */torch/lib/*) install -m 644 "$library" "$out/opt/shira/lib/" ;; esac
 done
+strip --strip-unneeded "$out"/opt/shira/lib/*
 # A library is looked up under both of its names, since /lib is a link to /usr/lib but packages may say either.
 for library in $(grep -v /torch/lib/ <<<"$libraries"); do
   dpkg-query -S "$(readlink -f "$library")" 2>/dev/null || dpkg-query -S "$library"

@@ -1,7 +1,9 @@
 """What happened in a soak, from any thread, and whether the replies' adapters are those that were asked for."""
 
+import bisect
 import collections
 import contextlib
+import itertools
 import threading
 import time
 
@@ -72,10 +74,11 @@ class Records:
             # A version that was replaced before its load returned is known by its content alone.
             if self._contents[name].get(version, sha256) != sha256:
                 self.problems.append(f"{name}@{version} never was {sha256}")
+        # A move counts from its begin to the end of the next one. They are in order, and many.
+        ends = {alias: [move.end for move in moves[1:]] + [float("inf")] for alias, moves in self._moves.items()}
         for use in self._alias_uses:
-            moves = self._moves[use.alias]
-            ends = [move.end for move in moves[1:]] + [float("inf")]
-            if not any(move.begin <= use.end and use.begin <= end and move.target == use.target for move, end in zip(moves, ends)):
+            moves = self._moves[use.alias][bisect.bisect_left(ends[use.alias], use.begin):]
+            if use.target not in (move.target for move in itertools.takewhile(lambda move: move.begin <= use.end, moves)):
                 self.problems.append(f"{use.alias} was not {use.target} at the time")
 
     def answers(self):

@@ -327,7 +327,7 @@ class Soak:
 
     def check(self, before, after, metrics):
         for what in before:
-            most = before[what] * 1.05 + 1 if what == "memory_mb" else before[what]
+            most = before[what] * 1.05 if what == "memory_mb" else before[what]
             if after[what] > most:
                 self.records.problem(f"{what} went from {before[what]} to {after[what]}")
         for what in self.missing() + [what for what, count in metrics.items() if not count]:

@@ -82,27 +82,6 @@ class ManifestsTest(unittest.TestCase):
                 self.assertEqual(context["capabilities"], {"drop": ["ALL"]})
 
 
-class ComposeTest(unittest.TestCase):
-    def setUp(self):
-        self.services = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())["services"]
-
-    def test_the_server_knows_every_flag(self):
-        text = run_binary("shira-server", "--help").stdout
-        for argument in self.services["shira"]["command"]:
-            self.assertRegex(text, re.escape(argument.split("=")[0]) + r"\b")
-
-    def test_prometheus_asks_where_the_server_answers(self):
-        arguments = dict(a.lstrip("-").split("=") for a in self.services["shira"]["command"] if "=" in a)
-        jobs = yaml.safe_load((ROOT / "docker/prometheus.yml").read_text())["scrape_configs"]
-        self.assertEqual(jobs[0]["static_configs"][0]["targets"], ["shira:" + arguments["metrics-listen"].split(":")[1]])
-
-    def test_nothing_is_published_beyond_this_machine(self):
-        for name, service in self.services.items():
-            self.assertTrue(service["read_only"], name)
-            for port in service["ports"]:
-                self.assertTrue(port.startswith("127.0.0.1:"), port)
-
-
 class HaproxyTest(unittest.TestCase):
     @staticmethod
     def common(path):
