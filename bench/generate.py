@@ -4,7 +4,8 @@ usage: generate.py [--only decode,adapter,prefill] [--dtype D] [--batches B,...]
 
 Every figure is the median over turns of a turn's median. Ratios are medians of the ratios within a turn. The limit is the time that any
 program needs: the weights and the keys and values read once at the speed of reading a buffer of the weights' size, or the multiplications
-at the peak of the processor's own instructions, whichever is longer; both are measured in the same turns.
+at the peak of the processor's own instructions, whichever is longer; both are measured in the same turns. --instructions shows what a
+processor with no better ones would do; llama.cpp, which is compiled for this very processor, does not take part then.
 """
 
 import argparse
@@ -17,21 +18,28 @@ from worker import Worker
 
 ROOT = rows.ROOT
 FILES = ROOT / ".deps/peers/files"
-KEY = ("section", "dtype", "batch", "tokens", "states", "tables", "threads", "who")
+KEY = ("section", "dtype", "batch", "tokens", "states", "tables", "threads", "instructions", "who")
 CONTEXT = 128
 # SmolLM2-135M
 LAYERS, HIDDEN, KV_WIDTH, MLP, VOCABULARY = 30, 576, 192, 1536, 49152
 LINEAR_ELEMENTS = LAYERS * (2 * HIDDEN * HIDDEN + 2 * KV_WIDTH * HIDDEN + 3 * MLP * HIDDEN)
+# For PyTorch's own kernels and for oneDNN's.
+PERMITTED = {
+    "all": {},
+    "AVX-512": {"ATEN_CPU_CAPABILITY": "avx512", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE"},
+    "AVX2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
+}
 ELEMENT_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 
 
 def workers(options):
     """Started together, as loading takes each some seconds; those of --who."""
     python = ROOT / ".deps/venv/bin/python"
-    common = {"OMP_NUM_THREADS": str(options.threads)}
+    common = {"OMP_NUM_THREADS": str(options.threads), **PERMITTED[options.instructions]}
     commands = {
         "ours": [options.bin / "generate_bench", "--model", ROOT / ".deps/models/smollm2-135m-instruct-q4_1.gguf", "--dtype", options.dtype,
-                 "--threads", options.threads, "--adapters", FILES / "adapters" / options.tables],
+                 "--threads", options.threads, "--adapters", FILES / "adapters" / options.tables,
+                 "--instructions", options.instructions],
         "transformers": [python, "-W", "ignore", ROOT / "bench/transformers_worker.py", "--model", FILES / f"hf-{options.dtype}", "--dtype",
                          options.dtype, "--threads", options.threads],
         "llama.cpp": [ROOT / ".deps/peers/venv/bin/python", ROOT / "bench/llama_worker.py", "--model", FILES / f"{options.dtype}.gguf",
@@ -83,7 +91,7 @@ def measure(options, running):
 
 
 def as_rows(options, running, times, limits):
-    about = {"threads": options.threads, "machine": rows.machine(), "commit": rows.commit()}
+    about = {"threads": options.threads, **({"instructions": options.instructions} if options.instructions != "all" else {}), "machine": rows.machine(), "commit": rows.commit()}
     for (section, items, who), ms in times.items():
         config = {name: value for name, value in items if name != "op"}
         ours = times.get((section, items, "ours"))
@@ -128,6 +136,7 @@ def main():
     parser.add_argument("--tokens", type=numbers, default=[16, 128, 512, 2048])
     parser.add_argument("--who", type=names, default=["ours", "transformers", "llama.cpp"])
     parser.add_argument("--tables", choices=["equal", "distinct"], default="distinct", help="positions of the adapters")
+    parser.add_argument("--instructions", choices=list(PERMITTED), default="all", help="the best ones that may be used")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.3, help="of one measurement")

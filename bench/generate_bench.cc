@@ -1,6 +1,6 @@
 // How long the forward pass takes: a worker that bench/generate.py asks in turn with the peers'.
 //
-//   generate_bench --model PATH [--dtype D] [--threads N] [--adapters DIR]
+//   generate_bench --model PATH [--dtype D] [--threads N] [--adapters DIR] [--instructions I]
 //
 // One JSON object a line on standard input, one on standard output for each. First comes
 // {"ready": true, ...}. Every answer may be {"error": "..."} instead.
@@ -14,10 +14,12 @@
 //   {"op": "limits"} -> {"read_bytes_per_s", "flops_per_s", "weight_bytes"}
 
 #include <ATen/Parallel.h>
+#include <hwy/targets.h>
 
 #include <algorithm>
 #include <chrono>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -64,10 +66,11 @@ std::vector<int32_t> SomeTokens(int64_t count, int64_t salt) {
 class Worker {
  public:
   static absl::StatusOr<std::unique_ptr<Worker>> Create(const std::string& model, DType dtype,
-                                                        int threads, std::string adapters) {
+                                                        int threads, std::string adapters,
+                                                        Instructions permitted) {
     at::set_num_threads(threads);
     SHIRA_ASSIGN_OR_RETURN(const std::unique_ptr<WeightSource> source, WeightSource::Open(model));
-    std::unique_ptr<Worker> worker(new Worker(threads, std::move(adapters)));
+    std::unique_ptr<Worker> worker(new Worker(threads, std::move(adapters), permitted));
     SHIRA_ASSIGN_OR_RETURN(worker->weights_,
                            ResidentWeights::Load(*source, dtype, worker->parallel_for_, {}));
     SHIRA_ASSIGN_OR_RETURN(
@@ -95,12 +98,14 @@ class Worker {
  private:
   using State = std::shared_ptr<const CompiledState>;
 
-  Worker(int threads, std::string adapters) : adapters_(std::move(adapters)), team_(threads) {}
+  Worker(int threads, std::string adapters, Instructions permitted)
+      : adapters_(std::move(adapters)), permitted_(permitted), team_(threads) {}
 
   absl::StatusOr<Json> Limits() {
     double flops = 0;
     for (int i = 0; i < 3; ++i) {
-      flops = std::max(flops, PeakFlops(weights_->dtype(), team_.threads(), parallel_for_));
+      flops =
+          std::max(flops, PeakFlops(weights_->dtype(), permitted_, team_.threads(), parallel_for_));
     }
     const int64_t bytes = weights_->bytes();
     std::vector<double> reads_ms;
@@ -205,6 +210,7 @@ class Worker {
   }
 
   const std::string adapters_;
+  const Instructions permitted_;
   ThreadTeam team_;
   const ParallelFor parallel_for_ = team_.parallel_for();
   std::unique_ptr<ResidentWeights> weights_;
@@ -217,6 +223,12 @@ class Worker {
   std::vector<std::unique_ptr<SequenceCache>> sequences_;
 };
 
+// Before the first kernel runs.
+void Permit(Instructions instructions) {
+  if (instructions == Instructions::kAvx512) hwy::SetSupportedTargetsForTest(HWY_AVX3);
+  if (instructions == Instructions::kAvx2) hwy::SetSupportedTargetsForTest(HWY_AVX2);
+}
+
 }  // namespace
 }  // namespace shira::bench
 
@@ -226,14 +238,21 @@ int main(int argc, char** argv) {
   CLI::App app("Measures the forward pass, as bench/generate.py tells it on standard input");
   std::string model, dtype_name = "bfloat16", adapters;
   int threads = 2;
+  Instructions permitted = Instructions::kAll;
+  const std::map<std::string, Instructions> instructions = {{"all", Instructions::kAll},
+                                                            {"AVX-512", Instructions::kAvx512},
+                                                            {"AVX2", Instructions::kAvx2}};
   app.add_option("--model", model, "A Hugging Face folder or a .gguf file")->required();
   app.add_option("--dtype", dtype_name, "float32, bfloat16 or float16")->capture_default_str();
   app.add_option("--threads", threads, "For computing")->capture_default_str();
   app.add_option("--adapters", adapters, "A folder with adapters 00, 01, ...");
+  app.add_option("--instructions", permitted, "The best ones that may be used: all, AVX-512, AVX2")
+      ->transform(CLI::Transformer(instructions));
   CLI11_PARSE(app, argc, argv);
 
+  Permit(permitted);
   const absl::StatusOr<DType> dtype = ParseResidentDType(dtype_name);
-  const auto worker = dtype.ok() ? Worker::Create(model, *dtype, threads, adapters)
+  const auto worker = dtype.ok() ? Worker::Create(model, *dtype, threads, adapters, permitted)
                                  : absl::StatusOr<std::unique_ptr<Worker>>(dtype.status());
   if (!worker.ok()) {
     std::cerr << worker.status() << "\n";

@@ -200,7 +200,8 @@ class Runner {
                ReadOnce({memory_->data(), static_cast<size_t>(weight_bytes_)}, parallel_for_);
              }},
         {.prepare = nullptr, .work = [&] {
-           peaks.push_back(PeakFlops(DType::kF32, options_.threads, parallel_for_));
+           peaks.push_back(
+               PeakFlops(DType::kF32, Instructions::kAll, options_.threads, parallel_for_));
          }}};
     const auto add = [&](const std::string& name, std::function<void()> work) {
       names.push_back(name);

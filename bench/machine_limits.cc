@@ -90,9 +90,11 @@ __attribute__((target("avx2,fma"))) double Avx2Rounds(int64_t rounds) {
 
 using Kernel = double (*)(int64_t rounds);
 
-std::vector<Kernel> KernelsFor(DType dtype) {
-  std::vector<Kernel> kernels = {__builtin_cpu_supports("avx512f") ? Avx512Rounds : Avx2Rounds};
-  if (dtype == DType::kBF16 && __builtin_cpu_supports("avx512bf16")) kernels.push_back(Bf16Rounds);
+std::vector<Kernel> KernelsFor(DType dtype, Instructions permitted) {
+  const bool avx512 = permitted != Instructions::kAvx2 && __builtin_cpu_supports("avx512f");
+  const bool bf16 = permitted == Instructions::kAll && __builtin_cpu_supports("avx512bf16");
+  std::vector<Kernel> kernels = {avx512 ? Avx512Rounds : Avx2Rounds};
+  if (dtype == DType::kBF16 && bf16) kernels.push_back(Bf16Rounds);
   return kernels;
 }
 
@@ -116,9 +118,10 @@ void ReadOnce(absl::Span<const std::byte> memory, const ParallelFor& parallel_fo
   });
 }
 
-double PeakFlops(DType dtype, int threads, const ParallelFor& parallel_for) {
+double PeakFlops(DType dtype, Instructions permitted, int threads,
+                 const ParallelFor& parallel_for) {
   double best = 0;
-  for (const Kernel kernel : KernelsFor(dtype)) {
+  for (const Kernel kernel : KernelsFor(dtype, permitted)) {
     best = std::max(best, FlopsOf(kernel, threads, parallel_for));
   }
   return best;

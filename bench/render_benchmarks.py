@@ -12,7 +12,7 @@ from plot_benchmarks import PEER_LABELS
 
 ROOT = rows.ROOT
 PAGE = ROOT / "docs/benchmarks.md"
-GENERATE, LOAD = ROOT / "bench/results/generate.jsonl", ROOT / "bench/results/load.jsonl"
+GENERATE, INSTRUCTIONS, LOAD = (ROOT / "bench/results" / f"{name}.jsonl" for name in ("generate", "instructions", "load"))
 DTYPES = ("bfloat16", "float16", "float32")
 
 
@@ -52,6 +52,18 @@ def decode(found):
 
 def prefill(found):
     return compared([row for row in found if row["section"] == "prefill"], "tokens")
+
+
+def instructions(found):
+    mine = sorted((row for row in found if row["who"] == "ours"), key=lambda row: (row["section"], row.get("batch", row.get("tokens")), row["instructions"]))
+    lines = []
+    for row in mine:
+        same = ("section", "batch", "tokens", "instructions")
+        peer = next((other for other in found if other["who"] == "transformers" and all(other.get(f) == row.get(f) for f in same)), {})
+        lines.append([f"decoding, batch {row['batch']}" if row["section"] == "decode" else f"a prompt of {row['tokens']} tokens", row["instructions"],
+                      number(row["median_ms"]), number(row["limit_ms"]), number(row["over_limit"]), number(peer.get("median_ms")),
+                      with_unit(peer.get("ours_is_faster_by"), " x")])
+    return table(["what", "instructions up to", "ms", "limit, ms", "times the limit", "transformers, ms", "ours is faster by"], lines)
 
 
 def adapters(found):
@@ -131,9 +143,9 @@ def fill(text, name, content):
 
 
 def render(text):
-    forward, load = rows.read(GENERATE), rows.read(LOAD)
+    forward, limited, load = rows.read(GENERATE), rows.read(INSTRUCTIONS), rows.read(LOAD)
     for name, make, found in (("machines", machines, forward + load), ("decode", decode, forward), ("adapters", adapters, forward),
-                              ("prefill", prefill, forward), ("streams", streams, load), ("peers", peers, load), ("zipf", zipf, load),
+                              ("prefill", prefill, forward), ("instructions", instructions, limited), ("streams", streams, load), ("peers", peers, load), ("zipf", zipf, load),
                               ("fairness", fairness, load)):
         text = fill(text, name, make(found))
     return text
