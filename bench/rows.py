@@ -22,8 +22,12 @@ def machine():
 
 
 def commit():
-    described = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
-    return described.stdout.strip()
+    """The commit's short name, with "-dirty" if a file that may change a figure is not as it is there: rows and pages may not."""
+    def git(*arguments):
+        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!bench/results", ":!docs", ":!*.md")
+    return git("describe", "--always") + ("-dirty" if changed else "")
 
 
 def read(path):

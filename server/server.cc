@@ -248,6 +248,7 @@ void Server::Impl::ServeUntil(const absl::Notification& stop) {
   // A client that reads slowly gets the rest of its answer, as long as there is time. Whoever
   // watches the health would go on doing so, and is not waited for.
   records_.WaitForEnd("/shira.", start + options_.drain_timeout - SteadyNow());
+  absl::SleepFor(start + options_.drain_delay - SteadyNow());
   const auto deadline = std::chrono::system_clock::now() + kLastWritesTimeout;
   for (const std::unique_ptr<RpcServer>& port : ports_) port->Shutdown(deadline);
   spdlog::info("drained in {:.0f} ms", absl::ToDoubleMilliseconds(SteadyNow() - start));

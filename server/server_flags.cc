@@ -26,6 +26,7 @@ struct Flags {
   int64_t max_message_mb = ServerOptions().max_message_bytes >> 20;
   double keepalive_seconds = absl::ToDoubleSeconds(ServerOptions().keepalive);
   double drain_timeout_seconds = absl::ToDoubleSeconds(ServerOptions().drain_timeout);
+  double drain_delay_seconds = absl::ToDoubleSeconds(ServerOptions().drain_delay);
   double reload_interval_seconds = absl::ToDoubleSeconds(ServerOptions().reload_interval);
   std::string row_patching = "auto";
   std::string log_format = "text";
@@ -125,6 +126,9 @@ void DefineNetworkFlags(CLI::App& app, Flags& flags) {
       "again, its connection is closed and its generations end");
   Add(app, group, "--drain-timeout", flags.drain_timeout_seconds,
       "Seconds that running generations get after SIGTERM");
+  Add(app, group, "--drain-delay", flags.drain_delay_seconds,
+      "Seconds after SIGTERM in which new calls are refused but the port stays open at the least: "
+      "as long as a balancer takes to see that the health says NOT_SERVING");
   Add(app, group, "--metrics-listen", options.metrics_listen,
       "HOST:PORT for Prometheus' metrics over HTTP; a port alone is on 127.0.0.1 (default: none)");
   app.add_flag("--insecure-metrics-anywhere", options.insecure_metrics_anywhere,
@@ -252,6 +256,7 @@ absl::StatusOr<ServerOptions> ToOptions(const Flags& flags) {
   options.max_message_bytes = flags.max_message_mb << 20;
   options.keepalive = absl::Seconds(flags.keepalive_seconds);
   options.drain_timeout = absl::Seconds(flags.drain_timeout_seconds);
+  options.drain_delay = absl::Seconds(flags.drain_delay_seconds);
   options.reload_interval = absl::Seconds(flags.reload_interval_seconds);
   options.log_json = flags.log_format == "json";
   SHIRA_RETURN_IF_ERROR(ValidateValues(options));

@@ -132,6 +132,7 @@ void ValidateLimits(const ServerOptions& options, ProblemList& problems) {
   at_least("--metrics-max-adapters", options.metrics_max_adapters, 0);
   if (options.keepalive < absl::Seconds(1)) problems.Add("--keepalive: expected at least 1 second");
   if (options.drain_timeout < absl::ZeroDuration()) problems.Add("--drain-timeout: is negative");
+  if (options.drain_delay < absl::ZeroDuration()) problems.Add("--drain-delay: is negative");
 }
 
 }  // namespace

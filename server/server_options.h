@@ -38,6 +38,9 @@ struct ServerOptions {
   std::string admin_port_file;  // the same for `admin_listen`
   int64_t max_message_bytes = int64_t{16} << 20;
   absl::Duration drain_timeout = absl::Seconds(30);
+  // From SIGTERM on the port stays open for so long at the least, so that balancers see its health
+  // before it is gone: gRPC cancels calls that reach a server which has begun to close.
+  absl::Duration drain_delay = absl::Seconds(1);
   absl::Duration keepalive = absl::Seconds(60);
 
   // Paths of PEM files; empty: none.

@@ -211,9 +211,10 @@ class AdapterRegistry::Impl : public std::enable_shared_from_this<Impl> {
     std::string source;
   };
   bool IsRemovable(const Garbage& garbage) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void RemoveGarbage() ABSL_LOCKS_EXCLUDED(mutex_);
+  // When it returns, all that was removable is gone, whoever removes it.
+  void RemoveGarbage() ABSL_LOCKS_EXCLUDED(mutex_, removing_mutex_);
   // Until stopping_: a version's last user, who may be the engine's thread, waits for no disk.
-  void RemoveGarbageWhenThereIsSome() ABSL_LOCKS_EXCLUDED(mutex_);
+  void RemoveGarbageWhenThereIsSome() ABSL_LOCKS_EXCLUDED(mutex_, removing_mutex_);
   void RemoveFiles(FileOwner owner, const std::string& source);
   absl::Status RestoreOne(const RegistrySnapshot::Adapter& saved) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<AdapterPtr> ReadSaved(const RegistrySnapshot::Adapter& saved);
@@ -237,6 +238,8 @@ class AdapterRegistry::Impl : public std::enable_shared_from_this<Impl> {
 
   // Held while the state file is written, so that no older snapshot comes after a newer one.
   absl::Mutex saving_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);
+  // Held while files are deleted.
+  absl::Mutex removing_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);
 
   mutable absl::Mutex mutex_;
   std::map<std::string, AdapterVersions, std::less<>> records_ ABSL_GUARDED_BY(mutex_);

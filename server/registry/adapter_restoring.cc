@@ -62,6 +62,7 @@ bool AdapterRegistry::Impl::IsRemovable(const Garbage& garbage) const {
 }
 
 void AdapterRegistry::Impl::RemoveGarbage() {
+  absl::MutexLock removing(&removing_mutex_);
   std::vector<Garbage> removable;
   {
     absl::MutexLock lock(&mutex_);

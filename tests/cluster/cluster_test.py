@@ -60,7 +60,7 @@ class Cluster:
     def __init__(self, stack):
         self.folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
         self.stack = stack
-        flags = world().flags() + ["--max-queued", 1000]
+        flags = world().flags() + ["--max-queued", 1000, "--drain-delay", 2]
         flags += [f"--adapter={name}={world().adapters / ('alpha', 'beta', 'gamma')[i % 3]}" for i, name in enumerate(NAMES)]
         self.flags = flags
         self.servers = {f"replica{i + 1}": stack.enter_context(ServerProcess(*flags)) for i in range(3)}
@@ -216,6 +216,8 @@ class ClusterTest(unittest.TestCase):
         load.wait_for(more=6)
         server = self.cluster.servers["replica1"]
         server.terminate()
+        self.cluster.wait_for("replica2", "replica3")
+        self.assertIsNone(server.process.poll(), "the proxy saw that it drains after it had gone")
         self.assertEqual(server.wait(60), 0)
         load.wait_for(more=12)
         with contextlib.ExitStack() as stack:

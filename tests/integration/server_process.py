@@ -139,6 +139,8 @@ class ServerProcess:
         self.folder = tempfile.TemporaryDirectory()
         self.port_file = pathlib.Path(self.folder.name) / "port"
         self.log_file = pathlib.Path(self.folder.name) / "log"
+        if "--drain-delay" not in flags:
+            flags += ("--drain-delay", 0)  # nobody watches the health
         self.process = subprocess.Popen(
             [shira_testutil.binary("shira-server"), "--listen", listen, "--port-file", self.port_file, "--log-level",
              "debug", *map(str, flags)],

@@ -45,6 +45,7 @@ class CommandLineTest(unittest.TestCase):
         self.refuse(2, *model, "--max-tokens", "0", says="--max-tokens")
         self.refuse(2, *model, "--kv-cache-mb", "0", says="--kv-cache-mb")
         self.refuse(2, *model, "--drain-timeout", "-1", says="--drain-timeout")
+        self.refuse(2, *model, "--drain-delay", "-1", says="--drain-delay")
 
     def test_wrong_files_end_with_1(self):
         self.refuse(1, "--model", self.folder / "nothing", says="does not exist")
@@ -81,7 +82,7 @@ class CommandLineTest(unittest.TestCase):
         text = shira_testutil.run_binary("shira-server", "--help").stdout
         for flag in ("model", "dtype", "listen", "adapter-root", "adapter", "threads", "port-file", "base-model",
                      "max-queued", "max-running", "kv-cache-mb", "adapter-memory-mb", "max-message-mb", "max-tokens",
-                     "drain-timeout", "log-level", "insecure-listen-anywhere", "config", "version"):
+                     "drain-timeout", "drain-delay", "log-level", "insecure-listen-anywhere", "config", "version"):
             self.assertIn(f"--{flag}", text)
         self.assertRegex(shira_testutil.run_binary("shira-server", "--version").stdout, r"^shira-server \d+\.\d+\.\d+")
 

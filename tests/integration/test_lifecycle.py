@@ -122,6 +122,18 @@ class DrainTest(unittest.TestCase):
             self.assertEqual(server.wait(), 0)
             self.assertLess(time.monotonic() - start, 10)
 
+    def test_an_idle_server_goes_on_refusing_calls_for_the_drain_delay(self):
+        with world().server("--drain-delay", 1.5, adapters=()) as (server, client):
+            start = time.monotonic()
+            server.terminate()
+            while client.serving() == "SERVING":
+                self.assertLess(time.monotonic() - start, 1)
+            while time.monotonic() - start < 1.2:
+                code, info, _, _ = error_of(lambda: client.inference.Generate(prompt=PROMPT))
+                self.assertEqual((code, info.reason), (Code.UNAVAILABLE, "SERVER_DRAINING"))
+            self.assertEqual(server.wait(), 0)
+            self.assertGreaterEqual(time.monotonic() - start, 1.5)
+
     def test_a_second_signal_ends_at_once(self):
         for second in (signal.SIGINT, signal.SIGTERM):
             with world().server(adapters=()) as (server, client):

@@ -38,7 +38,8 @@ class ServerFlagsTest : public ::testing::Test {
 TEST_F(ServerFlagsTest, FlagsWinOverTheFile) {
   const std::string config = Config(
       "model = \"/m\"\nmax-tokens = 7\nlog-prompts = true\nadapter-root = [\"/a\", \"/b c\"]\n"
-      "drain-timeout = 1.5\n");
+      "drain-timeout = 1.5\n"
+      "drain-delay = 0.5\n");
   ASSERT_OK_AND_ASSIGN(const CommandLine from_file, Parse({"--config", config}));
   EXPECT_EQ(from_file.action, CommandLine::Action::kServe);
   EXPECT_EQ(from_file.options.model, "/m");
@@ -46,6 +47,7 @@ TEST_F(ServerFlagsTest, FlagsWinOverTheFile) {
   EXPECT_TRUE(from_file.options.log_prompts);
   EXPECT_THAT(from_file.options.adapter_roots, ElementsAre("/a", "/b c"));
   EXPECT_EQ(from_file.options.drain_timeout, absl::Milliseconds(1500));
+  EXPECT_EQ(from_file.options.drain_delay, absl::Milliseconds(500));
 
   ASSERT_OK_AND_ASSIGN(const CommandLine flags,
                        Parse({"--max-tokens", "9", "--config", config, "--adapter-root", "/q"}));
@@ -117,8 +119,7 @@ TEST_F(ServerFlagsTest, WhatAConfigFileCannotHoldIsNotPrinted) {
         << path;
     EXPECT_TRUE(Parse({"--model", path}).ok());
   }
-  for (const char* path :
-       {"/m, n", "[/m]", "/m \"n\"", "it's", "\\", "0x10", "true", "; m", "="}) {
+  for (const char* path : {"/m, n", "[/m]", "/m \"n\"", "it's", "\\", "0x10", "true", "; m", "="}) {
     ASSERT_OK_AND_ASSIGN(const CommandLine printed, Parse({"--model", path, "--print-config"}));
     ASSERT_OK_AND_ASSIGN(const CommandLine again, Parse({"--config", Config(printed.text)}));
     EXPECT_EQ(again.options.model, path);

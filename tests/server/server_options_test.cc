@@ -111,13 +111,14 @@ TEST(ServerOptionsTest, EveryWrongValueIsListed) {
   options.max_adapters = 0;
   options.max_adapter_entries = 0;
   options.drain_timeout = -absl::Seconds(1);
+  options.drain_delay = -absl::Seconds(1);
   options.keepalive = absl::ZeroDuration();
   EXPECT_THAT(ValidateValues(options),
               StatusIs(kInvalid, AllOf(HasSubstr("--listen"), HasSubstr("base"),
                                        HasSubstr("'tone' occurs twice"), HasSubstr("--threads"),
                                        HasSubstr("--max-queued"), HasSubstr("--max-running"),
                                        HasSubstr("--max-tokens"), HasSubstr("--drain-timeout"),
-                                       HasSubstr("--keepalive"))));
+                                       HasSubstr("--drain-delay"), HasSubstr("--keepalive"))));
   EXPECT_THAT(ValidateValues(options),
               StatusIs(kInvalid,
                        AllOf(HasSubstr("--max-queued-per-client"), HasSubstr("--max-prompt-tokens"),
