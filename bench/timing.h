@@ -43,13 +43,15 @@ class LargeBuffer {
   LargeBuffer& operator=(const LargeBuffer&) = delete;
 
   std::byte* data() const { return data_; }
+  size_t size() const { return size_; }  // `bytes`, in full pages
 
  private:
+  size_t size_;
   std::byte* data_;
 };
 
-// Runs the workloads in turn, `repetitions` times after one warm-up. Before each one a buffer
-// larger than the last-level cache is read, so that it finds nothing in the caches.
+// Runs the workloads in turn, `repetitions` times after one warm-up. Before each one a buffer of
+// twice the last-level cache is read, so that it finds nothing in the caches.
 std::vector<Timing> MeasureInTurn(int repetitions, absl::Span<const Workload> workloads);
 
 // Reads and writes back every cache line of a buffer beyond the caches: the machine's read+write

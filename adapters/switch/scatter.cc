@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstring>
 
+#include "absl/base/attributes.h"
 #include "absl/functional/function_ref.h"
 
 namespace shira {
@@ -22,6 +23,7 @@ struct BlockEntries {
   const Offset* offsets;  // [size], ascending, from the block's first element
   const T* values;        // [size]
   uint32_t size;
+  uint32_t readable;  // offsets: those of the blocks behind it come next
 };
 
 // Iterates the blocks of a table as BlockEntries.
@@ -30,50 +32,71 @@ class BlockReader {
  public:
   BlockReader(const IndexTable& table, absl::Span<const Offset> offsets, const std::byte* values)
       : blocks_(table.block_offsets().data()),
+        entries_(static_cast<uint32_t>(offsets.size())),
         offsets_(offsets.data()),
         values_(reinterpret_cast<const T*>(values)) {}
 
   BlockEntries<T, Offset> operator[](int64_t block) const {
     const uint32_t begin = blocks_[block];
-    return {offsets_ + begin, values_ + begin, blocks_[block + 1] - begin};
+    return {offsets_ + begin, values_ + begin, blocks_[block + 1] - begin, entries_ - begin};
   }
 
  private:
   const uint32_t* blocks_;
+  const uint32_t entries_;
   const Offset* offsets_;
   const T* values_;
 };
 
-// Asks for the cache lines of a block's elements. Entries are so far apart that nearly every one is
-// a miss, and that the hardware's own prefetchers help little: a block ahead is early enough, and
-// its lines stay in the first or second cache.
+// As many lines as memory's latency takes at its bandwidth; 16 to 32 are equally good.
+constexpr uint32_t kPrefetchAhead = 32;
+
+// Asks for the cache line of the element that is written kPrefetchAhead entries after `entry`, in
+// this block or in the one behind it, which begins `stride` elements later (in a block of few
+// entries it can be a line that nobody wants). Entries are so far apart that nearly every one is a
+// miss and that the hardware's own prefetchers help little; as many as this are on their way at a
+// time. Inlined by force: GCC takes a function that only prefetches for one without effects, and
+// drops its calls.
 template <typename T, typename Offset>
-void PrefetchBlock(const T* elements, const BlockEntries<T, Offset>& entries) {
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void PrefetchAhead(const T* elements, int64_t stride,
+                                                       const BlockEntries<T, Offset>& entries,
+                                                       uint32_t entry) {
+  const uint32_t ahead = std::min(entry + kPrefetchAhead, entries.readable - 1);
+  const T* block = ahead < entries.size ? elements : elements + stride;
+  __builtin_prefetch(block + entries.offsets[ahead], /*rw=*/1, /*locality=*/3);
+}
+
+template <typename T, typename Offset>
+void WriteBlock(T* elements, int64_t stride, const BlockEntries<T, Offset>& entries) {
   for (uint32_t i = 0; i < entries.size; ++i) {
-    __builtin_prefetch(elements + entries.offsets[i], /*rw=*/1, /*locality=*/3);
+    PrefetchAhead(elements, stride, entries, i);
+    elements[entries.offsets[i]] = entries.values[i];
   }
 }
 
-template <typename T, typename Offset>
-void WriteBlock(T* elements, const BlockEntries<T, Offset>& entries) {
-  for (uint32_t i = 0; i < entries.size; ++i) elements[entries.offsets[i]] = entries.values[i];
+// `a` if `condition` is 1, `b` if it is 0. Arithmetic: a compiler may make a branch of ?:.
+template <typename T>
+T Select(uint32_t condition, T a, T b) {
+  return static_cast<T>(b ^ ((a ^ b) & -condition));
 }
 
 // Writes every entry of `write`, and the entries of `restore` that are not in it; each element
-// once. Returns how many. The choice between the two is arithmetic, not a branch: which is next is
-// a coin toss that no predictor learns.
+// once. Returns how many. Which of the two is next is a coin toss that no branch predictor learns,
+// so there is none.
 template <typename T, typename Offset>
-int64_t WriteMergedBlock(T* elements, const BlockEntries<T, Offset>& restore,
-                         const BlockEntries<T, Offset>& write) {
+int64_t WriteMergedBlock(T* elements, int64_t stride, const BlockEntries<T, Offset> restore,
+                         const BlockEntries<T, Offset> write) {
   uint32_t r = 0;
   uint32_t w = 0;
   int64_t written = 0;
   while (r < restore.size && w < write.size) {
+    PrefetchAhead(elements, stride, restore, r);
+    PrefetchAhead(elements, stride, write, w);
     const Offset restored = restore.offsets[r];
     const Offset wanted = write.offsets[w];
-    const T original = restore.values[r];
-    const T value = write.values[w];
-    elements[std::min(restored, wanted)] = restored < wanted ? original : value;
+    const uint32_t is_restored = restored < wanted;
+    elements[Select(is_restored, restored, wanted)] =
+        Select(is_restored, restore.values[r], write.values[w]);
     r += restored <= wanted;
     w += wanted <= restored;
     ++written;
@@ -142,10 +165,8 @@ int64_t WriteBlocks(T* weights, const IndexTable& table, const std::byte* values
     using Offset = typename decltype(offsets)::value_type;
     const BlockReader<T, Offset> blocks(table, offsets, values);
     const int64_t stride = table.block_elements();
-    if (begin < end) PrefetchBlock(weights + begin * stride, blocks[begin]);
     for (int64_t block = begin; block < end; ++block) {
-      if (block + 1 < end) PrefetchBlock(weights + (block + 1) * stride, blocks[block + 1]);
-      WriteBlock(weights + block * stride, blocks[block]);
+      WriteBlock(weights + block * stride, stride, blocks[block]);
     }
     return table.block_offsets()[end] - table.block_offsets()[begin];
   });
@@ -161,15 +182,9 @@ int64_t WriteMergedBlocks(T* weights, const CompiledParameter& restore,
     const BlockReader<T, Offset> restored(*restore.table, restore.table->template offsets<Offset>(),
                                           restore.originals->data());
     const int64_t stride = write.table->block_elements();
-    const auto prefetch = [&](int64_t block) {
-      PrefetchBlock(weights + block * stride, restored[block]);
-      PrefetchBlock(weights + block * stride, written[block]);
-    };
-    if (begin < end) prefetch(begin);
     int64_t count = 0;
     for (int64_t block = begin; block < end; ++block) {
-      if (block + 1 < end) prefetch(block + 1);
-      count += WriteMergedBlock(weights + block * stride, restored[block], written[block]);
+      count += WriteMergedBlock(weights + block * stride, stride, restored[block], written[block]);
     }
     return count;
   });
