@@ -150,6 +150,20 @@ class MetricsTest(unittest.TestCase):
         self.assertEqual(value(samples, "shira_kv_cache_usage_perc"), 0)
         self.assertEqual(value(samples, "shira_kv_cache_bytes"), value(samples, "shira_kept_prefix_bytes"))
 
+    def test_keys_and_values_take_what_the_manual_says(self):
+        _, client = self.serve()
+        usage = client.inference.Generate(prompt=PROMPT * 30, stop={"max_tokens": 40, "ignore_eos": True}).summary.usage
+        config = json.loads((world().model / "config.json").read_text())
+        head = -(-config["hidden_size"] // config["num_attention_heads"] // 16) * 16
+        page = 32 * 2 * config["num_hidden_layers"] * config["num_key_value_heads"] * head * 4
+        # The last token that was generated has not been run.
+        pages = (usage.prompt_tokens + usage.completion_tokens - 1) // 32
+        deadline = time.monotonic() + 30
+        while value(scrape(self.port), "shira_kept_prefix_bytes") == 0:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.05)
+        self.assertEqual(value(scrape(self.port), "shira_kept_prefix_bytes"), pages * -(-page // 4096) * 4096)
+
     def test_the_port_has_metrics_and_nothing_else(self):
         self.serve()
         for path in ("/", "/etc/passwd", "/../../../etc/passwd", "/metrics/../x"):
@@ -325,6 +339,8 @@ class StatusTest(unittest.TestCase):
             shown = self.shira(server, "top", "--interval", 0.2, "--count", 3)
             self.assertEqual(shown.stdout.count("tokens generated"), 2)
             self.assertRegex(shown.stdout, r"alpha +1 +0\n")
+            for figure in ("Resident:", "Switches:", "Adapters:", "Adapter memory:", "KV memory:"):
+                self.assertIn(figure, shown.stdout)
             stream.cancel()
 
     def test_top_ends_with_ctrl_c(self):

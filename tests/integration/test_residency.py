@@ -8,6 +8,7 @@ import unittest
 import grpc
 
 from fixtures import PROMPT, select, world
+from scraping import free_port, scrape, value
 from server_process import error_of
 
 ON_DISK, IN_MEMORY, FUSED = 1, 2, 3
@@ -38,7 +39,8 @@ class ResidencyTest(unittest.TestCase):
         with world().server("--adapter-root", self.folder, adapters=()) as (_, client):
             self.load_all(client.admin)
             expected = {f"big{i}": self.ask(client, f"big{i}") for i in range(COUNT)}
-        flags = ("--adapter-root", self.folder, "--adapter-memory-mb", ROOM_MB)
+        port = free_port()
+        flags = ("--adapter-root", self.folder, "--adapter-memory-mb", ROOM_MB, "--metrics-listen", port)
         with world().server(*flags, adapters=()) as (_, client):
             admin = client.admin
             admin.LoadAdapter(name="big0", path=str(self.folder / "big0"))
@@ -52,6 +54,10 @@ class ResidencyTest(unittest.TestCase):
                 self.assertEqual(self.ask(client, f"big{i}"), expected[f"big{i}"], i)
                 self.assertEqual(self.names(admin, residencies=[FUSED]), [f"big{i}"])
                 self.assertNotIn("big0", self.names(admin, residencies=[ON_DISK]))
+            samples = scrape(port)
+            self.assertGreaterEqual(value(samples, "shira_adapter_cold_start_seconds_count"), 3)
+            self.assertGreaterEqual(value(samples, "shira_adapter_evictions_total", what="states"), 3)
+            self.assertEqual(value(samples, "shira_adapters_pinned"), 1)
             # One in use stays too.
             stream = client.stream(prompt=PROMPT, stop={"max_tokens": 15000, "ignore_eos": True}, adapter=select("big1"))
             next(stream)

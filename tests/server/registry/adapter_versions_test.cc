@@ -44,6 +44,13 @@ class AdapterVersionsTest : public testing::RegistryFixture {
     }
     return listed;
   }
+  void ExpectASharedLoad() const {
+    const absl::Time deadline = absl::Now() + absl::Seconds(30);
+    while (registry_->stats().shared_loads == 0 && absl::Now() < deadline) {
+      absl::SleepFor(absl::Milliseconds(1));
+    }
+    EXPECT_EQ(registry_->stats().shared_loads, 1);
+  }
 
   int folders_ = 0;
 };
@@ -203,7 +210,7 @@ TEST_F(AdapterVersionsTest, TwoLoadsOfTheSameShareTheWork) {
   std::thread loader([&] { first = registry_->Load("tone", "tone", ""); });
   compiling.WaitForNotification();
   std::thread joiner([&] { second = registry_->Load("tone", "tone", ""); });
-  while (registry_->stats().shared_loads == 0) absl::SleepFor(absl::Milliseconds(1));
+  ExpectASharedLoad();
   go_on.Notify();
   loader.join();
   joiner.join();
@@ -230,7 +237,7 @@ TEST_F(AdapterVersionsTest, WhoSharesALoadThatFailsGetsItsError) {
   std::thread loader([&] { first = Load("tone"); });
   compiling.WaitForNotification();
   std::thread joiner([&] { second = Load("tone"); });
-  while (registry_->stats().shared_loads == 0) absl::SleepFor(absl::Milliseconds(1));
+  ExpectASharedLoad();
   go_on.Notify();
   loader.join();
   joiner.join();
