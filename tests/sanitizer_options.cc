@@ -3,7 +3,12 @@
 
 extern "C" {
 
-const char* __tsan_default_options() { return "suppressions=" SHIRA_SOURCE_DIR "/tests/tsan.supp"; }
+// Allocations that no machine can give fail, as they do without a sanitizer: tests ask for some.
+const char* __tsan_default_options() {
+  return "allocator_may_return_null=1:suppressions=" SHIRA_SOURCE_DIR "/tests/tsan.supp";
+}
+
+const char* __asan_default_options() { return "allocator_may_return_null=1"; }
 
 const char* __lsan_default_options() {
   return "print_suppressions=0:suppressions=" SHIRA_SOURCE_DIR "/tests/lsan.supp";

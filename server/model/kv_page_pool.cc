@@ -19,16 +19,16 @@ constexpr int64_t kReserveBytes = int64_t{32} << 20;
 
 constexpr int64_t kLargePage = int64_t{2} << 20;
 
-int64_t RoundUp(int64_t value, int64_t multiple) {
+// Unsigned: budgets may be as large as int64_t has them.
+uint64_t RoundUp(uint64_t value, uint64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
 // What is mapped for so many bytes of pages: whole large pages, wherever the mapping starts.
-int64_t MappedBytes(int64_t bytes) { return RoundUp(bytes, kLargePage) + kLargePage; }
+uint64_t MappedBytes(uint64_t bytes) { return RoundUp(bytes, kLargePage) + kLargePage; }
 
 std::byte* FirstLargePage(void* mapped) {
-  return reinterpret_cast<std::byte*>(
-      RoundUp(static_cast<int64_t>(reinterpret_cast<uintptr_t>(mapped)), kLargePage));
+  return reinterpret_cast<std::byte*>(RoundUp(reinterpret_cast<uintptr_t>(mapped), kLargePage));
 }
 
 }  // namespace
@@ -36,11 +36,11 @@ std::byte* FirstLargePage(void* mapped) {
 absl::StatusOr<std::shared_ptr<KvPagePool>> KvPagePool::Create(int64_t page_bytes,
                                                                int64_t budget_bytes) {
   const int64_t system_page = sysconf(_SC_PAGESIZE);
-  page_bytes = RoundUp(page_bytes, system_page);
+  page_bytes = static_cast<int64_t>(RoundUp(page_bytes, system_page));
   const int64_t pages = std::max<int64_t>(budget_bytes, 0) / page_bytes;
   void* mapped = nullptr;
   if (pages > 0) {
-    const auto bytes = static_cast<uint64_t>(MappedBytes(pages * page_bytes));
+    const uint64_t bytes = MappedBytes(pages * page_bytes);
     mapped = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (mapped == MAP_FAILED) {
       return absl::ResourceExhaustedError(
