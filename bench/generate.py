@@ -91,7 +91,9 @@ def measure(options, running):
 
 
 def as_rows(options, running, times, limits):
-    about = {"threads": options.threads, **({"instructions": options.instructions} if options.instructions != "all" else {}), "machine": rows.machine(), "commit": rows.commit()}
+    about = {"threads": options.threads, "machine": rows.machine(), "commit": rows.commit()}
+    if options.instructions != "all":
+        about["instructions"] = options.instructions
     for (section, items, who), ms in times.items():
         config = {name: value for name, value in items if name != "op"}
         ours = times.get((section, items, "ours"))

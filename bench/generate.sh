@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The forward pass beside transformers and llama.cpp, with the machine's limits, into bench/results/generate.jsonl. About 10 minutes on 2
-# cores; the machine must have nothing else to do. bench/setup_peers.sh comes first.
+# The forward pass beside transformers and llama.cpp, with the machine's limits, into bench/results/generate.jsonl, and what it would be
+# without this processor's best instructions, into instructions.jsonl there. About 10 minutes on 2 cores; the machine must have nothing else
+# to do. bench/setup_peers.sh comes first.
 #
 #   bench/generate.sh [PIECE...]    all pieces, or those named; each takes less than a minute, and its rows take the place of its old ones
 #   bench/generate.sh --build       builds what is measured
@@ -18,23 +19,22 @@ declare -A pieces=(
   [f32]="--only decode,prefill --dtype float32 --batches 1,8 --tokens 128,512 --turns 3"
   [f16]="--only decode,prefill --dtype float16 --batches 1,8 --tokens 128,512 --turns 3"
 )
-# What processors with less than this one's instructions would do, as far as this one can tell.
-for instructions in AVX-512 AVX2; do
-  pieces[$instructions]="--only decode,prefill --instructions $instructions --batches 1,8 --tokens 128,512 --turns 3 --who ours,transformers"
-done
+limited="--only decode,prefill --batches 1,8 --tokens 128,512 --turns 3 --who ours,transformers --instructions"
+pieces[AVX-512]="$limited AVX-512"
+pieces[AVX2]="$limited AVX2"
 order=(decode-small decode-large adapter-small adapter-large adapter-equal prefill-short prefill-long f32 f16 AVX-512 AVX2)
 case ${1:-} in
-  --help) sed -n '2,7p' "$0" | sed 's/^# \{0,1\}//'; exit 0 ;;
+  --help) sed -n '2,8p' "$0" | sed 's/^# \{0,1\}//'; exit 0 ;;
   --list) printf '%s\n' "${order[@]}"; exit 0 ;;
   --build)
     cmake --preset release -DSHIRA_BUILD_BENCH=ON >/dev/null
     exec cmake --build build/release --target generate_bench ;;
 esac
-out_of() { case $1 in AVX*) echo bench/results/instructions.jsonl ;; *) echo bench/results/generate.jsonl ;; esac }
 [ $# -gt 0 ] && order=("$@")
 for piece in "${order[@]}"; do
   [ -n "${pieces[$piece]:-}" ] || { echo "no piece $piece; bench/generate.sh --list" >&2; exit 2; }
   echo "== $piece"
+  [[ $piece == AVX* ]] && rows=instructions || rows=generate
   # shellcheck disable=SC2086
-  python3 bench/generate.py ${pieces[$piece]} --out "$(out_of "$piece")"
+  python3 bench/generate.py ${pieces[$piece]} --out "${OUT:-bench/results/$rows.jsonl}"
 done

@@ -31,39 +31,36 @@ def with_unit(value, unit):
     return number(value) + (unit if value is not None else "")
 
 
-def compared(found, axis):
-    """A line per dtype and size: ours, its limit, the peers and how much faster ours is."""
+def compared(found, axis, field="dtype", groups=DTYPES, peers=("llama.cpp", "transformers")):
+    """A line per group and size: ours, its limit, the peers and how much faster ours is."""
     lines = []
-    for dtype in DTYPES:
-        mine = sorted((row for row in found if (row["who"], row["dtype"]) == ("ours", dtype)), key=lambda row: row[axis])
+    for group in groups:
+        mine = sorted((row for row in found if (row["who"], row[field]) == ("ours", group)), key=lambda row: row[axis])
         for row in mine:
-            line = [dtype, row[axis], number(row["median_ms"]), number(row["tokens_per_s"]), number(row["limit_ms"]), number(row["over_limit"])]
-            for who in ("llama.cpp", "transformers"):
-                peer = next((other for other in found if (other["who"], other["dtype"], other[axis]) == (who, dtype, row[axis])), {})
+            line = [group, row[axis], number(row["median_ms"]), number(row["tokens_per_s"]), number(row["limit_ms"]), number(row["over_limit"])]
+            for who in peers:
+                peer = next((other for other in found if (other["who"], other[field], other[axis]) == (who, group, row[axis])), {})
                 line += [number(peer.get("median_ms")), with_unit(peer.get("ours_is_faster_by"), " x")]
             lines.append(line)
-    return table(["dtype", axis, "ms", "tokens/s", "limit, ms", "times the limit", "llama.cpp, ms", "ours is faster by", "transformers, ms",
-                  "ours is faster by"], lines)
+    head = [field, axis, "ms", "tokens/s", "limit, ms", "times the limit"]
+    return table(head + [cell for who in peers for cell in (f"{who}, ms", "ours is faster by")], lines)
+
+
+def of_section(found, section):
+    return [row for row in found if row["section"] == section]
 
 
 def decode(found):
-    return compared([row for row in found if row["section"] == "decode"], "batch")
+    return compared(of_section(found, "decode"), "batch")
 
 
 def prefill(found):
-    return compared([row for row in found if row["section"] == "prefill"], "tokens")
+    return compared(of_section(found, "prefill"), "tokens")
 
 
 def instructions(found):
-    mine = sorted((row for row in found if row["who"] == "ours"), key=lambda row: (row["section"], row.get("batch", row.get("tokens")), row["instructions"]))
-    lines = []
-    for row in mine:
-        same = ("section", "batch", "tokens", "instructions")
-        peer = next((other for other in found if other["who"] == "transformers" and all(other.get(f) == row.get(f) for f in same)), {})
-        lines.append([f"decoding, batch {row['batch']}" if row["section"] == "decode" else f"a prompt of {row['tokens']} tokens", row["instructions"],
-                      number(row["median_ms"]), number(row["limit_ms"]), number(row["over_limit"]), number(peer.get("median_ms")),
-                      with_unit(peer.get("ours_is_faster_by"), " x")])
-    return table(["what", "instructions up to", "ms", "limit, ms", "times the limit", "transformers, ms", "ours is faster by"], lines)
+    limited = {"field": "instructions", "groups": ("AVX-512", "AVX2"), "peers": ("transformers",)}
+    return "\n\n".join((compared(of_section(found, "decode"), "batch", **limited), compared(of_section(found, "prefill"), "tokens", **limited)))
 
 
 def adapters(found):
@@ -145,8 +142,8 @@ def fill(text, name, content):
 def render(text):
     forward, limited, load = rows.read(GENERATE), rows.read(INSTRUCTIONS), rows.read(LOAD)
     for name, make, found in (("machines", machines, forward + load), ("decode", decode, forward), ("adapters", adapters, forward),
-                              ("prefill", prefill, forward), ("instructions", instructions, limited), ("streams", streams, load), ("peers", peers, load), ("zipf", zipf, load),
-                              ("fairness", fairness, load)):
+                              ("prefill", prefill, forward), ("instructions", instructions, limited), ("streams", streams, load),
+                              ("peers", peers, load), ("zipf", zipf, load), ("fairness", fairness, load)):
         text = fill(text, name, make(found))
     return text
 

@@ -19,8 +19,7 @@ namespace {
 // Twice the last-level cache, where the system tells its size, so that nothing stays in it.
 size_t EvictBytes() {
   constexpr int64_t kLeast = int64_t{192} << 20;
-  static const int64_t bytes = std::max<int64_t>(kLeast, 2 * sysconf(_SC_LEVEL3_CACHE_SIZE));
-  return static_cast<size_t>(bytes) / 64 * 64;
+  return static_cast<size_t>(std::max<int64_t>(kLeast, 2 * sysconf(_SC_LEVEL3_CACHE_SIZE)));
 }
 
 double Seconds(const std::function<void()>& work) {
@@ -99,12 +98,11 @@ BandwidthProbe::BandwidthProbe(ParallelFor parallel_for)
 
 Workload BandwidthProbe::workload() {
   return {.prepare = nullptr, .work = [this] {
-            parallel_for_(static_cast<int64_t>(buffer_.size() / kProbeBlock),
-                          [&](int64_t begin, int64_t end) {
-                            for (int64_t i = begin; i < end; ++i) {
-                              IncrementBlock(buffer_.data() + i * kProbeBlock);
-                            }
-                          });
+            const auto blocks = static_cast<int64_t>(buffer_.size() / kProbeBlock);
+            parallel_for_(blocks, [&](int64_t begin, int64_t end) {
+              for (int64_t i = begin; i < end; ++i)
+                IncrementBlock(buffer_.data() + i * kProbeBlock);
+            });
           }};
 }
 
