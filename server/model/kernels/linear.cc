@@ -123,16 +123,16 @@ template <class Products>
 HWY_ATTR void MultiplyGroup(const LinearCall& call,
                             const WeightBlock<typename Products::Weight>& block,
                             const RowTiles& tiles, const Panel& panel,
-                            const typename Products::Activation* packed, Ahead& ahead) {
+                            const typename Products::Activation* packed, const char*& next) {
   using T = typename Products::Weight;
   const int64_t fetch_bytes = block.outs * block.in * static_cast<int64_t>(sizeof(T)) / panel.tiles;
   tiles.ForEach(panel.begin, panel.end, [&](int64_t row, int64_t rows) {
     const int64_t steps = std::max<int64_t>(block.outs / OutsAtOnce(rows), 1) *
                           std::max<int64_t>(block.in / Products::Step(), 1);
-    ahead.step_bytes = fetch_bytes / steps;
     HWY_ALIGN float sums[kMaxLoneTileRows * kMaxBlockOuts];
-    MultiplyTileOf<Products>(rows, block, packed + row * call.padded_in(), ahead, sums);
-    ahead.next += fetch_bytes;
+    MultiplyTileOf<Products>(rows, block, packed + row * call.padded_in(),
+                             Ahead::Of(next, fetch_bytes, steps), sums);
+    next += fetch_bytes;
     StoreOutputs<T>(call, sums, rows, row, block.first_out, block.outs);
   });
 }
@@ -179,12 +179,12 @@ HWY_ATTR void MultiplyPanel(const LinearCall& call, const Panel& panel, int64_t 
     const WeightBlock<T> memory = {out, std::min(block_outs, out_end - out), call.weight.in,
                                    static_cast<const T*>(call.weight.data) + out * call.weight.in};
     PatchedBlock<T> patched(memory, copy);
-    Ahead ahead = {reinterpret_cast<const char*>(memory.weights + memory.outs * memory.in), 0};
+    const char* next = reinterpret_cast<const char*>(memory.weights + memory.outs * memory.in);
     for (const RowGroup& group : call.groups) {
       const RowTiles tiles = TilesOf(call, group);
       if (tiles.Count(panel.begin, panel.end) == 0) continue;
       MultiplyGroup<Products>(call, group.patches.empty() ? memory : patched.With(group.patches),
-                              tiles, panel, packed, ahead);
+                              tiles, panel, packed, next);
     }
   }
 }
@@ -213,9 +213,8 @@ HWY_ATTR const typename Products::Activation* PackedFor(const LinearCall& call, 
   using T = typename Products::Weight;
   const int64_t bytes = call.block_outs() * call.weight.in * static_cast<int64_t>(sizeof(T));
   const int64_t steps = std::max<int64_t>(call.weight.in / Products::Step(), 1) * call.rows();
-  const Ahead ahead = {
-      reinterpret_cast<const char*>(static_cast<const T*>(call.weight.data) + out * call.weight.in),
-      bytes / steps};
+  const Ahead ahead =
+      Ahead::Of(static_cast<const T*>(call.weight.data) + out * call.weight.in, bytes, steps);
   PackRange<Products>(call, 0, call.rows(), ahead, packed);
   own.call = call.number;
   return packed;
@@ -249,7 +248,7 @@ void WithProducts(DType dtype, F f) {
 
 void Pack(const LinearCall& call, int64_t begin, int64_t end) {
   WithProducts(call.weight.dtype, [&]<class P>(P) {
-    PackRange<P>(call, begin, end, Ahead{nullptr, 0},
+    PackRange<P>(call, begin, end, Ahead(),
                  reinterpret_cast<typename P::Activation*>(call.packed));
   });
 }

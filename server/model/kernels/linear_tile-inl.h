@@ -211,17 +211,27 @@ HWY_INLINE void StoreSums(FloatVector a, FloatVector b, FloatVector c, FloatVect
 }
 #endif
 
-// Memory that will be read next, fetched a few bytes with every step.
+// Memory that will be read next, fetched a few bytes with every step. Its two halves come side by
+// side: what the CPU fetches ahead by itself ends with a page, and begins slowly with the next one.
 struct Ahead {
-  const char* next;
-  int64_t step_bytes;  // 0: nothing to fetch
+  const char* next = nullptr;
+  const char* other = nullptr;
+  int64_t step_bytes = 0;  // 0: nothing to fetch
+
+  // `bytes` from `from` on, in so many steps.
+  static HWY_INLINE Ahead Of(const void* from, int64_t bytes, int64_t steps) {
+    const char* first = static_cast<const char*>(from);
+    return {first, first + bytes / 2, bytes / steps};
+  }
 
   HWY_INLINE void Fetch() {
     // Most often one line or two: without a loop, whose end is hard to predict.
     if (step_bytes > 0) __builtin_prefetch(next, 0, 2);
     if (step_bytes > 64) __builtin_prefetch(next + 64, 0, 2);
     for (int64_t i = 128; i < step_bytes; i += 64) __builtin_prefetch(next + i, 0, 2);
-    next += step_bytes;
+    const char* after = next + step_bytes;
+    next = other;
+    other = after;
   }
 };
 
