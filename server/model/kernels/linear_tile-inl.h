@@ -40,14 +40,19 @@
 SHIRA_TILE_BEFORE_NAMESPACE();
 namespace shira::HWY_NAMESPACE {
 
-// The most rows of activations in a tile of four weight rows, and of two: what the registers hold.
-// The first does most with a load; the second reads weights once where the first would twice.
-inline constexpr int kMaxTileRows = HWY_MAX_BYTES >= 64 ? 6 : 3;
+// Vectors that the registers hold, and the most rows of activations in a tile: the second is for one
+// that is alone, which reads weights once where two would read them twice.
+inline constexpr int kRegisters = HWY_MAX_BYTES >= 64 ? 32 : 16;
+inline constexpr int kMaxTileRows = 6;
 inline constexpr int kMaxLoneTileRows = HWY_MAX_BYTES >= 64 ? 8 : 6;
 
-// Weight rows of a tile of `rows` rows of activations. One row alone would leave the multipliers
-// waiting for its sums.
-constexpr int OutsAtOnce(int64_t rows) { return rows == 1 ? 8 : rows <= kMaxTileRows ? 4 : 2; }
+// Weight rows of a tile of `rows` rows of activations: as many as the registers hold the sums of,
+// beside a vector of each row of the fewer kind and one of the other. One row of activations alone
+// would leave the multipliers waiting for its sums.
+constexpr int OutsAtOnce(int64_t rows) {
+  if (rows == 1) return 8;
+  return 4 * rows + std::min<int64_t>(4, rows) + 1 <= kRegisters ? 4 : 2;
+}
 
 // What follows are the kinds of products: which elements a step takes and in which order
 // activations are packed to meet them. Packed activations of a tile lie vector by vector, of its
@@ -57,18 +62,34 @@ constexpr int OutsAtOnce(int64_t rows) { return rows == 1 ? 8 : rows <= kMaxTile
 //   Pack()              Step() activations, fp32, to packed vectors `stride` elements apart
 //   Add()               one step of a tile: sums[o][r] += weights of row o * activations of row r
 
-// A vector of every weight row, loaded by kLoad, times a vector of every activation row.
+// A vector of every weight row, loaded by kLoad, times a vector of every activation row. Those of
+// the activations stay in registers beside the sums, one of the weights and a mask; or, where they
+// are too many for that, those of the weights.
 template <auto kLoad, int kOuts, int kRows, typename T>
 HWY_INLINE void MultiplyAdd(const T* HWY_RESTRICT weights, int64_t weight_stride,
                             const float* HWY_RESTRICT x, FloatVector (&sums)[kOuts][kRows]) {
-  FloatVector activations[kRows];
-  HWY_UNROLL(8)
-  for (int r = 0; r < kRows; ++r) activations[r] = hn::Load(FloatTag(), x + r * FloatLanes());
-  HWY_UNROLL(8)
-  for (int o = 0; o < kOuts; ++o) {
-    const FloatVector w = kLoad(weights + o * weight_stride);
+  const auto weight = [&](int o) HWY_ATTR { return kLoad(weights + o * weight_stride); };
+  const auto activation = [&](int r) HWY_ATTR { return hn::Load(FloatTag(), x + r * FloatLanes()); };
+  if constexpr (kRows <= kOuts || kOuts * kRows + kRows + 2 <= kRegisters) {
+    FloatVector a[kRows];
     HWY_UNROLL(8)
-    for (int r = 0; r < kRows; ++r) sums[o][r] = hn::MulAdd(w, activations[r], sums[o][r]);
+    for (int r = 0; r < kRows; ++r) a[r] = activation(r);
+    HWY_UNROLL(8)
+    for (int o = 0; o < kOuts; ++o) {
+      const FloatVector w = weight(o);
+      HWY_UNROLL(8)
+      for (int r = 0; r < kRows; ++r) sums[o][r] = hn::MulAdd(w, a[r], sums[o][r]);
+    }
+  } else {
+    FloatVector w[kOuts];
+    HWY_UNROLL(8)
+    for (int o = 0; o < kOuts; ++o) w[o] = weight(o);
+    HWY_UNROLL(8)
+    for (int r = 0; r < kRows; ++r) {
+      const FloatVector a = activation(r);
+      HWY_UNROLL(8)
+      for (int o = 0; o < kOuts; ++o) sums[o][r] = hn::MulAdd(w[o], a, sums[o][r]);
+    }
   }
 }
 
