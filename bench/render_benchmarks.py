@@ -64,7 +64,7 @@ def instructions(found):
 
 
 def adapters(found):
-    mine = sorted((row for row in found if row["section"] == "adapter"), key=lambda row: (row["tables"], row["batch"], row["states"]))
+    mine = sorted(of_section(found, "adapter"), key=lambda row: (row["tables"], row["batch"], row["states"]))
     way = {0: "base", 1: "one adapter, fused"}
     return table(["positions", "rows", "weights", "ms", "times base"],
                  [[row["tables"], row["batch"], way.get(row["states"], f"{row['states']} adapters, rows patched"), number(row["median_ms"]),
@@ -72,7 +72,7 @@ def adapters(found):
 
 
 def streams(found):
-    mine = sorted((row for row in found if row["section"] == "streams"),
+    mine = sorted(of_section(found, "streams"),
                   key=lambda row: (row["tables"], row["streams"], row["adapters"], row["mode"]))
     return table(["positions", "streams", "adapters", "way", "tokens/s", "of one adapter's", "times slices alone", "steps patched", "switches",
                   "streams that differ"],
@@ -86,14 +86,14 @@ def share(value):
 
 
 def peers(found):
-    mine = sorted((row for row in found if row["section"] == "peers"), key=lambda row: (row["streams"], row["adapters"], -row["tokens_per_s"]))
+    mine = sorted(of_section(found, "peers"), key=lambda row: (row["streams"], row["adapters"], -row["tokens_per_s"]))
     return table(["streams", "adapters", "who", "tokens/s", "ours is faster by"],
                  [[row["streams"], row["adapters"], "this server" if row["who"] == "ours" else PEER_LABELS[row["mode"]],
                    number(row["tokens_per_s"]), with_unit(row["ours_is_faster_by"], " x") if row["who"] != "ours" else ""] for row in mine])
 
 
 def zipf(found):
-    mine = sorted((row for row in found if row["section"] == "zipf"), key=lambda row: (row["mode"], row["rate"], row["seed"]))
+    mine = sorted(of_section(found, "zipf"), key=lambda row: (row["mode"], row["rate"], row["seed"]))
     lines = []
     for row in mine:
         lines.append([row["rate"], "auto" if row["mode"] == "patching" else "slices alone", row["seed"], row["requests"],
@@ -106,7 +106,7 @@ def zipf(found):
 
 def fairness(found):
     """The runs of one rate together: the commonest adapter's requests beside as many of the rarest ones'."""
-    mine = [row for row in found if row["section"] == "zipf"]
+    mine = of_section(found, "zipf")
     lines = []
     for (mode, rate), group in itertools.groupby(sorted(mine, key=lambda row: (row["mode"], row["rate"])), key=lambda row: (row["mode"], row["rate"])):
         requests = [request for row in group for request in row["requests_rank_ttft_ms"]]

@@ -62,34 +62,37 @@ constexpr int OutsAtOnce(int64_t rows) {
 //   Pack()              Step() activations, fp32, to packed vectors `stride` elements apart
 //   Add()               one step of a tile: sums[o][r] += weights of row o * activations of row r
 
+// Calls add(i, j, kept(i), loaded(j)) for all i < kKept and j < kLoaded. All kept vectors stay in
+// registers meanwhile, and one that was loaded.
+template <int kKept, int kLoaded, typename Kept, typename Loaded, typename Add>
+HWY_INLINE void ForEachPair(const Kept& kept, const Loaded& loaded, const Add& add) {
+  FloatVector all[kKept];
+  HWY_UNROLL(8)
+  for (int i = 0; i < kKept; ++i) all[i] = kept(i);
+  HWY_UNROLL(8)
+  for (int j = 0; j < kLoaded; ++j) {
+    const FloatVector one = loaded(j);
+    HWY_UNROLL(8)
+    for (int i = 0; i < kKept; ++i) add(i, j, all[i], one);
+  }
+}
+
 // A vector of every weight row, loaded by kLoad, times a vector of every activation row. Those of
-// the activations stay in registers beside the sums, one of the weights and a mask; or, where they
-// are too many for that, those of the weights.
+// the activations are kept beside the sums, one of the weights and a mask; or, where they are too
+// many for that, those of the weights.
 template <auto kLoad, int kOuts, int kRows, typename T>
 HWY_INLINE void MultiplyAdd(const T* HWY_RESTRICT weights, int64_t weight_stride,
                             const float* HWY_RESTRICT x, FloatVector (&sums)[kOuts][kRows]) {
   const auto weight = [&](int o) HWY_ATTR { return kLoad(weights + o * weight_stride); };
   const auto activation = [&](int r) HWY_ATTR { return hn::Load(FloatTag(), x + r * FloatLanes()); };
+  const auto add = [&](int o, int r, FloatVector w, FloatVector a)
+                       HWY_ATTR { sums[o][r] = hn::MulAdd(w, a, sums[o][r]); };
   if constexpr (kRows <= kOuts || kOuts * kRows + kRows + 2 <= kRegisters) {
-    FloatVector a[kRows];
-    HWY_UNROLL(8)
-    for (int r = 0; r < kRows; ++r) a[r] = activation(r);
-    HWY_UNROLL(8)
-    for (int o = 0; o < kOuts; ++o) {
-      const FloatVector w = weight(o);
-      HWY_UNROLL(8)
-      for (int r = 0; r < kRows; ++r) sums[o][r] = hn::MulAdd(w, a[r], sums[o][r]);
-    }
+    ForEachPair<kRows, kOuts>(activation, weight,
+                              [&](int r, int o, FloatVector a, FloatVector w)
+                                  HWY_ATTR { add(o, r, w, a); });
   } else {
-    FloatVector w[kOuts];
-    HWY_UNROLL(8)
-    for (int o = 0; o < kOuts; ++o) w[o] = weight(o);
-    HWY_UNROLL(8)
-    for (int r = 0; r < kRows; ++r) {
-      const FloatVector a = activation(r);
-      HWY_UNROLL(8)
-      for (int o = 0; o < kOuts; ++o) sums[o][r] = hn::MulAdd(w[o], a, sums[o][r]);
-    }
+    ForEachPair<kOuts, kRows>(weight, activation, add);
   }
 }
 
