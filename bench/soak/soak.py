@@ -44,7 +44,7 @@ import torch  # noqa: E402
 from fixtures import World  # noqa: E402
 from records import Records  # noqa: E402
 from reference import Reference  # noqa: E402
-from server_process import ServerProcess, collect, error_of  # noqa: E402
+from server_process import FREES_AT_ONCE, ServerProcess, collect, error_of  # noqa: E402
 from server_run import free_port  # noqa: E402
 
 Code = grpc.StatusCode
@@ -346,7 +346,7 @@ class Soak:
         flags = self.world.flags() + [
             "--max-running", 8, "--max-queued", 64, "--adapter-memory-mb", self.options.adapter_memory_mb, "--kv-cache-mb", KV_MB,
             "--upload-dir", self.uploads, "--metrics-listen", self.metrics_port]
-        with ServerProcess(*flags) as self.server:
+        with ServerProcess(*flags, environment=FREES_AT_ONCE) as self.server:
             self.client = self.server.client()
             base = [(p.name, p.sha256) for p in self.client.admin.VerifyWeights().parameters]
             self.load_all()

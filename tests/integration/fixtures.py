@@ -112,9 +112,9 @@ class World:
         return flags
 
     @contextlib.contextmanager
-    def server(self, *flags, adapters=tuple(ADAPTERS), dtype="float32"):
+    def server(self, *flags, adapters=tuple(ADAPTERS), dtype="float32", environment=None):
         """(server, client)"""
-        with ServerProcess(*self.flags(*adapters, dtype=dtype), *flags) as server:
+        with ServerProcess(*self.flags(*adapters, dtype=dtype), *flags, environment=environment) as server:
             yield server, server.client()
 
 

@@ -9,7 +9,7 @@ import grpc
 
 from fixtures import PROMPT, select, world
 from scraping import free_port, scrape, value
-from server_process import error_of
+from server_process import FREES_AT_ONCE, error_of
 
 ON_DISK, IN_MEMORY, FUSED = 1, 2, 3
 PLAIN = {"max_tokens": 4, "ignore_eos": True}
@@ -100,7 +100,7 @@ class ResidencyTest(unittest.TestCase):
             self.assertEqual((code, info.reason), (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"))
 
     def test_unloading_gives_the_memory_back(self):
-        with world().server("--adapter-root", self.folder, adapters=()) as (server, client):
+        with world().server("--adapter-root", self.folder, adapters=(), environment=FREES_AT_ONCE) as (server, client):
             admin = client.admin
 
             def cycle():
