@@ -74,7 +74,7 @@ HWY_INLINE void StoreOutputs(const LinearCall& call, const float* sums, int64_t 
 
 // Some columns of a block against a tile of activations: sums, [kRows][kMaxBlockOuts], and those on
 // their way, carry. Takes kOuts weight rows at a time from row o on, and then fewer.
-template <class Products, int kRows, int kOuts = OutsAtOnce(kRows)>
+template <class Products, int kRows, int kOuts = OutsAtOnce<Products>(kRows)>
 HWY_INLINE void MultiplyOuts(const WeightBlock<typename Products::Weight>& block, int64_t o,
                              const typename Products::Activation* x, const Columns& columns,
                              Ahead& ahead, float* carry, float* sums) {
@@ -127,7 +127,7 @@ HWY_ATTR void MultiplyGroup(const LinearCall& call,
   using T = typename Products::Weight;
   const int64_t fetch_bytes = block.outs * block.in * static_cast<int64_t>(sizeof(T)) / panel.tiles;
   tiles.ForEach(panel.begin, panel.end, [&](int64_t row, int64_t rows) {
-    const int64_t steps = std::max<int64_t>(block.outs / OutsAtOnce(rows), 1) *
+    const int64_t steps = std::max<int64_t>(block.outs / OutsAtOnce<Products>(rows), 1) *
                           std::max<int64_t>(block.in / Products::Step(), 1);
     HWY_ALIGN float sums[kMaxLoneTileRows * kMaxBlockOuts];
     MultiplyTileOf<Products>(rows, block, packed + row * call.padded_in(),

@@ -47,17 +47,19 @@ inline constexpr int kMaxTileRows = 6;
 inline constexpr int kMaxLoneTileRows = HWY_MAX_BYTES >= 64 ? 8 : 6;
 
 // Weight rows of a tile of `rows` rows of activations: as many as the registers hold the sums of,
-// beside a vector of each row of the fewer kind and one of the other. One row of activations alone
-// would leave the multipliers waiting for its sums.
+// beside a vector of each row of the fewer kind, one of the other, and the products' constants. One
+// row of activations alone would leave the multipliers waiting for its sums.
+template <class Products>
 constexpr int OutsAtOnce(int64_t rows) {
   if (rows == 1) return 8;
-  return 4 * rows + std::min<int64_t>(4, rows) + 1 <= kRegisters ? 4 : 2;
+  return 4 * rows + std::min<int64_t>(4, rows) + 1 + Products::kConstants <= kRegisters ? 4 : 2;
 }
 
 // What follows are the kinds of products: which elements a step takes and in which order
 // activations are packed to meet them. Packed activations of a tile lie vector by vector, of its
 // rows in turn. Each kind has
 //   Weight, Activation  element types in memory and packed
+//   kConstants          vectors that stay in registers, beside sums, weights and activations
 //   Step(), Lanes()     weights that one step takes; activations of a packed vector
 //   Pack()              Step() activations, fp32, to packed vectors `stride` elements apart
 //   Add()               one step of a tile: sums[o][r] += weights of row o * activations of row r
@@ -101,6 +103,7 @@ template <typename T>
 struct FloatProducts {
   using Weight = T;
   using Activation = float;
+  static constexpr int kConstants = 0;
 
   static HWY_INLINE int64_t Lanes() { return static_cast<int64_t>(FloatLanes()); }
   static HWY_INLINE int64_t Step() { return Lanes(); }
@@ -125,6 +128,7 @@ template <>
 struct FloatProducts<BFloat16> {
   using Weight = BFloat16;
   using Activation = float;
+  static constexpr int kConstants = 1;  // the mask
 
   static HWY_INLINE int64_t Lanes() { return static_cast<int64_t>(FloatLanes()); }
   static HWY_INLINE int64_t Step() { return 2 * Lanes(); }
@@ -150,11 +154,40 @@ struct FloatProducts<BFloat16> {
     return hn::BitCast(FloatTag(), hn::And(Bits(from), hn::Set(d32, 0xFFFF0000u)));
   }
 
+  // Where the activations' even and odd vectors fit beside the sums, the products of a weight row
+  // come together: otherwise the compiler keeps the weights of all rows from the even ones to the
+  // odd ones, and has no register left for some of the sums.
   template <int kOuts, int kRows>
   static HWY_INLINE void Add(const BFloat16* HWY_RESTRICT weights, int64_t weight_stride,
                              const float* HWY_RESTRICT x, FloatVector (&sums)[kOuts][kRows]) {
-    MultiplyAdd<Even>(weights, weight_stride, x, sums);
-    MultiplyAdd<Odd>(weights, weight_stride, x + kRows * Lanes(), sums);
+    if constexpr (kOuts * kRows + 2 * kRows + 2 + kConstants <= kRegisters) {
+      AddRowByRow(weights, weight_stride, x, sums);
+    } else {
+      MultiplyAdd<Even>(weights, weight_stride, x, sums);
+      MultiplyAdd<Odd>(weights, weight_stride, x + kRows * Lanes(), sums);
+    }
+  }
+
+ private:
+  template <int kOuts, int kRows>
+  static HWY_INLINE void AddRowByRow(const BFloat16* HWY_RESTRICT weights, int64_t weight_stride,
+                                     const float* HWY_RESTRICT x,
+                                     FloatVector (&sums)[kOuts][kRows]) {
+    FloatVector even[kRows], odd[kRows];
+    HWY_UNROLL(8)
+    for (int r = 0; r < kRows; ++r) {
+      even[r] = hn::Load(FloatTag(), x + r * Lanes());
+      odd[r] = hn::Load(FloatTag(), x + (kRows + r) * Lanes());
+    }
+    HWY_UNROLL(8)
+    for (int o = 0; o < kOuts; ++o) {
+      const FloatVector even_weight = Even(weights + o * weight_stride);
+      const FloatVector odd_weight = Odd(weights + o * weight_stride);
+      HWY_UNROLL(8)
+      for (int r = 0; r < kRows; ++r) sums[o][r] = hn::MulAdd(even_weight, even[r], sums[o][r]);
+      HWY_UNROLL(8)
+      for (int r = 0; r < kRows; ++r) sums[o][r] = hn::MulAdd(odd_weight, odd[r], sums[o][r]);
+    }
   }
 };
 #endif
@@ -164,6 +197,7 @@ struct FloatProducts<BFloat16> {
 struct Bf16Dot {
   using Weight = BFloat16;
   using Activation = BFloat16;
+  static constexpr int kConstants = 0;
 
   static HWY_INLINE int64_t Lanes() { return 32; }
   static HWY_INLINE int64_t Step() { return 32; }
