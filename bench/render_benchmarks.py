@@ -12,7 +12,7 @@ from plot_benchmarks import PEER_LABELS
 
 ROOT = rows.ROOT
 PAGE = ROOT / "docs/benchmarks.md"
-GENERATE, INSTRUCTIONS, LOAD = (ROOT / "bench/results" / f"{name}.jsonl" for name in ("generate", "instructions", "load"))
+RESULTS = ROOT / "bench/results"
 DTYPES = ("bfloat16", "float16", "float32")
 
 
@@ -140,10 +140,14 @@ def fill(text, name, content):
 
 
 def render(text):
-    forward, limited, load = rows.read(GENERATE), rows.read(INSTRUCTIONS), rows.read(LOAD)
+    forward, limited, load, epyc_forward, epyc_load = (
+        rows.read(RESULTS / f"{name}.jsonl") for name in ("generate", "instructions", "load", "generate_epyc", "load_epyc"))
     for name, make, found in (("machines", machines, forward + load), ("decode", decode, forward), ("adapters", adapters, forward),
                               ("prefill", prefill, forward), ("instructions", instructions, limited), ("streams", streams, load),
-                              ("peers", peers, load), ("zipf", zipf, load), ("fairness", fairness, load)):
+                              ("peers", peers, load), ("zipf", zipf, load), ("fairness", fairness, load),
+                              ("EPYC machines", machines, epyc_forward + epyc_load), ("EPYC decode", decode, epyc_forward),
+                              ("EPYC adapters", adapters, epyc_forward), ("EPYC prefill", prefill, epyc_forward),
+                              ("EPYC streams", streams, epyc_load), ("EPYC peers", peers, epyc_load)):
         text = fill(text, name, make(found))
     return text
 

@@ -137,37 +137,6 @@ HWY_ATTR void MultiplyGroup(const LinearCall& call,
   });
 }
 
-// The copy of a block, patched for one group after the other.
-template <typename T>
-class PatchedBlock {
- public:
-  PatchedBlock(const WeightBlock<T>& memory, T* copy)
-      : memory_(memory),
-        copy_(copy),
-        rows_{.first_row = memory.first_out,
-              .end_row = memory.first_out + memory.outs,
-              .copy = reinterpret_cast<std::byte*>(copy),
-              .memory = reinterpret_cast<const std::byte*>(memory.weights),
-              .element_bytes = sizeof(T)} {}
-
-  WeightBlock<T> With(absl::Span<const WeightPatch> patches) {
-    if (applied_.empty()) {
-      std::copy_n(memory_.weights, memory_.outs * memory_.in, copy_);
-    } else if (!SamePositions(applied_, patches)) {
-      RevertPatches(applied_, rows_);
-    }
-    ApplyPatches(patches, rows_);
-    applied_ = patches;
-    return {memory_.first_out, memory_.outs, memory_.in, copy_};
-  }
-
- private:
-  const WeightBlock<T> memory_;
-  T* const copy_;
-  const WeightRows rows_;
-  absl::Span<const WeightPatch> applied_;  // what the copy has
-};
-
 // A panel against weight rows [out_begin, out_end).
 template <class Products>
 HWY_ATTR void MultiplyPanel(const LinearCall& call, const Panel& panel, int64_t out_begin,
@@ -178,13 +147,22 @@ HWY_ATTR void MultiplyPanel(const LinearCall& call, const Panel& panel, int64_t 
   for (int64_t out = out_begin; out < out_end; out += block_outs) {
     const WeightBlock<T> memory = {out, std::min(block_outs, out_end - out), call.weight.in,
                                    static_cast<const T*>(call.weight.data) + out * call.weight.in};
-    PatchedBlock<T> patched(memory, copy);
+    PatchedRows patched({.first_row = memory.first_out,
+                         .end_row = memory.first_out + memory.outs,
+                         .cols = memory.in,
+                         .element_bytes = sizeof(T),
+                         .memory = reinterpret_cast<const std::byte*>(memory.weights),
+                         .copy = reinterpret_cast<std::byte*>(copy)});
     const char* next = reinterpret_cast<const char*>(memory.weights + memory.outs * memory.in);
     for (const RowGroup& group : call.groups) {
       const RowTiles tiles = TilesOf(call, group);
       if (tiles.Count(panel.begin, panel.end) == 0) continue;
-      MultiplyGroup<Products>(call, group.patches.empty() ? memory : patched.With(group.patches),
-                              tiles, panel, packed, next);
+      WeightBlock<T> block = memory;
+      if (!group.patches.empty()) {
+        patched.Put(group.patches);
+        block.weights = copy;
+      }
+      MultiplyGroup<Products>(call, block, tiles, panel, packed, next);
     }
   }
 }

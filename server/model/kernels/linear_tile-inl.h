@@ -40,8 +40,8 @@
 SHIRA_TILE_BEFORE_NAMESPACE();
 namespace shira::HWY_NAMESPACE {
 
-// Vectors that the registers hold, and the most rows of activations in a tile: the second is for one
-// that is alone, which reads weights once where two would read them twice.
+// Vectors that the registers hold, and the most rows of activations in a tile: the second is for
+// one that is alone, which reads weights once where two would read them twice.
 inline constexpr int kRegisters = HWY_MAX_BYTES >= 64 ? 32 : 16;
 inline constexpr int kMaxTileRows = 6;
 inline constexpr int kMaxLoneTileRows = HWY_MAX_BYTES >= 64 ? 8 : 6;

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/types/span.h"
 #include "adapters/index_table.h"
 
@@ -17,28 +18,51 @@ namespace shira {
 // The elements of one parameter. A weight may be several parameters one below the other.
 struct WeightPatch {
   int64_t first_row = 0;              // of the parameter, in the weight
-  const IndexTable* table = nullptr;  // cols() is the weight's
+  const IndexTable* table = nullptr;  // cols() is the weight's, at most 65536
   const std::byte* values = nullptr;  // [table->entries()], of the weight's dtype
 };
 
-// A copy of the consecutive weight rows [first_row, end_row), row-major without gaps.
+// The consecutive weight rows [first_row, end_row), row-major without gaps, and room for a copy.
 struct WeightRows {
   int64_t first_row = 0;
   int64_t end_row = 0;
+  int64_t cols = 0;
+  size_t element_bytes = 0;  // 2 or 4
+  const std::byte* memory = nullptr;
   std::byte* copy = nullptr;
-  const std::byte* memory = nullptr;  // the rows themselves, unpatched
-  size_t element_bytes = 0;           // 2 or 4
 };
 
-// Writes the patches' elements that lie in these rows into the copy, in order: later patches win.
-void ApplyPatches(absl::Span<const WeightPatch> patches, const WeightRows& rows);
+// What the copy of some weight rows holds: the rows as memory has them, with the patches of one
+// state after the other.
+class PatchedRows {
+ public:
+  explicit PatchedRows(const WeightRows& rows) : rows_(rows) {}
 
-// Gives those elements of the copy back what memory has.
-void RevertPatches(absl::Span<const WeightPatch> patches, const WeightRows& rows);
+  // Makes the copy what memory would be with these patches' elements in it, in order: later patches
+  // win. `patches` must stay until the next call. Fetches what the next rows will need of them.
+  void Put(absl::Span<const WeightPatch> patches);
 
-// Whether the two touch the same elements because they share their tables: then one can be written
-// over the other.
-bool SamePositions(absl::Span<const WeightPatch> a, absl::Span<const WeightPatch> b);
+ private:
+  // Entries [begin, end) of a patch: entry i is at element offsets[i] + shift of the copy.
+  struct Run {
+    size_t patch;
+    const uint16_t* offsets;
+    int64_t begin;
+    int64_t end;
+    int64_t shift;
+  };
+
+  void Find(absl::Span<const WeightPatch> patches);
+  template <typename Element>
+  void Write(absl::Span<const WeightPatch> patches);
+  template <typename Element>
+  void Restore();
+
+  const WeightRows rows_;
+  bool copied_ = false;
+  absl::Span<const WeightPatch> patches_;  // what the copy has
+  absl::InlinedVector<Run, 4> runs_;       // of these, in these rows
+};
 
 }  // namespace shira
 
