@@ -51,8 +51,10 @@ namespace shira::HWY_NAMESPACE {
 namespace {
 
 // Tiles of many rows pay where they save reading weights from memory, not from cache again.
+template <class Products>
 RowTiles TilesOf(const LinearCall& call, const RowGroup& group) {
-  return {group, kMaxTileRows, call.groups.size() == 1 ? kMaxLoneTileRows : kMaxTileRows};
+  return {group, kMaxTileRows<Products>,
+          call.groups.size() == 1 ? kMaxLoneTileRows<Products> : kMaxTileRows<Products>};
 }
 
 // Adds the bias, rounds and stores: sums [rows][kMaxBlockOuts] to y from (row, out) on.
@@ -102,7 +104,7 @@ HWY_NOINLINE void MultiplyTile(const WeightBlock<typename Products::Weight>& blo
 }
 
 // The same for a number of rows that the compiler does not know, 1 to kRows.
-template <class Products, int kRows = kMaxLoneTileRows>
+template <class Products, int kRows = kMaxLoneTileRows<Products>>
 HWY_INLINE void MultiplyTileOf(int64_t rows, const WeightBlock<typename Products::Weight>& block,
                                const typename Products::Activation* x, Ahead ahead, float* sums) {
   if constexpr (kRows > 1) {
@@ -129,7 +131,7 @@ HWY_ATTR void MultiplyGroup(const LinearCall& call,
   tiles.ForEach(panel.begin, panel.end, [&](int64_t row, int64_t rows) {
     const int64_t steps = std::max<int64_t>(block.outs / OutsAtOnce<Products>(rows), 1) *
                           std::max<int64_t>(block.in / Products::Step(), 1);
-    HWY_ALIGN float sums[kMaxLoneTileRows * kMaxBlockOuts];
+    HWY_ALIGN float sums[kMaxLoneTileRows<Products> * kMaxBlockOuts];
     MultiplyTileOf<Products>(rows, block, packed + row * call.padded_in(),
                              Ahead::Of(next, fetch_bytes, steps), sums);
     next += fetch_bytes;
@@ -155,7 +157,7 @@ HWY_ATTR void MultiplyPanel(const LinearCall& call, const Panel& panel, int64_t 
                          .copy = reinterpret_cast<std::byte*>(copy)});
     const char* next = reinterpret_cast<const char*>(memory.weights + memory.outs * memory.in);
     for (const RowGroup& group : call.groups) {
-      const RowTiles tiles = TilesOf(call, group);
+      const RowTiles tiles = TilesOf<Products>(call, group);
       if (tiles.Count(panel.begin, panel.end) == 0) continue;
       WeightBlock<T> block = memory;
       if (!group.patches.empty()) {
@@ -172,7 +174,7 @@ template <class Products>
 HWY_ATTR void PackRange(const LinearCall& call, int64_t begin, int64_t end, Ahead ahead,
                         typename Products::Activation* packed) {
   for (const RowGroup& group : call.groups) {
-    TilesOf(call, group).ForEach(begin, end, [&](int64_t row, int64_t rows) {
+    TilesOf<Products>(call, group).ForEach(begin, end, [&](int64_t row, int64_t rows) {
       PackTile<Products>(call.x + row * call.weight.in, rows, call.weight.in, call.padded_in(),
                          ahead, packed + row * call.padded_in());
     });
@@ -204,11 +206,11 @@ HWY_ATTR void OutputRange(const LinearCall& call, int64_t out_begin, int64_t out
   const auto* packed = PackedFor<Products>(call, out_begin);
   const int64_t row_bytes =
       call.padded_in() * static_cast<int64_t>(sizeof(typename Products::Activation));
-  const int64_t panel_rows = std::max<int64_t>(kPanelBytes / row_bytes, kMaxTileRows);
+  const int64_t panel_rows = std::max<int64_t>(kPanelBytes / row_bytes, kMaxTileRows<Products>);
   for (int64_t row = 0; row < call.rows(); row += panel_rows) {
     Panel panel = {row, std::min(row + panel_rows, call.rows()), 0};
     for (const RowGroup& group : call.groups) {
-      panel.tiles += TilesOf(call, group).Count(panel.begin, panel.end);
+      panel.tiles += TilesOf<Products>(call, group).Count(panel.begin, panel.end);
     }
     MultiplyPanel<Products>(call, panel, out_begin, out_end, packed,
                             reinterpret_cast<typename Products::Weight*>(copy));

@@ -40,11 +40,16 @@
 SHIRA_TILE_BEFORE_NAMESPACE();
 namespace shira::HWY_NAMESPACE {
 
-// Vectors that the registers hold, and the most rows of activations in a tile: the second is for
-// one that is alone, which reads weights once where two would read them twice.
+// Vectors that the registers hold.
 inline constexpr int kRegisters = HWY_MAX_BYTES >= 64 ? 32 : 16;
-inline constexpr int kMaxTileRows = 6;
-inline constexpr int kMaxLoneTileRows = HWY_MAX_BYTES >= 64 ? 8 : 6;
+
+// The most rows of activations in a tile: of one among others, and of one that is alone, which
+// reads weights once where two would read them twice. With few registers the sums of 6 times 2
+// leave none for constants.
+template <class Products>
+inline constexpr int kMaxTileRows = kRegisters == 32 ? 6 : 6 - Products::kConstants;
+template <class Products>
+inline constexpr int kMaxLoneTileRows = kRegisters == 32 ? 8 : kMaxTileRows<Products>;
 
 // Weight rows of a tile of `rows` rows of activations: as many as the registers hold the sums of,
 // beside a vector of each row of the fewer kind, one of the other, and the products' constants. One
