@@ -32,7 +32,8 @@ def with_unit(value, unit):
 
 
 def compared(found, axis, field="dtype", groups=DTYPES, peers=("llama.cpp", "transformers")):
-    """A line per group and size: ours, its limit, the peers and how much faster ours is."""
+    """A line per group and size: ours, its limit, the peers that took part and how much faster ours is."""
+    peers = [who for who in peers if any(row["who"] == who for row in found)]
     lines = []
     for group in groups:
         mine = sorted((row for row in found if (row["who"], row[field]) == ("ours", group)), key=lambda row: row[axis])
@@ -147,7 +148,7 @@ def render(text):
                               ("peers", peers, load), ("zipf", zipf, load), ("fairness", fairness, load),
                               ("EPYC machines", machines, epyc_forward + epyc_load), ("EPYC decode", decode, epyc_forward),
                               ("EPYC adapters", adapters, epyc_forward), ("EPYC prefill", prefill, epyc_forward),
-                              ("EPYC streams", streams, epyc_load), ("EPYC peers", peers, epyc_load)):
+                              ("EPYC streams", streams, epyc_load)):
         text = fill(text, name, make(found))
     return text
 
