@@ -16,9 +16,11 @@ bool SamePositions(absl::Span<const WeightPatch> a, absl::Span<const WeightPatch
 }
 
 // Values of several states are read in turn, a few at a time: too few for the CPU to see in them
-// what comes next. Those of a run's successor follow it and are about as many.
+// what comes next. Those of a run's successor follow it and are about as many. Inline always: GCC
+// drops calls of functions that only prefetch.
 template <typename T>
 inline __attribute__((always_inline)) void FetchAfter(const T* begin, const T* end) {
+  if (begin == end) return;  // both may be null
   constexpr std::ptrdiff_t kLine = 64 / sizeof(T);
   const T* const last = end + (end - begin) + kLine;
   for (const T* at = end; at < last; at += kLine) __builtin_prefetch(at);
