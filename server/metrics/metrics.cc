@@ -90,18 +90,9 @@ class Metrics::Impl final : public prometheus::Collectable {
 
   std::vector<prometheus::MetricFamily> Collect() const override
       ABSL_LOCKS_EXCLUDED(sources_mutex_) {
+    // What goes on now, then what was counted: who has left the gauges is in the counters.
+    std::map<std::string, prometheus::MetricFamily> sampled = Sampled();
     std::vector<prometheus::MetricFamily> families = registry_.Collect();
-    std::map<std::string, prometheus::MetricFamily> sampled;
-    absl::ReaderMutexLock lock(&sources_mutex_);
-    for (const SampleSource& source : sources_) {
-      for (const Sample& sample : source()) {
-        prometheus::MetricFamily& family = sampled[sample.name];
-        family.name = sample.name;
-        family.help = sample.help;
-        family.type = TypeOf(sample.kind);
-        family.metric.push_back(ToMetric(sample));
-      }
-    }
     for (auto& [name, family] : sampled) families.push_back(std::move(family));
     return families;
   }
@@ -124,6 +115,22 @@ class Metrics::Impl final : public prometheus::Collectable {
   }
 
  private:
+  std::map<std::string, prometheus::MetricFamily> Sampled() const
+      ABSL_LOCKS_EXCLUDED(sources_mutex_) {
+    std::map<std::string, prometheus::MetricFamily> sampled;
+    absl::ReaderMutexLock lock(&sources_mutex_);
+    for (const SampleSource& source : sources_) {
+      for (const Sample& sample : source()) {
+        prometheus::MetricFamily& family = sampled[sample.name];
+        family.name = sample.name;
+        family.help = sample.help;
+        family.type = TypeOf(sample.kind);
+        family.metric.push_back(ToMetric(sample));
+      }
+    }
+    return sampled;
+  }
+
   class Series;
   friend class Series;
 
