@@ -143,12 +143,11 @@ def fill(text, name, content):
 def render(text):
     forward, limited, load, epyc_forward, epyc_load = (
         rows.read(RESULTS / f"{name}.jsonl") for name in ("generate", "instructions", "load", "generate_epyc", "load_epyc"))
-    for name, make, found in (("machines", machines, forward + load), ("decode", decode, forward), ("adapters", adapters, forward),
-                              ("prefill", prefill, forward), ("instructions", instructions, limited), ("streams", streams, load),
-                              ("peers", peers, load), ("zipf", zipf, load), ("fairness", fairness, load),
-                              ("EPYC machines", machines, epyc_forward + epyc_load), ("EPYC decode", decode, epyc_forward),
-                              ("EPYC adapters", adapters, epyc_forward), ("EPYC prefill", prefill, epyc_forward),
-                              ("EPYC streams", streams, epyc_load)):
+    tables = [("instructions", instructions, limited), ("peers", peers, load), ("zipf", zipf, load), ("fairness", fairness, load)]
+    for prefix, passes, served in (("", forward, load), ("EPYC ", epyc_forward, epyc_load)):
+        tables += [(f"{prefix}machines", machines, passes + served), (f"{prefix}decode", decode, passes), (f"{prefix}adapters", adapters, passes),
+                   (f"{prefix}prefill", prefill, passes), (f"{prefix}streams", streams, served)]
+    for name, make, found in tables:
         text = fill(text, name, make(found))
     return text
 

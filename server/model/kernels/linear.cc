@@ -1,5 +1,5 @@
 // The weight rows of a thread's part are taken in blocks that fit the first-level cache. A block
-// meets a tile of activation rows after the other, weight rows four at a time; patched groups
+// meets a tile of activation rows after the other, weight rows a few at a time; patched groups
 // multiply a copy of the block on the stack, which is patched as a whole before it is read: loads
 // that follow a narrower store to their cache line wait for it.
 

@@ -29,20 +29,22 @@ inline __attribute__((always_inline)) void FetchAfter(const T* begin, const T* e
 }  // namespace
 
 void PatchedRows::Put(absl::Span<const WeightPatch> patches) {
-  const auto with_element = [&](auto function) {
-    return rows_.element_bytes == 2 ? function(uint16_t{}) : function(uint32_t{});
-  };
-  if (!copied_ || !SamePositions(patches_, patches)) {
-    if (copied_) {
-      with_element([&]<typename Element>(Element) { Restore<Element>(); });
-    } else {
-      std::memcpy(rows_.copy, rows_.memory,
-                  (rows_.end_row - rows_.first_row) * rows_.cols * rows_.element_bytes);
-      copied_ = true;
-    }
+  // An unsigned integer of the elements' size stands for each dtype.
+  if (rows_.element_bytes == 2) return PutAs<uint16_t>(patches);
+  PutAs<uint32_t>(patches);
+}
+
+template <typename Element>
+void PatchedRows::PutAs(absl::Span<const WeightPatch> patches) {
+  if (patches_.empty()) {
+    std::memcpy(rows_.copy, rows_.memory,
+                (rows_.end_row - rows_.first_row) * rows_.cols * sizeof(Element));
+    Find(patches);
+  } else if (!SamePositions(patches_, patches)) {
+    Restore<Element>();
     Find(patches);
   }
-  with_element([&]<typename Element>(Element) { Write<Element>(patches); });
+  Write<Element>(patches);
   patches_ = patches;
 }
 
@@ -60,13 +62,13 @@ void PatchedRows::Find(absl::Span<const WeightPatch> patches) {
       const int64_t block_row = block * block_rows;
       const uint16_t* first = offsets + table.block_offsets()[block];
       const uint16_t* last = offsets + table.block_offsets()[block + 1];
-      FetchAfter(first, last);
       if (block_row < begin) {
         first = std::lower_bound(first, last, (begin - block_row) * rows_.cols);
       }
       if (block_row + block_rows > end) {
         last = std::lower_bound(first, last, (end - block_row) * rows_.cols);
       }
+      FetchAfter(first, last);
       runs_.push_back({.patch = patch,
                        .offsets = offsets,
                        .begin = first - offsets,

@@ -39,7 +39,8 @@ class PatchedRows {
   explicit PatchedRows(const WeightRows& rows) : rows_(rows) {}
 
   // Makes the copy what memory would be with these patches' elements in it, in order: later patches
-  // win. `patches` must stay until the next call. Fetches what the next rows will need of them.
+  // win. `patches` is not empty and must stay until the next call. Fetches what the next rows will
+  // need of them.
   void Put(absl::Span<const WeightPatch> patches);
 
  private:
@@ -52,6 +53,8 @@ class PatchedRows {
     int64_t shift;
   };
 
+  template <typename Element>
+  void PutAs(absl::Span<const WeightPatch> patches);
   void Find(absl::Span<const WeightPatch> patches);
   template <typename Element>
   void Write(absl::Span<const WeightPatch> patches);
@@ -59,8 +62,7 @@ class PatchedRows {
   void Restore();
 
   const WeightRows rows_;
-  bool copied_ = false;
-  absl::Span<const WeightPatch> patches_;  // what the copy has
+  absl::Span<const WeightPatch> patches_;  // what the copy has; empty: nothing is copied yet
   absl::InlinedVector<Run, 4> runs_;       // of these, in these rows
 };
 
