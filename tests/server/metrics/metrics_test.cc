@@ -71,6 +71,18 @@ TEST(MetricsTest, SourcesAreReadWhenSomebodyAsks) {
   EXPECT_THAT(metrics.Text(), Not(HasSubstr("shira_g")));
 }
 
+TEST(MetricsTest, WhatHasLeftASourceWhenItIsReadIsInTheCounters) {
+  Metrics metrics({});
+  AdapterMetrics& tone = metrics.ForAdapter("tone");
+  tone.CountRequest("stop");
+  metrics.AddSource([&tone] {
+    tone.CountRequest("stop");  // ends just before its source is read
+    return std::vector<Sample>{};
+  });
+  EXPECT_THAT(metrics.Text(),
+              HasSubstr("shira_requests_total{adapter=\"tone\",outcome=\"stop\"} 2\n"));
+}
+
 TEST(MetricsTest, ThreadsMayObserveWhileOthersRead) {
   Metrics metrics({.max_adapters = 3});
   std::vector<std::thread> threads;
