@@ -42,11 +42,11 @@ class Records:
 
     @contextlib.contextmanager
     def moving(self, alias):
-        """Around a call that moves an alias, which nobody else does at the time: append the target to what this gives."""
+        """Around a call that moves an alias, which nobody else does at the time: append the target to what this gives, None if it is gone."""
         begin, target = time.monotonic(), []
         yield target
         with self._lock:
-            self._moves[alias] += [Move(begin, time.monotonic(), (t.name, t.version)) for t in target]
+            self._moves[alias] += [Move(begin, time.monotonic(), (t.name, t.version) if t else None) for t in target]
 
     def versions(self):
         """Before a request: what it may find at the least."""
@@ -80,6 +80,15 @@ class Records:
             moves = self._moves[use.alias][bisect.bisect_left(ends[use.alias], use.begin):]
             if use.target not in (move.target for move in itertools.takewhile(lambda move: move.begin <= use.end, moves)):
                 self.problems.append(f"{use.alias} was not {use.target} at the time")
+
+    def restarted(self):
+        """Nobody asks at the time. What names and aliases meant until now is checked; what they mean from now on is told anew."""
+        self.check_names()
+        self._contents.clear()
+        self._newest.clear()
+        self._named.clear()
+        self._moves.clear()
+        self._alias_uses.clear()
 
     def answers(self):
         """{(terms, prompt, tokens): how often}, with the parts of blends as terms."""

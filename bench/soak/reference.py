@@ -18,6 +18,7 @@ class Reference:
         self.model = world.base()
         self.pristine = {name: parameter.detach().clone() for name, parameter in self.model.named_parameters()}
         self.paths = {}  # (adapter, content): path below the root
+        self.digests = {}  # path: sha256
         self.deltas = {}  # sha256: {parameter: (rows, columns, values)}
         for adapter in range(adapters):
             for content in range(contents):
@@ -35,7 +36,8 @@ class Reference:
                    for name, tensor in load_file(template / "adapter_model.safetensors").items()}
         file = folder / "adapter_model.safetensors"
         save_file(tensors, file)
-        self.deltas[hashlib.sha256(file.read_bytes()).hexdigest()] = {
+        self.digests[path] = digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        self.deltas[digest] = {
             name.removeprefix("base_model.model.").removesuffix(".shira_weight") + ".weight":
                 (*tensors[name.replace("_weight", "_indices")].long(), values)
             for name, values in tensors.items() if name.endswith("shira_weight")}

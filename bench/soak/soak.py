@@ -22,41 +22,24 @@ The last line is one JSON object with the figures. --seed repeats the choices, t
 import argparse
 import contextlib
 import functools
-import hashlib
 import json
-import os
 import pathlib
-import random
 import sys
-import threading
 import time
-import traceback
 import urllib.request
 
-HERE = pathlib.Path(__file__).resolve().parent
-os.environ.setdefault("SHIRA_BIN", str(HERE.parent.parent / "build/release/bin"))
-os.environ.setdefault("SHIRA_DEPS", str(HERE.parent.parent / ".deps"))
-sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent / "tests/testutil"), str(HERE.parent.parent / "tests/integration")]
+import workload  # first: it says where the modules of the others are
+import grpc
+import rows
+import torch
+from fixtures import World
+from records import Records
+from reference import Reference
+from server_process import FREES_AT_ONCE, ServerProcess
+from server_run import free_port
+from workload import BUSY, KINDS, KV_MB, ClientWorker, Code, Worker
 
-import grpc  # noqa: E402
-import rows  # noqa: E402
-import torch  # noqa: E402
-from fixtures import World  # noqa: E402
-from records import Records  # noqa: E402
-from reference import Reference  # noqa: E402
-from server_process import FREES_AT_ONCE, ServerProcess, collect, error_of  # noqa: E402
-from server_run import free_port  # noqa: E402
-
-Code = grpc.StatusCode
-# Longer than the pages of keys and values (32 tokens), so that beginnings are reused; the last ones begin alike.
-STORY = "A server keeps one model in memory and switches its adapters in place, and the dog does not mind. "
-PROMPTS = ["A server keeps", "12 pirates", STORY + "Ask", STORY + "Ask a question and read", STORY + "The quick brown"]
-TOKENS = 12
-# Little enough that kept beginnings have to go; the tokens that it holds, of 512 bytes each in this model.
-KV_MB = 2
-KV_TOKENS = KV_MB * 2**20 // 512
 # What has to happen: kinds of calls, calls that end as they were meant to, and metrics that have to move.
-KINDS = {"one": 40, "set": 10, "alias": 10, "blend": 8, "base": 5, "default": 5, "choices": 5, "cancel": 11, "expire": 6}
 CHANGES = {"replace": 25, "upload": 10, "upload cut": 5, "reload": 15, "create blend": 10, "set alias": 12, "roll back alias": 5, "apply": 8,
            "pin": 7, "verify": 10}
 # Some are named by what they call; some are there to be refused.
@@ -65,98 +48,6 @@ HAPPENS = ["streamed", *({*KINDS, *CHANGES} - {"cancel", "expire", "upload cut",
 METRICS = {'shira_steps_total{weights="fused"}': "fused_steps", 'shira_steps_total{weights="patched"}': "patched_steps",
            "shira_switches_total": "switches", "shira_cached_prompt_tokens_total": "cached_prompt_tokens",
            "shira_adapter_cold_start_seconds_count": "cold_starts", 'shira_adapter_evictions_total{what="states"}': "evicted_states"}
-
-
-class Worker(threading.Thread):
-    """Does one thing after the other until it is over; what a call may answer is written beside it."""
-
-    def __init__(self, soak, role, number):
-        super().__init__(daemon=True)
-        self.soak = soak
-        self.number = number
-        self.records = soak.records
-        self.random = random.Random(f"{soak.options.seed} {role} {number}")
-        self.client = soak.server.client(services=("inference", "admin"))
-
-    def run(self):
-        try:
-            while not self.soak.over():
-                self.step()
-        except Exception:
-            self.records.problem(traceback.format_exc())
-
-    def adapter(self):
-        # A few are popular.
-        return f"a{min(int(self.random.expovariate(0.08)), self.soak.options.adapters - 1)}"
-
-    def attempt(self, what, call, *allowed):
-        """The reply of a call; None if it ended with a status that may be."""
-        try:
-            reply = call()
-            self.records.count(what)
-            return reply
-        except grpc.RpcError as error:
-            self.records.count(f"{what}: {error.code().name}")
-            if error.code() not in allowed:
-                reason = ""
-                with contextlib.suppress(Exception):
-                    reason = error_of(functools.partial(self._again, error))[1].reason
-                self.records.problem(f"{what}: {error.code().name} {reason} {error.details()}")
-            return None
-
-    @staticmethod
-    def _again(error):
-        raise error
-
-
-# An adapter may be gone, on its way out or in, or more than the queue holds may be asked for.
-BUSY = (Code.NOT_FOUND, Code.FAILED_PRECONDITION, Code.ABORTED, Code.RESOURCE_EXHAUSTED)
-
-
-class ClientWorker(Worker):
-    def step(self):
-        kind = self.random.choices(list(KINDS), KINDS.values())[0]
-        asked = {"set": lambda: {name: self.random.choice([0.25, 0.5, 1.5]) for name in (self.adapter(), self.adapter())},
-                 "alias": lambda: self.random.choice(self.soak.aliases),
-                 "blend": lambda: {f"blend{self.random.randrange(2)}": 1.0},
-                 "base": dict, "default": lambda: None}.get(kind, lambda: {self.adapter(): 1.0})()
-        request = {"prompt": self.random.choice(PROMPTS), "stop": {"max_tokens": TOKENS, "ignore_eos": True}}
-        if asked is not None:
-            terms = {asked: 1.0} if isinstance(asked, str) else asked or {"base": 1.0}
-            request["adapter"] = {"adapters": [{"name": name, "weight": weight} for name, weight in terms.items()]}
-        if kind in ("cancel", "expire"):
-            self.interrupt(kind, request)
-        else:
-            self.compare(kind, asked, request)
-
-    def compare(self, kind, asked, request):
-        versions, begin = self.records.versions(), time.monotonic()
-        streams = kind != "choices" and self.random.random() < 0.5
-
-        def call():
-            if streams:
-                _, tokens, summary = collect(self.client.stream(**request))
-                self.records.count("streamed")
-                return [tokens], summary
-            reply = self.client.inference.Generate(n=2 if kind == "choices" else 1, **request)
-            return [choice.token_ids for choice in reply.choices] or [reply.token_ids], reply.summary
-
-        # An unload may cancel what runs.
-        reply = self.attempt(kind, call, Code.CANCELLED, *BUSY)
-        if reply:
-            answers, summary = reply
-            self.records.answered(asked, versions, begin, summary, request["prompt"], answers)
-
-    def interrupt(self, kind, request):
-        request["stop"] = {"max_tokens": 300, "ignore_eos": True}
-
-        def call():
-            stream = self.client.stream(timeout=60 if kind == "cancel" else self.random.choice([0.005, 0.05, 0.3]), **request)
-            for number, _ in enumerate(stream):
-                if kind == "cancel" and number == 3:
-                    stream.cancel()
-
-        self.attempt(kind, call, Code.CANCELLED, Code.DEADLINE_EXCEEDED, *BUSY)
 
 
 class AdminWorker(Worker):
@@ -184,16 +75,7 @@ class AdminWorker(Worker):
         self.load("load", name)
 
     def parts(self, name, keep=1.0):
-        """The messages of an upload, of which the last bytes may be missing."""
-        folder = self.soak.world.adapters / self.content(name)
-        files = [(file.name, file.read_bytes()) for file in sorted(folder.iterdir())]
-        yield {"header": {"name": name, "replace": True, "files": [
-            {"name": file, "size_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for file, data in files]}}
-        data = b"".join(data for _, data in files)
-        data = data[:int(len(data) * keep)]
-        size = self.random.choice([1000, 10_000, 1_000_000])
-        for start in range(0, len(data), size):
-            yield {"data": data[start:start + size]}
+        return workload.upload_messages(self.soak.world.adapters / self.content(name), name, keep, self.random.choice([1000, 10_000, 1_000_000]))
 
     def upload(self):
         reply = self.attempt("upload", lambda: self.client.admin.UploadAdapter(self.parts(self.adapter())), *BUSY)
@@ -206,7 +88,7 @@ class AdminWorker(Worker):
             self.records.problem("an upload that breaks off was accepted")
 
     def create_blend(self):
-        name = f"blend{self.random.randrange(2)}"
+        name = self.random.choice(self.soak.blends)
         self.attempt("unload blend", lambda: self.client.admin.UnloadAdapter(name=name), *BUSY, Code.DEADLINE_EXCEEDED)
         parts, contents = [], []
         for part in {self.adapter(), self.adapter()}:
@@ -258,6 +140,7 @@ class Soak:
     def __init__(self, options):
         self.options = options
         self.aliases = [f"alias{number}" for number in range(options.admins)]
+        self.blends = ["blend0", "blend1"]
         self.world = World()
         self.reference = Reference(self.world, options.adapters, self.contents)
         self.records = Records()
@@ -285,34 +168,9 @@ class Soak:
             with self.records.moving(alias) as target:
                 target.append(self.client.admin.SetAlias(name=alias, target=f"a{number}").alias.target)
 
-    def unload_all(self):
-        self.client.admin.RevertAdapter()
-        for alias in self.client.admin.ListAliases().aliases:
-            self.client.admin.DeleteAlias(name=alias.name)
-        for adapter in self.client.admin.ListAdapters(page_size=1000).adapters:
-            with contextlib.suppress(grpc.RpcError):  # an older version may go with a newer one
-                self.client.admin.UnloadAdapter(name=f"{adapter.name}@{adapter.version}" if adapter.version else adapter.name, cancel_running=True)
-
     def left(self):
         """What is left once all adapters are gone and nothing runs."""
-        self.unload_all()
-        # One that takes all memory for keys and values: it waits for ever if a page is missing.
-        tokens = self.client.inference.Tokenize(text=STORY * 200).ids[:KV_TOKENS - 1]
-        try:
-            self.client.inference.Generate(token_ids={"ids": tokens}, adapter={"adapters": [{"name": "base"}]},
-                                           stop={"max_tokens": 1, "ignore_eos": True})
-        except grpc.RpcError as error:
-            self.records.problem(f"not all memory for keys and values is there: {error.code().name}")
-        for _ in range(100):
-            status = self.client.operations.GetServerStatus()
-            running = status.generations.queued + status.generations.running
-            if not running:
-                break
-            time.sleep(0.1)
-        return {"memory_mb": round(status.memory.process_bytes / 2**20, 1), "kv_bytes": status.memory.kv_bytes,
-                "adapter_bytes": status.memory.adapter_bytes, "generations": running,
-                "adapters": len(self.client.admin.ListAdapters(page_size=1000).adapters),
-                "uploads": sum(1 for path in self.uploads.iterdir() if path.name != ".lock")}
+        return workload.left(self.client, self.uploads, self.records)
 
     def phase(self, seconds):
         self.end = time.monotonic() + seconds
