@@ -2,15 +2,11 @@
 
 #include <chrono>
 
-#include "absl/time/clock.h"
-
 namespace shira {
 
-absl::Time SteadyNow() {
-  using Clock = std::chrono::steady_clock;
-  static const Clock::time_point start = Clock::now();
-  static const absl::Time wall_start = absl::Now();
-  return wall_start + absl::FromChrono(Clock::now() - start);
+SteadyTime SteadyNow() {
+  return SteadyTime::FromClock(
+      absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch()));
 }
 
 }  // namespace shira

@@ -35,14 +35,14 @@ class AlarmClock {
     return *clock;
   }
 
-  void Set(absl::Time time, Alarm* alarm) ABSL_LOCKS_EXCLUDED(mutex_) {
+  void Set(SteadyTime time, Alarm* alarm) ABSL_LOCKS_EXCLUDED(mutex_) {
     absl::MutexLock lock(&mutex_);
     const auto [place, is_new] = alarms_.emplace(time, alarm);
     if (place == alarms_.begin()) Wake();
   }
 
   // The alarm is not touched any more once this has returned. May let go of its mutex meanwhile.
-  void Clear(absl::Time time, Alarm* alarm) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  void Clear(SteadyTime time, Alarm* alarm) ABSL_NO_THREAD_SAFETY_ANALYSIS {
     {
       absl::MutexLock lock(&mutex_);
       if (alarms_.erase({time, alarm}) > 0 || ringing_ != alarm) return;
@@ -105,14 +105,14 @@ class AlarmClock {
 
   const int wake_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   absl::Mutex mutex_;
-  std::set<std::pair<absl::Time, Alarm*>> alarms_ ABSL_GUARDED_BY(mutex_);
+  std::set<std::pair<SteadyTime, Alarm*>> alarms_ ABSL_GUARDED_BY(mutex_);
   Alarm* ringing_ ABSL_GUARDED_BY(mutex_) = nullptr;
 };
 
 }  // namespace
 
-bool AwaitUntil(absl::Mutex& mutex, const absl::Condition& condition, absl::Time deadline) {
-  if (deadline == absl::InfiniteFuture()) {
+bool AwaitUntil(absl::Mutex& mutex, const absl::Condition& condition, SteadyTime deadline) {
+  if (deadline == SteadyTime::InfiniteFuture()) {
     mutex.Await(condition);
     return true;
   }

@@ -11,14 +11,14 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
-#include "absl/time/time.h"
+#include "base/steady_clock.h"
 
 namespace shira {
 
 // Waits until the condition holds or SteadyNow() reaches `deadline`; whether it holds. As with
 // Mutex::AwaitWithTimeout(), others may have the mutex meanwhile, and `condition` is looked at with
 // it held. The first call that has to wait starts a thread of the process.
-bool AwaitUntil(absl::Mutex& mutex, const absl::Condition& condition, absl::Time deadline)
+bool AwaitUntil(absl::Mutex& mutex, const absl::Condition& condition, SteadyTime deadline)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
 
 }  // namespace shira

@@ -6,10 +6,10 @@
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
-#include "absl/time/clock.h"
 #include "adapters/format/adapter_reader.h"
 #include "adapters/switch/switch_engine.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "base/strings.h"
 #include "base/thread_team.h"
 #include "server/engine/engine.h"
@@ -29,11 +29,11 @@ absl::StatusOr<std::unique_ptr<ResidentWeights>> LoadWeights(const WeightSource&
                                                              const ServerOptions& options,
                                                              const ParallelFor& parallel_for,
                                                              const absl::Notification& stop) {
-  const absl::Time start = absl::Now();
-  absl::Time last = start;
+  const SteadyTime start = SteadyNow();
+  SteadyTime last = start;
   const auto log_progress = [&](int64_t done, int64_t total) {
-    if (absl::Now() - last < kProgressInterval || done == total) return;
-    last = absl::Now();
+    if (SteadyNow() - last < kProgressInterval || done == total) return;
+    last = SteadyNow();
     spdlog::info("model: {} of {} MiB loaded", done >> 20, total >> 20);
   };
   SHIRA_ASSIGN_OR_RETURN(std::unique_ptr<ResidentWeights> weights,
@@ -41,7 +41,7 @@ absl::StatusOr<std::unique_ptr<ResidentWeights>> LoadWeights(const WeightSource&
   if (stop.HasBeenNotified()) return absl::CancelledError("stopped while the model was loading");
   spdlog::info("model: {} MiB loaded as {} in {:.0f} ms", weights->bytes() >> 20,
                std::string(ResidentDTypeName(options.dtype)),
-               absl::ToDoubleMilliseconds(absl::Now() - start));
+               absl::ToDoubleMilliseconds(SteadyNow() - start));
   return weights;
 }
 

@@ -241,7 +241,7 @@ void Server::Impl::OnWeightsChecked(const std::vector<std::string>& damaged) {
 
 void Server::Impl::ServeUntil(const absl::Notification& stop) {
   stop.WaitForNotification();
-  const absl::Time start = SteadyNow();
+  const SteadyTime start = SteadyNow();
   for (const std::unique_ptr<RpcServer>& port : ports_) port->SetNotServingForGood();
   gate_.Close();
   model_->Drain(options_.drain_timeout);

@@ -143,7 +143,7 @@ SwitchStats SwitchEngine::Apply(std::shared_ptr<const CompiledState> state) {
   std::shared_ptr<const CompiledState> previous;
   absl::WriterMutexLock lock(&mutex_);
   if (state->key == resident_->key) return stats;
-  const absl::Time start = SteadyNow();
+  const SteadyTime start = SteadyNow();
   stats.written = WriteTransition(parameters_, *resident_, *state, options_.parallel_for);
   previous = std::exchange(resident_, std::move(state));
   stats.duration = SteadyNow() - start;

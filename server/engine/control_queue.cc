@@ -7,7 +7,7 @@
 
 namespace shira {
 
-absl::Status ControlQueue::Run(std::function<void()> operation, absl::Time deadline) {
+absl::Status ControlQueue::Run(std::function<void()> operation, SteadyTime deadline) {
   const auto entry = std::make_shared<Entry>();
   entry->operation = std::move(operation);
   absl::MutexLock lock(&mutex_);

@@ -13,7 +13,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
-#include "absl/time/time.h"
+#include "base/steady_clock.h"
 
 namespace shira {
 
@@ -26,7 +26,7 @@ class ControlQueue {
   // Runs `operation` on the engine's thread (which must not be the caller's) and returns when it is
   // done. DEADLINE_EXCEEDED if its turn had not come at `deadline`, UNAVAILABLE if the engine
   // stopped before: then it did not run and never will.
-  absl::Status Run(std::function<void()> operation, absl::Time deadline)
+  absl::Status Run(std::function<void()> operation, SteadyTime deadline)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
   // The same without waiting; dropped if the engine stops.

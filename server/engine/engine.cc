@@ -59,9 +59,9 @@ class Engine::Impl {
   // Any thread.
   absl::StatusOr<std::shared_ptr<CancellationToken>> Submit(GenerationRequest request)
       ABSL_LOCKS_EXCLUDED(mutex_);
-  absl::StatusOr<SwitchStats> Apply(const StateHandle& state, absl::Time deadline)
+  absl::StatusOr<SwitchStats> Apply(const StateHandle& state, SteadyTime deadline)
       ABSL_LOCKS_EXCLUDED(mutex_);
-  absl::StatusOr<VerifyReport> Verify(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<VerifyReport> Verify(SteadyTime deadline) ABSL_LOCKS_EXCLUDED(mutex_);
   void CancelUsersOf(const Sha256Digest& adapter) ABSL_LOCKS_EXCLUDED(mutex_);
   void ForgetPrefixesOf(const Sha256Digest& adapter) ABSL_LOCKS_EXCLUDED(mutex_);
   void Drain(absl::Duration timeout) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -137,14 +137,14 @@ absl::StatusOr<std::shared_ptr<CancellationToken>> Engine::Impl::Submit(Generati
   return cancellation;
 }
 
-absl::StatusOr<SwitchStats> Engine::Impl::Apply(const StateHandle& state, absl::Time deadline) {
+absl::StatusOr<SwitchStats> Engine::Impl::Apply(const StateHandle& state, SteadyTime deadline) {
   if (!state) return absl::InvalidArgumentError("there is no state to apply");
   SwitchStats result;
   SHIRA_RETURN_IF_ERROR(controls_.Run([&] { result = runner_.SwitchTo(state.state()); }, deadline));
   return result;
 }
 
-absl::StatusOr<VerifyReport> Engine::Impl::Verify(absl::Time deadline) {
+absl::StatusOr<VerifyReport> Engine::Impl::Verify(SteadyTime deadline) {
   VerifyReport report;
   SHIRA_RETURN_IF_ERROR(controls_.Run([&] { report = switch_engine_.Verify(); }, deadline));
   return report;
@@ -217,7 +217,7 @@ bool Engine::Impl::WaitForWork() {
 }
 
 void Engine::Impl::EndInterrupted() {
-  const absl::Time now = SteadyNow();
+  const SteadyTime now = SteadyNow();
   std::vector<SequencePtr> interrupted;
   {
     absl::MutexLock lock(&mutex_);
@@ -266,7 +266,7 @@ bool Engine::Impl::TryAdmit(SequenceId id) {
     End(std::move(sequence), memory.status());
     return true;
   }
-  const absl::Time now = SteadyNow();
+  const SteadyTime now = SteadyNow();
   stats_.BookAdmitted(sequence->state(), now - sequence->submitted(), memory->cached_tokens,
                       memory_.prefixes() != nullptr);
   sequence->Admit(*std::move(memory), now);
@@ -332,11 +332,11 @@ absl::StatusOr<std::shared_ptr<CancellationToken>> Engine::Submit(GenerationRequ
   return impl_->Submit(std::move(request));
 }
 
-absl::StatusOr<SwitchStats> Engine::Apply(const StateHandle& state, absl::Time deadline) {
+absl::StatusOr<SwitchStats> Engine::Apply(const StateHandle& state, SteadyTime deadline) {
   return impl_->Apply(state, deadline);
 }
 
-absl::StatusOr<VerifyReport> Engine::Verify(absl::Time deadline) { return impl_->Verify(deadline); }
+absl::StatusOr<VerifyReport> Engine::Verify(SteadyTime deadline) { return impl_->Verify(deadline); }
 
 void Engine::CancelUsersOf(const Sha256Digest& adapter) { impl_->CancelUsersOf(adapter); }
 

@@ -20,6 +20,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "adapters/switch/switch_engine.h"
+#include "base/steady_clock.h"
 #include "server/engine/engine_stats.h"
 #include "server/engine/generation.h"
 #include "server/engine/model_executor.h"
@@ -64,10 +65,10 @@ class Engine {
   // Makes a state resident between two steps and waits for it. It stays resident until a generation
   // needs another. DEADLINE_EXCEEDED if its turn did not come in time (nothing was written),
   // UNAVAILABLE when stopped.
-  absl::StatusOr<SwitchStats> Apply(const StateHandle& state, absl::Time deadline);
+  absl::StatusOr<SwitchStats> Apply(const StateHandle& state, SteadyTime deadline);
 
   // Hashes the weights between two steps. Errors as above.
-  absl::StatusOr<VerifyReport> Verify(absl::Time deadline);
+  absl::StatusOr<VerifyReport> Verify(SteadyTime deadline);
 
   // Cancels every generation that uses this adapter (by digest) and was submitted before. Does not
   // wait for them to end.

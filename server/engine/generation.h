@@ -16,6 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "base/steady_clock.h"
 #include "server/registry/state_handle.h"
 #include "server/sampling/sampler.h"
 #include "server/sampling/sampling_params.h"
@@ -86,7 +87,7 @@ struct GenerationRequest {
   SamplingParams sampling;
   std::optional<int32_t> top_logprobs;  // nullopt: none; 0: the chosen token's only
   int32_t priority = 0;  // higher goes first; a second in the queue counts as much as one level
-  absl::Time deadline = absl::InfiniteFuture();
+  SteadyTime deadline = SteadyTime::InfiniteFuture();
   StateHandle state;  // which weights; keeps the adapters loaded until the generation ends
   std::shared_ptr<GenerationObserver> observer;
 };

@@ -17,7 +17,7 @@ absl::Status RequestQueue::Push(std::unique_ptr<Sequence>&& sequence) {
   return absl::OkStatus();
 }
 
-std::vector<SequenceView> RequestQueue::Views(absl::Time now) const {
+std::vector<SequenceView> RequestQueue::Views(SteadyTime now) const {
   std::vector<SequenceView> views;
   views.reserve(sequences_.size());
   for (const auto& sequence : sequences_) views.push_back(sequence->View(now));

@@ -13,7 +13,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
-#include "absl/time/time.h"
+#include "base/steady_clock.h"
 #include "server/engine/sequence.h"
 #include "server/engine/sequence_view.h"
 
@@ -30,7 +30,7 @@ class RequestQueue {
   bool empty() const { return sequences_.empty(); }
   int64_t size() const { return static_cast<int64_t>(sequences_.size()); }
   // In the order of arrival.
-  std::vector<SequenceView> Views(absl::Time now) const;
+  std::vector<SequenceView> Views(SteadyTime now) const;
 
   void ForEach(absl::FunctionRef<void(const Sequence&)> visit) const;
   // nullptr when it is not queued.

@@ -48,7 +48,7 @@ absl::Status Sequence::Check(const GenerationRequest& request, const Limits& lim
   return request.sampling.Validate(limits.vocab_size);
 }
 
-Sequence::Sequence(SequenceId id, GenerationRequest request, const Limits& limits, absl::Time now)
+Sequence::Sequence(SequenceId id, GenerationRequest request, const Limits& limits, SteadyTime now)
     : id_(id),
       request_(std::move(request)),
       prompt_tokens_(static_cast<int64_t>(request_.prompt.size())),
@@ -74,7 +74,7 @@ int64_t Sequence::rows() const {
                        [](const Choice& choice) { return !choice.ended(); });
 }
 
-SequenceView Sequence::View(absl::Time now) const {
+SequenceView Sequence::View(SteadyTime now) const {
   SequenceView view = {.id = id_,
                        .state = compiled_state().key.digest(),
                        .state_entries = state_entries_,
@@ -96,7 +96,7 @@ SequenceView Sequence::View(absl::Time now) const {
   return view;
 }
 
-absl::Status Sequence::Interruption(absl::Time now) const {
+absl::Status Sequence::Interruption(SteadyTime now) const {
   if (cancellation_->cancelled()) return absl::CancelledError("the generation was cancelled");
   if (now >= request_.deadline) {
     int64_t tokens = 0;
@@ -114,7 +114,7 @@ KvMemory::Demand Sequence::kv_demand() const {
           .answers = static_cast<int64_t>(choices_.size())};
 }
 
-void Sequence::Admit(KvMemory::Reservation reservation, absl::Time now) {
+void Sequence::Admit(KvMemory::Reservation reservation, SteadyTime now) {
   for (size_t i = 0; i < choices_.size(); ++i)
     choices_[i].cache() = std::move(reservation.caches[i]);
   admitted_ = true;

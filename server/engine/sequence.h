@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "base/steady_clock.h"
 #include "server/engine/choice.h"
 #include "server/engine/generation.h"
 #include "server/engine/kv_memory.h"
@@ -39,24 +40,24 @@ class Sequence {
   static absl::Status Check(const GenerationRequest& request, const Limits& limits);
 
   // REQUIRES: Check() was OK with the same arguments.
-  Sequence(SequenceId id, GenerationRequest request, const Limits& limits, absl::Time now);
+  Sequence(SequenceId id, GenerationRequest request, const Limits& limits, SteadyTime now);
 
   SequenceId id() const { return id_; }
   const StateHandle& state() const { return request_.state; }
   const CompiledState& compiled_state() const { return *request_.state.state(); }
   const std::shared_ptr<CancellationToken>& cancellation() const { return cancellation_; }
-  absl::Time submitted() const { return submitted_; }
+  SteadyTime submitted() const { return submitted_; }
   bool Uses(const Sha256Digest& adapter) const;
-  SequenceView View(absl::Time now) const;
+  SequenceView View(SteadyTime now) const;
   // Answers that are not finished.
   int64_t rows() const;
 
   // CANCELLED or DEADLINE_EXCEEDED when it has to end now.
-  absl::Status Interruption(absl::Time now) const;
+  absl::Status Interruption(SteadyTime now) const;
 
   // All the KV memory that it can come to need.
   KvMemory::Demand kv_demand() const;
-  void Admit(KvMemory::Reservation reservation, absl::Time now);
+  void Admit(KvMemory::Reservation reservation, SteadyTime now);
   bool admitted() const { return admitted_; }
   // One that was submitted later was admitted first.
   void Bypass() { ++bypassed_; }
@@ -67,9 +68,9 @@ class Sequence {
   void AddRows(int64_t tokens, std::vector<BatchRow>& rows) const;
 
   struct StepTimes {
-    absl::Time start;          // before the switch
+    SteadyTime start;          // before the switch
     absl::Duration switching;  // zero without one
-    absl::Time end;
+    SteadyTime end;
   };
   struct StepOutcome {
     int64_t prompt_tokens = 0;     // that were stored
@@ -104,16 +105,16 @@ class Sequence {
   const int64_t prompt_tokens_;
   const int64_t max_tokens_;  // of an answer; what there is room for, at most
   const int64_t state_entries_;
-  const absl::Time submitted_;
+  const SteadyTime submitted_;
 
   std::vector<Choice> choices_;  // at least one; the prompt is run in the first
   bool admitted_ = false;
   int64_t bypassed_ = 0;
   int64_t cached_tokens_ = 0;
 
-  absl::Time waiting_since_;
-  absl::Time last_token_;
-  absl::Time phase_start_;  // of prefill or decode, moved on by the switches in between
+  SteadyTime waiting_since_;
+  SteadyTime last_token_;
+  SteadyTime phase_start_;  // of prefill or decode, moved on by the switches in between
   bool stepped_ = false;
   GenerationTimings timings_;
 };

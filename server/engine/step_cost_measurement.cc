@@ -106,7 +106,7 @@ class Measurement {
   }
 
   absl::StatusOr<double> Time(absl::Span<const BatchRow> batch) {
-    const absl::Time start = SteadyNow();
+    const SteadyTime start = SteadyNow();
     SHIRA_RETURN_IF_ERROR(executor_.Forward(*base_, batch).status());
     return absl::ToDoubleSeconds(SteadyNow() - start);
   }

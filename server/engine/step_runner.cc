@@ -45,7 +45,7 @@ StepRunner::StepRunner(const StepLimits& limits, const StepCosts& costs, bool le
       stats_(stats),
       costs_(costs),
       resident_(switch_engine.resident()),
-      resident_since_(absl::InfinitePast()) {}
+      resident_since_(SteadyTime::InfinitePast()) {}
 
 SwitchStats StepRunner::SwitchTo(std::shared_ptr<const CompiledState> state) {
   const bool moves = !(resident_->key == state->key);
@@ -72,7 +72,7 @@ std::vector<StepRunner::Ended> StepRunner::Run(
   const Batch batch = MakeBatch(plan, running);
   times.switching = SwitchFor(plan, batch);
 
-  const absl::Time forward_start = SteadyNow();
+  const SteadyTime forward_start = SteadyNow();
   const absl::StatusOr<absl::Span<const float>> logits = Forward(batch.rows);
   times.end = SteadyNow();
   std::vector<Ended> ended;

@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "adapters/switch/switch_engine.h"
+#include "base/steady_clock.h"
 #include "server/engine/kv_memory.h"
 #include "server/engine/model_executor.h"
 #include "server/engine/sequence.h"
@@ -72,7 +73,7 @@ class StepRunner {
   StatsBook& stats_;
   StepCosts costs_;
   std::shared_ptr<const CompiledState> resident_;
-  absl::Time resident_since_;
+  SteadyTime resident_since_;
 };
 
 }  // namespace shira

@@ -54,7 +54,7 @@ absl::StatusOr<AdapterRegistry::BlendResult> AdapterRegistry::Impl::CreateBlend(
   SHIRA_ASSIGN_OR_RETURN(const LoadTurn turn, BeginLoad(name, path, /*key=*/""));
   FusionReport report;
   absl::StatusOr<LoadResult> result = [&]() -> absl::StatusOr<LoadResult> {
-    const absl::Time start = SteadyNow();
+    const SteadyTime start = SteadyNow();
     absl::StatusOr<FusionResult> blend = BlendPinned(options, parts, sources);
     if (!blend.ok()) return Publish(turn.record, start, blend.status(), {});
     report = std::move(blend->report);

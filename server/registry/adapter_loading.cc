@@ -77,7 +77,7 @@ absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Impl::LoadShared(
 
 absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Impl::LoadAlone(
     const LoadRequest& request, const RecordPtr& record) {
-  const absl::Time start = SteadyNow();
+  const SteadyTime start = SteadyNow();
   absl::StatusOr<AdapterPtr> adapter = Read(request);
   // Held until it is published, so that nothing moves it out of memory meanwhile.
   absl::StatusOr<std::shared_ptr<const CompiledState>> compiled = nullptr;
@@ -200,7 +200,7 @@ absl::StatusOr<AdapterRegistry::Impl::Novelty> AdapterRegistry::Impl::NoveltyOf(
 }
 
 absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Impl::Publish(
-    const RecordPtr& newest, absl::Time start, const absl::StatusOr<AdapterPtr>& adapter,
+    const RecordPtr& newest, SteadyTime start, const absl::StatusOr<AdapterPtr>& adapter,
     DeltaBacking backing) {
   const std::shared_ptr<const CompiledState> resident = engine_.resident();
   std::shared_ptr<const CompiledState> state;  // to be pinned
@@ -229,7 +229,7 @@ absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Impl::Publish(
   record->error.clear();
   record->saved.reset();
   record->load_time = absl::Now();
-  record->load_duration = record->load_time - start;
+  record->load_duration = SteadyNow() - start;
   if (!is_recovered) {
     AdapterVersions& versions = records_[record->name];
     versions.erase(0);

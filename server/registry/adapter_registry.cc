@@ -223,7 +223,7 @@ absl::StatusOr<AdapterRegistry::BlendResult> AdapterRegistry::CreateBlend(
   return impl_->CreateBlend(name, parts, options, save_path);
 }
 
-absl::Status AdapterRegistry::Unload(const std::string& name, absl::Time deadline,
+absl::Status AdapterRegistry::Unload(const std::string& name, SteadyTime deadline,
                                      absl::FunctionRef<void(const AdapterInfo&)> on_unloading) {
   return impl_->Unload(name, deadline, on_unloading);
 }

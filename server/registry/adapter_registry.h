@@ -39,6 +39,7 @@
 #include "adapters/switch/fusion_blend.h"
 #include "adapters/switch/fusion_rule.h"
 #include "adapters/switch/switch_engine.h"
+#include "base/steady_clock.h"
 #include "server/registry/adapter_state.h"
 #include "server/registry/alias_table.h"
 #include "server/registry/registry_stats.h"
@@ -205,7 +206,7 @@ class AdapterRegistry {
   //   FAILED_PRECONDITION  part of the default state: revert first; or an alias names it
   //   ABORTED              being loaded or unloaded by somebody else
   //   DEADLINE_EXCEEDED    still in use at the deadline; it is kReady again
-  absl::Status Unload(const std::string& name, absl::Time deadline,
+  absl::Status Unload(const std::string& name, SteadyTime deadline,
                       absl::FunctionRef<void(const AdapterInfo&)> on_unloading);
 
   // Keeps the adapter's state in memory, whatever room is needed, until Unpin(). The next version

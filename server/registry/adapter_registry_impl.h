@@ -61,7 +61,7 @@ class AdapterRegistry::Impl : public std::enable_shared_from_this<Impl> {
                                           absl::Span<const AdapterSelectionTerm> parts,
                                           const FusionOptions& options,
                                           const std::string& save_path) ABSL_LOCKS_EXCLUDED(mutex_);
-  absl::Status Unload(const std::string& name, absl::Time deadline,
+  absl::Status Unload(const std::string& name, SteadyTime deadline,
                       absl::FunctionRef<void(const AdapterInfo&)> on_unloading)
       ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<AdapterInfo> PinInMemory(std::string_view name) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -150,7 +150,7 @@ class AdapterRegistry::Impl : public std::enable_shared_from_this<Impl> {
                                     bool replace, std::string_view what) const
       ABSL_LOCKS_EXCLUDED(mutex_);
   // Publishes kReady, or what an error leaves.
-  absl::StatusOr<LoadResult> Publish(const RecordPtr& record, absl::Time start,
+  absl::StatusOr<LoadResult> Publish(const RecordPtr& record, SteadyTime start,
                                      const absl::StatusOr<AdapterPtr>& adapter,
                                      DeltaBacking backing) ABSL_LOCKS_EXCLUDED(mutex_);
   void PublishFailure(AdapterRecord& record, const absl::Status& error)

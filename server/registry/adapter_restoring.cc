@@ -154,7 +154,7 @@ AdapterRegistry::RestoreReport AdapterRegistry::Impl::Restore() {
 }
 
 absl::Status AdapterRegistry::Impl::RestoreOne(const RegistrySnapshot::Adapter& saved) {
-  const absl::Time start = SteadyNow();
+  const SteadyTime start = SteadyNow();
   auto record = std::make_shared<AdapterRecord>();
   record->name = saved.name;
   record->version = saved.version;
@@ -183,7 +183,7 @@ absl::Status AdapterRegistry::Impl::RestoreOne(const RegistrySnapshot::Adapter& 
                      static_cast<int64_t>((*adapter)->deltas.size())});
   if (record->pinned) record->pinned_state = *std::move(state);
   record->load_time = absl::Now();
-  record->load_duration = record->load_time - start;
+  record->load_duration = SteadyNow() - start;
   stats_.loads.Add(record->load_duration);
   return absl::OkStatus();
 }

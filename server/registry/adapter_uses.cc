@@ -94,7 +94,7 @@ absl::StatusOr<AdapterRegistry::Impl::Pinned> AdapterRegistry::Impl::Pin(
   absl::Cleanup unpin = [&] { UnpinRecords(pinned.records); };
   SortCanonically(pinned.adapters);
   SHIRA_ASSIGN_OR_RETURN(const StateKey key, StateKey::Create(std::move(key_terms)));
-  const absl::Time start = SteadyNow();
+  const SteadyTime start = SteadyNow();
   bool compiled = false;
   bool read_files = false;
   const auto read = [&]() -> absl::StatusOr<std::vector<WeightedAdapterRef>> {

@@ -131,7 +131,7 @@ absl::StatusOr<AdapterRegistry::Impl::Unloading> AdapterRegistry::Impl::BeginUnl
 }
 
 absl::Status AdapterRegistry::Impl::Unload(
-    const std::string& name, absl::Time deadline,
+    const std::string& name, SteadyTime deadline,
     absl::FunctionRef<void(const AdapterInfo&)> on_unloading) {
   SHIRA_ASSIGN_OR_RETURN(const Unloading unloading, BeginUnload(name));
   for (const AdapterInfo& info : unloading.infos) on_unloading(info);

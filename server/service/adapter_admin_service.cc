@@ -46,7 +46,7 @@ void LogLoaded(const AdapterRegistry::LoadResult& loaded) {
 // The weights may still be in a state with an adapter that was just unloaded, which keeps its
 // compiled state in memory. The unload has succeeded, so a failure here is only logged: the next
 // switch frees the memory.
-void LeaveStatesOf(const Backend& backend, const Sha256Digest& adapter, absl::Time deadline) {
+void LeaveStatesOf(const Backend& backend, const Sha256Digest& adapter, SteadyTime deadline) {
   if (!Contains(backend.switch_engine.resident()->key, adapter)) return;
   absl::StatusOr<StateHandle> state = backend.registry.AcquireDefault();
   const absl::Status status =
@@ -74,7 +74,7 @@ grpc::Status AdapterAdminService::LoadAdapter(grpc::ServerContext* context,
   return ToGrpcStatus(Load(*request, DeadlineOf(*context), *response));
 }
 
-absl::Status AdapterAdminService::Load(const v1::LoadAdapterRequest& request, absl::Time deadline,
+absl::Status AdapterAdminService::Load(const v1::LoadAdapterRequest& request, SteadyTime deadline,
                                        v1::LoadAdapterResponse& response) {
   SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate_.Enter());
   absl::StatusOr<AdapterRegistry::LoadResult> loaded = backend->registry.Load(
@@ -95,7 +95,7 @@ absl::Status AdapterAdminService::Load(const v1::LoadAdapterRequest& request, ab
 
 void AdapterAdminService::LeaveReplaced(const Backend& backend,
                                         const AdapterRegistry::LoadResult& loaded,
-                                        absl::Time deadline) {
+                                        SteadyTime deadline) {
   if (!loaded.replaced.has_value()) return;
   // While requests use the old version, it is their state that is in the weights.
   const std::vector<AdapterInfo> all = backend.registry.List();
@@ -173,9 +173,9 @@ grpc::Status AdapterAdminService::UnloadAdapter(grpc::ServerContext* context,
 }
 
 absl::Status AdapterAdminService::Unload(const v1::UnloadAdapterRequest& request,
-                                         absl::Time deadline) {
+                                         SteadyTime deadline) {
   SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate_.Enter());
-  absl::Time wait_until = deadline;
+  SteadyTime wait_until = deadline;
   if (request.has_timeout()) {
     const absl::Duration timeout = FromProto(request.timeout());
     if (timeout < absl::ZeroDuration()) {
@@ -253,7 +253,7 @@ grpc::Status AdapterAdminService::ApplyAdapter(grpc::ServerContext* context,
   return ToGrpcStatus(Apply(*request, DeadlineOf(*context), *response));
 }
 
-absl::Status AdapterAdminService::Apply(const v1::ApplyAdapterRequest& request, absl::Time deadline,
+absl::Status AdapterAdminService::Apply(const v1::ApplyAdapterRequest& request, SteadyTime deadline,
                                         v1::ApplyAdapterResponse& response) {
   SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate_.Enter());
   FieldProblems problems;
@@ -273,7 +273,7 @@ grpc::Status AdapterAdminService::RevertAdapter(grpc::ServerContext* context,
   return ToGrpcStatus(Revert(DeadlineOf(*context), *response));
 }
 
-absl::Status AdapterAdminService::Revert(absl::Time deadline, v1::RevertAdapterResponse& response) {
+absl::Status AdapterAdminService::Revert(SteadyTime deadline, v1::RevertAdapterResponse& response) {
   SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate_.Enter());
   SHIRA_ASSIGN_OR_RETURN(const AppliedState applied, MakeDefault(*backend, {}, deadline));
   *response.mutable_switch_duration() = ToProto(applied.stats.duration);
@@ -282,7 +282,7 @@ absl::Status AdapterAdminService::Revert(absl::Time deadline, v1::RevertAdapterR
 }
 
 absl::StatusOr<AdapterAdminService::AppliedState> AdapterAdminService::MakeDefault(
-    const Backend& backend, absl::Span<const AdapterSelectionTerm> terms, absl::Time deadline) {
+    const Backend& backend, absl::Span<const AdapterSelectionTerm> terms, SteadyTime deadline) {
   {
     // Two changes at once could leave one set resident and the other the default.
     absl::MutexLock lock(&mutex_);
@@ -337,7 +337,7 @@ grpc::Status AdapterAdminService::VerifyWeights(grpc::ServerContext* context,
   return ToGrpcStatus(Verify(DeadlineOf(*context), *response));
 }
 
-absl::Status AdapterAdminService::Verify(absl::Time deadline, v1::VerifyWeightsResponse& response) {
+absl::Status AdapterAdminService::Verify(SteadyTime deadline, v1::VerifyWeightsResponse& response) {
   SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate_.Enter());
   absl::StatusOr<VerifyReport> report = backend->engine.Verify(deadline);
   if (!report.ok()) return WithReason(report.status(), Operation::kControlEngine);

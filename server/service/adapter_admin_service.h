@@ -15,6 +15,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "base/steady_clock.h"
 #include "server/service/adapter_upload.h"
 #include "server/service/backend.h"
 #include "shira/v1/adapter_admin.grpc.pb.h"
@@ -69,28 +70,28 @@ class AdapterAdminService final : public v1::AdapterAdmin::Service {
     SwitchStats stats;
   };
 
-  absl::Status Load(const v1::LoadAdapterRequest& request, absl::Time deadline,
+  absl::Status Load(const v1::LoadAdapterRequest& request, SteadyTime deadline,
                     v1::LoadAdapterResponse& response);
   absl::Status Upload(grpc::ServerContext& context,
                       grpc::ServerReader<v1::UploadAdapterRequest>& stream,
                       v1::UploadAdapterResponse& response);
   // Lets go of what a version that was replaced has in the weights.
   void LeaveReplaced(const Backend& backend, const AdapterRegistry::LoadResult& loaded,
-                     absl::Time deadline);
+                     SteadyTime deadline);
   absl::Status CreateBlend(const v1::CreateBlendRequest& request,
                            v1::CreateBlendResponse& response);
-  absl::Status Unload(const v1::UnloadAdapterRequest& request, absl::Time deadline);
+  absl::Status Unload(const v1::UnloadAdapterRequest& request, SteadyTime deadline);
   absl::Status Get(const v1::GetAdapterRequest& request, v1::GetAdapterResponse& response);
-  absl::Status Apply(const v1::ApplyAdapterRequest& request, absl::Time deadline,
+  absl::Status Apply(const v1::ApplyAdapterRequest& request, SteadyTime deadline,
                      v1::ApplyAdapterResponse& response);
-  absl::Status Revert(absl::Time deadline, v1::RevertAdapterResponse& response);
-  absl::Status Verify(absl::Time deadline, v1::VerifyWeightsResponse& response);
+  absl::Status Revert(SteadyTime deadline, v1::RevertAdapterResponse& response);
+  absl::Status Verify(SteadyTime deadline, v1::VerifyWeightsResponse& response);
 
   // Makes a set resident and the default, one caller at a time. On an error the default is as it
   // was.
   absl::StatusOr<AppliedState> MakeDefault(const Backend& backend,
                                            absl::Span<const AdapterSelectionTerm> terms,
-                                           absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_);
+                                           SteadyTime deadline) ABSL_LOCKS_EXCLUDED(mutex_);
 
   const BackendGate& gate_;
   const absl::Duration upload_idle_timeout_;

@@ -56,7 +56,7 @@ class IdleWatch {
   grpc::ServerContext& context_;
   const absl::Duration timeout_;
   mutable absl::Mutex mutex_;
-  absl::Time last_ ABSL_GUARDED_BY(mutex_) = SteadyNow();
+  SteadyTime last_ ABSL_GUARDED_BY(mutex_) = SteadyNow();
   bool over_ ABSL_GUARDED_BY(mutex_) = false;
   bool expired_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;  // last: it uses what is above

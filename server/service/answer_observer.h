@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "base/steady_clock.h"
 #include "server/engine/generation.h"
 #include "server/registry/state_handle.h"
 #include "server/service/generation_ledger.h"
@@ -56,7 +57,7 @@ class AnswerObserver final : public GenerationObserver {
     std::optional<uint64_t> seed;  // the first answer's; nullopt: greedy
     std::vector<int32_t> prompt;
     int32_t choices = 1;
-    absl::Time deadline = absl::InfiniteFuture();
+    SteadyTime deadline = SteadyTime::InfiniteFuture();
     std::shared_ptr<GenerationLedger::Entry> entry = nullptr;  // nullptr: not counted
     bool log_answer = false;
   };

@@ -14,9 +14,9 @@ namespace shira {
 
 // When the client gives up on the call, on the scale of SteadyNow(); InfiniteFuture if it set no
 // deadline. gRPC keeps deadlines by the monotonic clock and tells them by the wall clock.
-inline absl::Time DeadlineOf(const grpc::ServerContextBase& context) {
+inline SteadyTime DeadlineOf(const grpc::ServerContextBase& context) {
   const std::chrono::system_clock::time_point deadline = context.deadline();
-  if (deadline == std::chrono::system_clock::time_point::max()) return absl::InfiniteFuture();
+  if (deadline == std::chrono::system_clock::time_point::max()) return SteadyTime::InfiniteFuture();
   return SteadyNow() + absl::FromChrono(deadline - std::chrono::system_clock::now());
 }
 

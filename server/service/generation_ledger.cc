@@ -25,12 +25,12 @@ GenerationLedger::Entry::Entry(GenerationLedger& ledger, std::string client, std
       start_(SteadyNow()) {}
 
 GenerationLedger::Entry::~Entry() {
-  ledger_.Remove(client_, adapter_, /*waiting=*/last_token_ == absl::InfinitePast());
+  ledger_.Remove(client_, adapter_, /*waiting=*/last_token_ == SteadyTime::InfinitePast());
 }
 
 void GenerationLedger::Entry::OnToken() {
-  const absl::Time now = SteadyNow();
-  if (last_token_ == absl::InfinitePast()) {
+  const SteadyTime now = SteadyNow();
+  if (last_token_ == SteadyTime::InfinitePast()) {
     metrics_.ObserveFirstToken(now - start_);
     ledger_.FirstTokenCame(client_, adapter_);
   } else {

@@ -19,6 +19,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "base/steady_clock.h"
 #include "server/metrics/metrics.h"
 #include "server/metrics/server_samples.h"
 #include "server/registry/state_handle.h"
@@ -57,8 +58,8 @@ class GenerationLedger {
     const std::string client_;
     const std::string adapter_;
     AdapterMetrics& metrics_;
-    const absl::Time start_;
-    absl::Time last_token_ = absl::InfinitePast();  // InfinitePast: none yet
+    const SteadyTime start_;
+    SteadyTime last_token_ = SteadyTime::InfinitePast();  // InfinitePast: none yet
   };
 
   // RESOURCE_EXHAUSTED, reason CLIENT_QUEUE_FULL, when the client has enough waiting. The entry

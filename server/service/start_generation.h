@@ -10,7 +10,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
+#include "base/steady_clock.h"
 #include "server/engine/generation.h"
 #include "server/service/answer_observer.h"
 #include "server/service/service_context.h"
@@ -26,7 +26,7 @@ absl::StatusOr<StateHandle> AcquireAdapters(AdapterRegistry& registry,
 struct GenerationCaller {
   std::string id;      // the request's own, or a new one where it has none
   std::string client;  // whom limits count for
-  absl::Time deadline;
+  SteadyTime deadline;
 };
 
 // On OK `sink` gets the answer's events,

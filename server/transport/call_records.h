@@ -17,6 +17,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "base/steady_clock.h"
 #include "server/logging/log_event.h"
 
 namespace shira {
@@ -26,7 +27,7 @@ struct CallRecord {
   std::string peer;      // gRPC's words for the other end: "ipv4:10.0.0.1:12345"
   std::string identity;  // empty: nobody in particular
   std::string request_id;
-  absl::Time start;
+  SteadyTime start;
   std::vector<LogField> details;  // added by the service, before it finishes the call
 
   // Whom limits per client count for: the identity, or else the peer without its port.

@@ -20,11 +20,11 @@ TEST(SteadyWaitTest, EndsWhenTheConditionHolds) {
     absl::MutexLock lock(&mutex);
     done = true;
   });
-  const absl::Time start = SteadyNow();
+  const SteadyTime start = SteadyNow();
   {
     absl::MutexLock lock(&mutex);
     EXPECT_TRUE(AwaitUntil(mutex, absl::Condition(&done), start + absl::Hours(1)));
-    EXPECT_TRUE(AwaitUntil(mutex, absl::Condition(&done), absl::InfiniteFuture()));
+    EXPECT_TRUE(AwaitUntil(mutex, absl::Condition(&done), SteadyTime::InfiniteFuture()));
   }
   EXPECT_LT(SteadyNow() - start, absl::Minutes(1));
   other.join();
@@ -34,7 +34,7 @@ TEST(SteadyWaitTest, EndsAtTheDeadlineAndNotBefore) {
   absl::Mutex mutex;
   bool done = false;
   absl::MutexLock lock(&mutex);
-  const absl::Time deadline = SteadyNow() + absl::Milliseconds(30);
+  const SteadyTime deadline = SteadyNow() + absl::Milliseconds(30);
   EXPECT_FALSE(AwaitUntil(mutex, absl::Condition(&done), deadline));
   EXPECT_GE(SteadyNow(), deadline);
 }
@@ -43,9 +43,9 @@ TEST(SteadyWaitTest, ADeadlineThatIsOverEndsItAtOnce) {
   absl::Mutex mutex;
   bool done = false;
   absl::MutexLock lock(&mutex);
-  EXPECT_FALSE(AwaitUntil(mutex, absl::Condition(&done), absl::InfinitePast()));
+  EXPECT_FALSE(AwaitUntil(mutex, absl::Condition(&done), SteadyTime::InfinitePast()));
   done = true;
-  EXPECT_TRUE(AwaitUntil(mutex, absl::Condition(&done), absl::InfinitePast()));
+  EXPECT_TRUE(AwaitUntil(mutex, absl::Condition(&done), SteadyTime::InfinitePast()));
 }
 
 TEST(SteadyWaitTest, ALaterDeadlineDoesNotDelayAnEarlierOne) {
@@ -58,7 +58,7 @@ TEST(SteadyWaitTest, ALaterDeadlineDoesNotDelayAnEarlierOne) {
   absl::SleepFor(absl::Milliseconds(20));  // most likely it is asleep by now
   absl::Mutex mutex;
   bool never = false;
-  const absl::Time start = SteadyNow();
+  const SteadyTime start = SteadyNow();
   {
     absl::MutexLock lock(&mutex);
     EXPECT_FALSE(AwaitUntil(mutex, absl::Condition(&never), start + absl::Milliseconds(10)));

@@ -1,3 +1,4 @@
+#include "base/steady_clock.h"
 #include "server/engine/control_queue.h"
 
 #include <thread>
@@ -31,7 +32,8 @@ class ControlQueueTest : public ::testing::Test {
 TEST_F(ControlQueueTest, RunsOnTheOtherThreadAndReturnsWhenItIsDone) {
   std::thread::id ran_on;
   std::thread engine([&] { RunWhenQueued(); });
-  EXPECT_THAT(controls_.Run([&] { ran_on = std::this_thread::get_id(); }, absl::InfiniteFuture()),
+  EXPECT_THAT(controls_.Run([&] { ran_on = std::this_thread::get_id(); },
+                            SteadyTime::InfiniteFuture()),
               IsOk());
   EXPECT_EQ(ran_on, engine.get_id());
   engine.join();
@@ -39,7 +41,7 @@ TEST_F(ControlQueueTest, RunsOnTheOtherThreadAndReturnsWhenItIsDone) {
 
 TEST_F(ControlQueueTest, WhatTimedOutNeverRuns) {
   bool ran = false;
-  EXPECT_THAT(controls_.Run([&] { ran = true; }, absl::Now() + absl::Milliseconds(5)),
+  EXPECT_THAT(controls_.Run([&] { ran = true; }, SteadyNow() + absl::Milliseconds(5)),
               StatusIs(absl::StatusCode::kDeadlineExceeded));
   controls_.RunAll();
   EXPECT_FALSE(ran);
@@ -49,11 +51,11 @@ TEST_F(ControlQueueTest, WhatHasBegunIsWaitedForBeyondTheDeadline) {
   // Until the engine's thread is in time to begin, however slow the machine is.
   for (absl::Duration timeout = absl::Milliseconds(10);; timeout *= 2) {
     std::thread engine([&] { RunWhenQueued(); });
-    const absl::Time deadline = absl::Now() + timeout;
+    const SteadyTime deadline = SteadyNow() + timeout;
     bool ended = false;
     const absl::Status status = controls_.Run(
         [&] {
-          absl::SleepFor(deadline + absl::Milliseconds(10) - absl::Now());
+          absl::SleepFor(deadline + absl::Milliseconds(10) - SteadyNow());
           ended = true;
         },
         deadline);
@@ -82,10 +84,10 @@ TEST_F(ControlQueueTest, ClosingRefusesTheQueuedAndTheLater) {
     controls_.Close();
   });
   bool ran = false;
-  EXPECT_THAT(controls_.Run([&] { ran = true; }, absl::InfiniteFuture()),
+  EXPECT_THAT(controls_.Run([&] { ran = true; }, SteadyTime::InfiniteFuture()),
               StatusIs(absl::StatusCode::kUnavailable));
   closer.join();
-  EXPECT_THAT(controls_.Run([&] { ran = true; }, absl::InfiniteFuture()),
+  EXPECT_THAT(controls_.Run([&] { ran = true; }, SteadyTime::InfiniteFuture()),
               StatusIs(absl::StatusCode::kUnavailable));
   controls_.Post([&] { ran = true; });
   controls_.RunAll();

@@ -2,6 +2,7 @@
 
 #include <thread>
 
+#include "base/steady_clock.h"
 #include "server/engine/engine.h"
 #include "tests/server/engine/engine_fixture.h"
 #include "tests/testutil/status_matchers.h"
@@ -24,7 +25,7 @@ class EngineEndingsTest : public testing::EngineFixture {
     Observer observer;
     Token token;
   };
-  Submitted SubmitUntil(absl::Time deadline, int adapter, std::vector<int32_t> prompt,
+  Submitted SubmitUntil(SteadyTime deadline, int adapter, std::vector<int32_t> prompt,
                         int64_t max_tokens) {
     auto observer = std::make_shared<RecordingObserver>();
     GenerationRequest request = Request(adapter, std::move(prompt), max_tokens, observer);
@@ -34,10 +35,10 @@ class EngineEndingsTest : public testing::EngineFixture {
     return {observer, token.value_or(nullptr)};
   }
   Submitted SubmitCancellable(int adapter, std::vector<int32_t> prompt, int64_t max_tokens) {
-    return SubmitUntil(absl::InfiniteFuture(), adapter, std::move(prompt), max_tokens);
+    return SubmitUntil(SteadyTime::InfiniteFuture(), adapter, std::move(prompt), max_tokens);
   }
-  static void SleepUntil(absl::Time time) {
-    while (absl::Now() < time) absl::SleepFor(time - absl::Now());
+  static void SleepUntil(SteadyTime time) {
+    while (SteadyNow() < time) absl::SleepFor(time - SteadyNow());
   }
 };
 
@@ -104,7 +105,7 @@ TEST_F(EngineEndingsTest, CancelledWhileQueuedItEndsAtTheNextStepAndOthersGoOn) 
 
 TEST_F(EngineEndingsTest, ExpiredWhileDecodingItStopsAtTheNextToken) {
   Start();
-  const absl::Time deadline = absl::Now() + absl::Milliseconds(50);
+  const SteadyTime deadline = SteadyNow() + absl::Milliseconds(50);
   // The second step ends after the deadline.
   executor_->SetForwardHook([&, step = 0](auto) mutable {
     if (++step == 2) SleepUntil(deadline);
@@ -120,7 +121,7 @@ TEST_F(EngineEndingsTest, ExpiredInPrefillItGivesNoToken) {
   Start({.max_queued = 10,
          .max_running = 2,
          .step = {.step_tokens = 4, .max_state_wait = absl::ZeroDuration()}});
-  const absl::Time deadline = absl::Now() + absl::Milliseconds(50);
+  const SteadyTime deadline = SteadyNow() + absl::Milliseconds(50);
   executor_->SetForwardHook([&](auto) {
     SleepUntil(deadline);
     return absl::OkStatus();
@@ -138,7 +139,7 @@ TEST_F(EngineEndingsTest, ExpiredWhileQueuedItEndsWhileOthersRun) {
   const auto gate = CloseGate();
   const Observer running = Submit(0, {1}, 30);
   gate->WaitForStep();
-  const absl::Time deadline = absl::Now() + absl::Milliseconds(20);
+  const SteadyTime deadline = SteadyNow() + absl::Milliseconds(20);
   const Submitted submitted = SubmitUntil(deadline, 1, {1}, 5);
   SleepUntil(deadline);
   gate->Open();
@@ -149,7 +150,7 @@ TEST_F(EngineEndingsTest, ExpiredWhileQueuedItEndsWhileOthersRun) {
 
 TEST_F(EngineEndingsTest, ADeadlineInThePastGivesNoStep) {
   Start();
-  EXPECT_THAT(SubmitUntil(absl::Now() - absl::Seconds(1), 0, {1}, 5).observer->status(),
+  EXPECT_THAT(SubmitUntil(SteadyNow() - absl::Seconds(1), 0, {1}, 5).observer->status(),
               StatusIs(absl::StatusCode::kDeadlineExceeded));
   EXPECT_THAT(executor_->trace(), IsEmpty());
 }
@@ -262,9 +263,9 @@ TEST_F(EngineEndingsTest, ADrainingEngineTakesNothingMore) {
   drainer.join();
   EXPECT_THAT(running->status(), IsOk());
   EXPECT_FALSE(refused->ended());
-  EXPECT_THAT(engine_->Apply(State(0), absl::InfiniteFuture()),
+  EXPECT_THAT(engine_->Apply(State(0), SteadyTime::InfiniteFuture()),
               StatusIs(absl::StatusCode::kUnavailable));
-  EXPECT_THAT(engine_->Verify(absl::InfiniteFuture()).status(),
+  EXPECT_THAT(engine_->Verify(SteadyTime::InfiniteFuture()).status(),
               StatusIs(absl::StatusCode::kUnavailable));
 }
 

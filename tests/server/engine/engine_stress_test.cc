@@ -5,6 +5,7 @@
 #include <random>
 #include <thread>
 
+#include "base/steady_clock.h"
 #include "server/engine/engine.h"
 #include "tests/server/registry/registry_fixture.h"
 #include "tests/testutil/fake_model_executor.h"
@@ -68,7 +69,7 @@ TEST_F(EngineStressTest, EveryAnswerIsRightWhateverElseGoesOn) {
         request.state = *std::move(handle);
         request.observer = observer;
         const bool expires = random() % 8 == 0;
-        if (expires) request.deadline = absl::Now() + absl::Microseconds(random() % 2000);
+        if (expires) request.deadline = SteadyNow() + absl::Microseconds(random() % 2000);
         const auto token = engine.Submit(std::move(request));
         if (!token.ok()) {
           EXPECT_TRUE(absl::IsResourceExhausted(token.status())) << token.status();
@@ -102,7 +103,7 @@ TEST_F(EngineStressTest, EveryAnswerIsRightWhateverElseGoesOn) {
             engine.CancelUsersOf(info.adapter->digest);
           };
           const auto wait = [](const AdapterInfo&) {};
-          const absl::Time deadline = absl::Now() + absl::Milliseconds(20);
+          const SteadyTime deadline = SteadyNow() + absl::Milliseconds(20);
           const absl::Status status = random() % 2 == 0 ? registry_->Unload(name, deadline, cancel)
                                                         : registry_->Unload(name, deadline, wait);
           EXPECT_TRUE(status.ok() || absl::IsDeadlineExceeded(status)) << status;
@@ -113,11 +114,11 @@ TEST_F(EngineStressTest, EveryAnswerIsRightWhateverElseGoesOn) {
         case 2: {
           const auto handle = registry_->Acquire({{name, 0.5}});
           ASSERT_THAT(handle, IsOk());
-          EXPECT_THAT(engine.Apply(*handle, absl::InfiniteFuture()), IsOk());
+          EXPECT_THAT(engine.Apply(*handle, SteadyTime::InfiniteFuture()), IsOk());
           break;
         }
         default: {
-          const auto report = engine.Verify(absl::InfiniteFuture());
+          const auto report = engine.Verify(SteadyTime::InfiniteFuture());
           ASSERT_THAT(report, IsOk());
           EXPECT_TRUE(report->matches_expected);
           registry_->List();
@@ -132,8 +133,8 @@ TEST_F(EngineStressTest, EveryAnswerIsRightWhateverElseGoesOn) {
   EXPECT_GT(answers, 0);
 
   ASSERT_OK_AND_ASSIGN(const StateHandle base, registry_->Acquire({}));
-  ASSERT_THAT(engine.Apply(base, absl::InfiniteFuture()), IsOk());
-  ASSERT_OK_AND_ASSIGN(const VerifyReport report, engine.Verify(absl::InfiniteFuture()));
+  ASSERT_THAT(engine.Apply(base, SteadyTime::InfiniteFuture()), IsOk());
+  ASSERT_OK_AND_ASSIGN(const VerifyReport report, engine.Verify(SteadyTime::InfiniteFuture()));
   EXPECT_TRUE(report.matches_base);
   for (const AdapterInfo& info : registry_->List()) EXPECT_EQ(info.running_requests, 0);
   EXPECT_EQ(executor.kv_used_bytes(), 0);

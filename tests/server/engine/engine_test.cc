@@ -1,3 +1,4 @@
+#include "base/steady_clock.h"
 #include "server/engine/engine.h"
 
 #include <algorithm>
@@ -328,9 +329,9 @@ TEST_F(EngineTest, ReportsTheTimesOfEachPhase) {
     absl::SleepFor(absl::Milliseconds(2));
     return absl::OkStatus();
   });
-  const absl::Time before = absl::Now();
+  const SteadyTime before = SteadyNow();
   const auto result = Submit(1, Prompt(5), 3)->result();
-  const absl::Duration total = absl::Now() - before;
+  const absl::Duration total = SteadyNow() - before;
   ASSERT_TRUE(result.has_value());
   const GenerationTimings& timings = result->timings;
   EXPECT_GE(timings.queue, absl::ZeroDuration());
@@ -344,10 +345,11 @@ TEST_F(EngineTest, ReportsTheTimesOfEachPhase) {
 
 TEST_F(EngineTest, ApplyMakesAStateResidentAndRevertPutsTheBaseBack) {
   Start();
-  ASSERT_OK_AND_ASSIGN(const SwitchStats applied, engine_->Apply(State(1), absl::InfiniteFuture()));
+  ASSERT_OK_AND_ASSIGN(const SwitchStats applied,
+                       engine_->Apply(State(1), SteadyTime::InfiniteFuture()));
   EXPECT_GT(applied.written, 0);
   EXPECT_EQ(testing::FingerprintOf(weights_.data()), WeightsOf(1));
-  ASSERT_OK_AND_ASSIGN(VerifyReport report, engine_->Verify(absl::InfiniteFuture()));
+  ASSERT_OK_AND_ASSIGN(VerifyReport report, engine_->Verify(SteadyTime::InfiniteFuture()));
   EXPECT_TRUE(report.matches_expected);
   EXPECT_FALSE(report.matches_base);
 
@@ -355,12 +357,13 @@ TEST_F(EngineTest, ApplyMakesAStateResidentAndRevertPutsTheBaseBack) {
   const Observer observer = Submit(1, {1}, 3);
   EXPECT_THAT(observer->status(), IsOk());
   EXPECT_EQ(engine_->stats().switches, 1);
-  ASSERT_OK_AND_ASSIGN(const SwitchStats again, engine_->Apply(State(1), absl::InfiniteFuture()));
+  ASSERT_OK_AND_ASSIGN(const SwitchStats again,
+                       engine_->Apply(State(1), SteadyTime::InfiniteFuture()));
   EXPECT_EQ(again.duration, absl::ZeroDuration());
   EXPECT_EQ(engine_->stats().switches, 1);
 
-  ASSERT_THAT(engine_->Apply(State(0), absl::InfiniteFuture()), IsOk());
-  ASSERT_OK_AND_ASSIGN(report, engine_->Verify(absl::InfiniteFuture()));
+  ASSERT_THAT(engine_->Apply(State(0), SteadyTime::InfiniteFuture()), IsOk());
+  ASSERT_OK_AND_ASSIGN(report, engine_->Verify(SteadyTime::InfiniteFuture()));
   EXPECT_TRUE(report.matches_base);
   EXPECT_EQ(engine_->stats().switches, 2);
 }
@@ -372,7 +375,7 @@ TEST_F(EngineTest, ApplyBetweenTheStepsOfAGenerationChangesNoToken) {
   const Observer observer = Submit(1, Prompt(9), 40);
   while (!observer->ended()) {
     for (const int adapter : {2, 0}) {
-      ASSERT_THAT(engine_->Apply(State(adapter), absl::InfiniteFuture()), IsOk());
+      ASSERT_THAT(engine_->Apply(State(adapter), SteadyTime::InfiniteFuture()), IsOk());
     }
   }
   EXPECT_EQ(observer->tokens(), Expected(1, Prompt(9), 40));
@@ -383,20 +386,20 @@ TEST_F(EngineTest, AControlOperationWhoseTurnDoesNotComeWritesNothing) {
   const auto gate = CloseGate();
   const Observer observer = Submit(0, {1}, 2);
   gate->WaitForStep();
-  EXPECT_THAT(engine_->Apply(State(1), absl::Now() + absl::Milliseconds(10)),
+  EXPECT_THAT(engine_->Apply(State(1), SteadyNow() + absl::Milliseconds(10)),
               StatusIs(absl::StatusCode::kDeadlineExceeded));
-  EXPECT_THAT(engine_->Verify(absl::Now() + absl::Milliseconds(10)).status(),
+  EXPECT_THAT(engine_->Verify(SteadyNow() + absl::Milliseconds(10)).status(),
               StatusIs(absl::StatusCode::kDeadlineExceeded));
   gate->Open();
   observer->Wait();
-  ASSERT_OK_AND_ASSIGN(const VerifyReport report, engine_->Verify(absl::InfiniteFuture()));
+  ASSERT_OK_AND_ASSIGN(const VerifyReport report, engine_->Verify(SteadyTime::InfiniteFuture()));
   EXPECT_TRUE(report.matches_base);
   EXPECT_EQ(engine_->stats().switches, 0);
 }
 
 TEST_F(EngineTest, ApplyNeedsAState) {
   Start();
-  EXPECT_THAT(engine_->Apply(StateHandle(), absl::InfiniteFuture()),
+  EXPECT_THAT(engine_->Apply(StateHandle(), SteadyTime::InfiniteFuture()),
               StatusIs(absl::StatusCode::kInvalidArgument));
 }
 

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "absl/synchronization/notification.h"
+#include "base/steady_clock.h"
 #include "server/engine/engine.h"
 #include "tests/server/registry/registry_fixture.h"
 #include "tests/testutil/fake_model_executor.h"
@@ -69,7 +70,7 @@ TEST_F(EngineUnloadTest, RightAfterAnAnswerNothingIsPinned) {
   MustLoad("a", 0.5f);
   absl::Status status = absl::UnknownError("not called");
   auto observer = std::make_shared<RecordingObserver>(
-      nullptr, [&] { status = Unload("a", absl::InfinitePast()); });
+      nullptr, [&] { status = Unload("a", SteadyTime::InfinitePast()); });
   ASSERT_THAT(Submit({{"a", 1.0}}, 3, observer), IsOk());
   EXPECT_THAT(observer->status(), IsOk());
   EXPECT_THAT(status, IsOk());
@@ -79,7 +80,7 @@ TEST_F(EngineUnloadTest, UnloadingThatTimesOutDisturbsNobody) {
   MustLoad("a", 0.5f);
   SlowDown();
   const Observer observer = MustSubmit("a", 100);
-  EXPECT_THAT(Unload("a", absl::Now() + absl::Milliseconds(10)),
+  EXPECT_THAT(Unload("a", SteadyNow() + absl::Milliseconds(10)),
               StatusIs(absl::StatusCode::kDeadlineExceeded));
   EXPECT_EQ(Info("a").state, AdapterState::kReady);
   EXPECT_THAT(MustSubmit("a", 2)->status(), IsOk());
@@ -96,7 +97,7 @@ TEST_F(EngineUnloadTest, UnloadingCanCancelTheUsersAndSparesTheOthers) {
   ASSERT_THAT(Submit({{"a", 0.5}, {"b", 1.0}}, 100'000, blended), IsOk());
   const Observer other = MustSubmit("b", 20);
   EXPECT_THAT(registry_->Unload(
-                  "a", absl::Now() + absl::Minutes(1),
+                  "a", SteadyNow() + absl::Minutes(1),
                   [&](const AdapterInfo& info) { model_.CancelUsersOf(info.adapter->digest); }),
               IsOk());
   EXPECT_THAT(alone->status(), StatusIs(absl::StatusCode::kCancelled));
@@ -110,8 +111,8 @@ TEST_F(EngineUnloadTest, AfterUnloadingTheWeightsGoBackToTheBase) {
   EXPECT_THAT(MustSubmit("a", 3)->status(), IsOk());
   EXPECT_THAT(Unload("a"), IsOk());
   ASSERT_OK_AND_ASSIGN(const StateHandle base, registry_->Acquire({}));
-  ASSERT_THAT(model_.Apply(base, absl::InfiniteFuture()), IsOk());
-  ASSERT_OK_AND_ASSIGN(const VerifyReport report, model_.Verify(absl::InfiniteFuture()));
+  ASSERT_THAT(model_.Apply(base, SteadyTime::InfiniteFuture()), IsOk());
+  ASSERT_OK_AND_ASSIGN(const VerifyReport report, model_.Verify(SteadyTime::InfiniteFuture()));
   EXPECT_TRUE(report.matches_base);
 }
 

@@ -1,3 +1,4 @@
+#include "base/steady_clock.h"
 #include "server/engine/request_queue.h"
 
 #include <algorithm>
@@ -20,14 +21,14 @@ class RequestQueueTest : public testing::EngineFixture {
         id, Request(0, {1, 2}, 5, std::make_shared<testing::RecordingObserver>()),
         Sequence::Limits{.vocab_size = testing::FakeModelExecutor::kVocabSize,
                          .max_sequence_tokens = 64},
-        absl::Now());
+        SteadyNow());
   }
   void Push(RequestQueue& queue, SequenceId id) {
     EXPECT_THAT(queue.Push(MakeSequence(id)), IsOk());
   }
   static std::vector<SequenceId> Ids(const RequestQueue& queue) {
     std::vector<SequenceId> ids;
-    for (const SequenceView& view : queue.Views(absl::Now())) ids.push_back(view.id);
+    for (const SequenceView& view : queue.Views(SteadyNow())) ids.push_back(view.id);
     return ids;
   }
 };

@@ -1,3 +1,4 @@
+#include "base/steady_clock.h"
 #include "server/engine/sequence.h"
 
 #include <limits>
@@ -42,11 +43,11 @@ class SequenceTest : public testing::EngineFixture {
   }
   // A step of one millisecond that begins `ms` after the start.
   Sequence::StepTimes Times(int ms, int switching_ms = 0) const {
-    const absl::Time begin = start_ + absl::Milliseconds(ms);
+    const SteadyTime begin = start_ + absl::Milliseconds(ms);
     return {begin, absl::Milliseconds(switching_ms), begin + absl::Milliseconds(1 + switching_ms)};
   }
 
-  const absl::Time start_ = absl::Now();
+  const SteadyTime start_ = SteadyNow();
   const Observer observer_ = std::make_shared<RecordingObserver>();
 };
 
@@ -238,7 +239,7 @@ TEST_F(SequenceTest, TimesAddUpToTheWhole) {
 
 TEST_F(SequenceTest, WaitingCountsFromTheLastThingThatHappenedToIt) {
   Sequence sequence = Make(Request({1, 2}, 3));
-  const absl::Time later = start_ + absl::Milliseconds(100);
+  const SteadyTime later = start_ + absl::Milliseconds(100);
   EXPECT_EQ(sequence.View(later).waited, absl::Milliseconds(100));
   KvMemory::Reservation reservation;
   reservation.caches.emplace_back();

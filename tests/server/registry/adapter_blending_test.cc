@@ -3,6 +3,7 @@
 #include <thread>
 
 #include "absl/synchronization/notification.h"
+#include "base/steady_clock.h"
 #include "server/registry/adapter_registry.h"
 #include "tests/server/registry/registry_fixture.h"
 #include "tests/testutil/status_matchers.h"
@@ -204,7 +205,7 @@ TEST_F(AdapterBlendingTest, PartsStayLoadedWhileABlendIsMade) {
   std::thread creator([&] { EXPECT_THAT(CreateSum("blend", {{"a", 1.0}}), IsOk()); });
   compiling.WaitForNotification();
   EXPECT_EQ(Info("blend").state, AdapterState::kLoading);
-  EXPECT_THAT(Unload("a", absl::Now()), StatusIs(absl::StatusCode::kDeadlineExceeded));
+  EXPECT_THAT(Unload("a", SteadyNow()), StatusIs(absl::StatusCode::kDeadlineExceeded));
   EXPECT_THAT(CreateSum("blend", {{"a", 1.0}}), StatusIs(absl::StatusCode::kAborted));
   go_on.Notify();
   creator.join();

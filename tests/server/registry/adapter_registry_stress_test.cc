@@ -3,6 +3,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/steady_clock.h"
 #include "base/strings.h"
 #include "server/registry/adapter_name.h"
 #include "tests/server/registry/registry_fixture.h"
@@ -43,7 +44,7 @@ TEST_F(AdapterRegistryStressTest, ManyThreadsOnAFewNamesUnderATightBudget) {
             status = Load(any_name());
             break;
           case 2:
-            status = Unload(any_name(), absl::Now() + absl::Milliseconds(random() % 5));
+            status = Unload(any_name(), SteadyNow() + absl::Milliseconds(random() % 5));
             break;
           case 3:
             status = registry_->SetDefault({{any_name(), 1.0}});
@@ -126,7 +127,7 @@ TEST_F(AdapterRegistryStressTest, WhatManyThreadsHaveMadeOfItSurvivesARestart) {
                          .status();
             break;
           case 3:
-            status = Unload(any_target(), absl::Now() + absl::Milliseconds(random() % 5));
+            status = Unload(any_target(), SteadyNow() + absl::Milliseconds(random() % 5));
             break;
           case 4:
             status = registry_->SetAlias(any(aliases), any_target()).status();

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "absl/synchronization/notification.h"
+#include "base/steady_clock.h"
 #include "base/strings.h"
 #include "server/registry/adapter_registry.h"
 #include "tests/server/registry/registry_fixture.h"
@@ -164,12 +165,12 @@ TEST_F(AdapterVersionsTest, UnloadingANameWaitsForAllOfItsVersions) {
   MustLoad("tone", 0.5f);
   std::optional<StateHandle> old = MustAcquire("tone");
   ASSERT_THAT(Replace("tone", 0.25f), IsOk());
-  EXPECT_THAT(Unload("tone", absl::Now() + absl::Milliseconds(20)),
+  EXPECT_THAT(Unload("tone", SteadyNow() + absl::Milliseconds(20)),
               StatusIs(absl::StatusCode::kDeadlineExceeded));
   EXPECT_THAT(Listed(), ElementsAre("tone@1 UNLOADING", "tone@2 READY"));
 
   std::vector<int64_t> told;
-  EXPECT_THAT(registry_->Unload("tone", absl::InfiniteFuture(),
+  EXPECT_THAT(registry_->Unload("tone", SteadyTime::InfiniteFuture(),
                                 [&](const AdapterInfo& info) {
                                   told.push_back(info.version);
                                   old.reset();

@@ -17,6 +17,7 @@
 
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "base/steady_clock.h"
 #include "server/registry/adapter_registry.h"
 #include "tests/testutil/adapter_builder.h"
 #include "tests/testutil/plain_weights.h"
@@ -66,7 +67,7 @@ class RegistryFixture : public ::testing::Test {
     const absl::Status status = Load(name);
     ASSERT_TRUE(status.ok()) << status;
   }
-  absl::Status Unload(const std::string& name, absl::Time deadline = absl::InfiniteFuture()) {
+  absl::Status Unload(const std::string& name, SteadyTime deadline = SteadyTime::InfiniteFuture()) {
     return registry_->Unload(name, deadline, [](const AdapterInfo&) {});
   }
   AdapterInfo Info(const std::string& name) const {

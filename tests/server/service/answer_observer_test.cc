@@ -1,3 +1,4 @@
+#include "base/steady_clock.h"
 #include "server/service/answer_observer.h"
 
 #include <gmock/gmock.h>
@@ -129,7 +130,7 @@ TEST_F(AnswerObserverTest, TheSummaryRepeatsTheRequestAndReportsTheResult) {
          .adapters = {{.name = "tone", .version = 2, .digest = {}, .weight = 0.5}},
          .seed = 42,
          .prompt = {1, 2, 3},
-         .deadline = absl::InfiniteFuture()});
+         .deadline = SteadyTime::InfiniteFuture()});
   Send("a");
   Finish({.reason = FinishReason::kStop, .stop_token = ByteTokenizer::kEos, .completion_tokens = 1},
          {.choices = {},
@@ -164,7 +165,7 @@ TEST_F(AnswerObserverTest, AnswersToOnePromptAreDecodedApart) {
          .seed = ~uint64_t{0},
          .prompt = {1},
          .choices = 2,
-         .deadline = absl::InfiniteFuture()},
+         .deadline = SteadyTime::InfiniteFuture()},
         {.stop_strings = {"END"}});
   Send("a\xc3", 0);
   Send("bEN", 1);
@@ -213,7 +214,7 @@ TEST_F(AnswerObserverTest, ACancellationAfterTheDeadlineIsTheDeadlines) {
          .seed = {},
          .prompt = {},
          .choices = 1,
-         .deadline = absl::InfinitePast()});
+         .deadline = SteadyTime::InfinitePast()});
   observer_->OnFailed(absl::CancelledError("cancelled"));
   EXPECT_THAT(sink_.errors, ElementsAre(StatusIs(absl::StatusCode::kDeadlineExceeded)));
 }
