@@ -28,7 +28,7 @@ absl::StatusOr<RoleSet> ParseRoles(std::string_view text) {
     const std::optional<Role> role = ParseRole(ToStd(name));
     if (!role.has_value()) {
       return absl::InvalidArgumentError(
-          StrCat("expected inference, read-only or admin (with "
+          StrCat("expected inference, priority, read-only or admin (with "
                  "commas between), found '",
                  text, "'"));
     }

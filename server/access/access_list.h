@@ -7,7 +7,7 @@
 //   sha256:8c6976e5b5410415bde908bd4dee15dfb167a9c873fc4bb8a81f6f2ab448a918 inference website
 //   Yk3mJ0pQx9sVb2LdTn5w inference,read-only  batch     cert:batch.example.org
 //
-// ROLES: inference, read-only, admin, with commas between. NAME: what the log and the limits call
+// ROLES: inference, priority, read-only, admin, with commas between. NAME: what the log and the limits call
 // the caller; several lines may share it. CREDENTIAL: the SHA-256 of a bearer token in hexadecimal,
 // or the token itself (at least 16 printable characters), or "cert:" with a client certificate's
 // common name or alternative name ("cert:*": any certificate that the client CA has signed). Empty

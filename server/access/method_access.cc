@@ -6,7 +6,7 @@ namespace shira {
 namespace {
 
 constexpr RoleSet kNobodyInParticular;
-constexpr RoleSet kAnyRole = RoleSet::All();
+constexpr RoleSet kAnyRole = {Role::kInference, Role::kReadOnly, Role::kAdmin};
 constexpr RoleSet kInference = {Role::kInference, Role::kAdmin};
 constexpr RoleSet kReadOnly = {Role::kReadOnly, Role::kAdmin};
 constexpr RoleSet kAdmin = {Role::kAdmin};

@@ -10,6 +10,7 @@ namespace {
 
 constexpr auto kRoles = std::to_array<std::pair<std::string_view, Role>>({
     {"inference", Role::kInference},
+    {"priority", Role::kPriority},
     {"read-only", Role::kReadOnly},
     {"admin", Role::kAdmin},
 });

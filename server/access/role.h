@@ -15,11 +15,12 @@ namespace shira {
 
 enum class Role : uint8_t {
   kInference,  // generate and tokenise
+  kPriority,   // with inference: generate at a priority above the others'
   kReadOnly,   // look at adapters, weights' state and figures
   kAdmin,      // everything
 };
 
-// "inference", "read-only", "admin".
+// "inference", "priority", "read-only", "admin".
 std::string_view RoleName(Role role);
 std::optional<Role> ParseRole(std::string_view name);
 
@@ -30,12 +31,18 @@ class RoleSet {
   constexpr RoleSet(std::initializer_list<Role> roles) {
     for (const Role role : roles) bits_ |= Bit(role);
   }
-  static constexpr RoleSet All() { return {Role::kInference, Role::kReadOnly, Role::kAdmin}; }
+  static constexpr RoleSet All() {
+    return {Role::kInference, Role::kPriority, Role::kReadOnly, Role::kAdmin};
+  }
 
   constexpr void Add(Role role) { bits_ |= Bit(role); }
   constexpr bool Has(Role role) const { return (bits_ & Bit(role)) != 0; }
   constexpr bool Intersects(RoleSet other) const { return (bits_ & other.bits_) != 0; }
   constexpr bool empty() const { return bits_ == 0; }
+  // A right of the caller's, not of a method.
+  constexpr bool may_raise_priority() const {
+    return Intersects({Role::kPriority, Role::kAdmin});
+  }
 
   // "inference, admin"; "none".
   std::string ToString() const;

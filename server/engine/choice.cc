@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/status_macros.h"
+
 namespace shira {
 namespace {
 
@@ -28,8 +30,9 @@ BatchRow Choice::NextRow(int64_t tokens, const CompiledState& state) const {
           .state = &state};
 }
 
-bool Choice::Continue(const GenerationRequest& request, absl::Span<const float> logits) {
-  const int32_t token = sampler_.Sample(logits);
+absl::StatusOr<bool> Choice::Continue(const GenerationRequest& request,
+                                      absl::Span<const float> logits) {
+  SHIRA_ASSIGN_OR_RETURN(const int32_t token, sampler_.Sample(logits));
   const auto& stop_tokens = request.stop_tokens;
   ChoiceResult result;
   result.choice = index_;

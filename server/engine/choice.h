@@ -10,6 +10,7 @@
 #include <optional>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "server/engine/generation.h"
 #include "server/engine/model_executor.h"
@@ -45,9 +46,10 @@ class Choice {
   BatchRow NextRow(int64_t tokens, const CompiledState& state) const;
 
   // Chooses the next token by `logits`, [vocab_size], and hands it to the request's observer, as
-  // well as the answer's end if this is it. Whether the observer got a token. REQUIRES: !ended();
-  // nothing pends but for what the logits follow.
-  bool Continue(const GenerationRequest& request, absl::Span<const float> logits);
+  // well as the answer's end if this is it. Whether the observer got a token. DATA_LOSS, and
+  // the observer gets nothing, for logits that are not finite. REQUIRES: !ended(); nothing pends
+  // but for what the logits follow.
+  absl::StatusOr<bool> Continue(const GenerationRequest& request, absl::Span<const float> logits);
 
  private:
   int64_t Size() const { return static_cast<int64_t>(tokens_.size()); }

@@ -11,10 +11,12 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
 #include "base/steady_wait.h"
+#include "base/strings.h"
 #include "server/engine/admission_policy.h"
 #include "server/engine/control_queue.h"
 #include "server/engine/kv_memory.h"
@@ -59,6 +61,9 @@ class Engine::Impl {
   // Any thread.
   absl::StatusOr<std::shared_ptr<CancellationToken>> Submit(GenerationRequest request)
       ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status CheckRoom() ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status CheckAnswers(absl::Span<const int32_t> prompt, int64_t max_tokens,
+                            int32_t choices) const;
   absl::StatusOr<SwitchStats> Apply(const StateHandle& state, SteadyTime deadline)
       ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<VerifyReport> Verify(SteadyTime deadline) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -72,12 +77,17 @@ class Engine::Impl {
   using SequencePtr = std::unique_ptr<Sequence>;
   using Outcome = std::variant<GenerationResult, absl::Status>;
 
+  absl::Status CheckRoomLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status CheckHolds(const KvMemory::Demand& demand) const;
+
   // Everything below runs on the engine's thread.
   void Loop() ABSL_LOCKS_EXCLUDED(mutex_);
   // Returns when there is something to do; false when it is to stop.
   bool WaitForWork() ABSL_LOCKS_EXCLUDED(mutex_);
   void EndInterrupted() ABSL_LOCKS_EXCLUDED(mutex_);
   void Admit() ABSL_LOCKS_EXCLUDED(mutex_);
+  // What those who have something queued or running have had. Valid until a sequence ends.
+  ClientShares SharesOf(absl::Span<const SequenceView> queued, SteadyTime now);
   // Takes memory for a queued sequence and makes it a running one. False when there is none now.
   bool TryAdmit(SequenceId id) ABSL_LOCKS_EXCLUDED(mutex_);
   void Step() ABSL_LOCKS_EXCLUDED(mutex_);
@@ -107,6 +117,13 @@ class Engine::Impl {
 
   // The engine's thread alone.
   std::vector<SequencePtr> running_;  // in the order of admission
+  // When the clients that have something queued or running were served last.
+  struct Turn {
+    int64_t number = 0;
+    SteadyTime time;
+  };
+  absl::flat_hash_map<std::string, Turn> turns_;
+  int64_t next_turn_ = 0;
   StepRunner runner_;
 
   std::once_flag join_once_;
@@ -115,22 +132,48 @@ class Engine::Impl {
 
 // ---- Any thread ---------------------------------------------------------------------------------
 
+absl::Status Engine::Impl::CheckRoom() {
+  absl::MutexLock lock(&mutex_);
+  return CheckRoomLocked();
+}
+
+absl::Status Engine::Impl::CheckRoomLocked() {
+  if (draining_) return absl::UnavailableError("the server is shutting down: try another one");
+  absl::Status status = queue_.CheckRoom();
+  if (!status.ok()) stats_.BookRejected();
+  return status;
+}
+
+absl::Status Engine::Impl::CheckAnswers(absl::Span<const int32_t> prompt, int64_t max_tokens,
+                                        int32_t choices) const {
+  const int64_t prompt_tokens = static_cast<int64_t>(prompt.size());
+  if (prompt_tokens >= sequence_limits_.max_sequence_tokens) return absl::OkStatus();
+  return CheckHolds(
+      {.state = {},
+       .prompt = prompt,
+       .tokens = std::min(prompt_tokens + max_tokens, sequence_limits_.max_sequence_tokens),
+       .answers = choices});
+}
+
+absl::Status Engine::Impl::CheckHolds(const KvMemory::Demand& demand) const {
+  if (memory_.CanEverHold(demand)) return absl::OkStatus();
+  return absl::InvalidArgumentError(StrCat(
+      demand.answers, " answers of up to ",
+      demand.tokens - static_cast<int64_t>(demand.prompt.size()), " tokens each, to a prompt of ",
+      demand.prompt.size(), ", need ", memory_.BytesOf(demand), " bytes of KV memory, but there are ",
+      executor_.kv_budget_bytes(), ": ask for fewer answers, or for fewer tokens"));
+}
+
 absl::StatusOr<std::shared_ptr<CancellationToken>> Engine::Impl::Submit(GenerationRequest request) {
   SHIRA_RETURN_IF_ERROR(Sequence::Check(request, sequence_limits_));
   auto sequence =
       std::make_unique<Sequence>(next_id_++, std::move(request), sequence_limits_, SteadyNow());
-  if (!memory_.CanEverHold(sequence->kv_demand())) {
-    return absl::InvalidArgumentError(
-        "all the answers together do not fit the KV memory: ask for fewer, or for fewer tokens");
-  }
+  SHIRA_RETURN_IF_ERROR(CheckHolds(sequence->kv_demand()));
   const std::shared_ptr<CancellationToken> cancellation = sequence->cancellation();
   const StateHandle& state = sequence->state();
   absl::MutexLock lock(&mutex_);
-  if (draining_) return absl::UnavailableError("the server is shutting down: try another one");
-  if (absl::Status status = queue_.Push(std::move(sequence)); !status.ok()) {
-    stats_.BookRejected();
-    return status;
-  }
+  SHIRA_RETURN_IF_ERROR(CheckRoomLocked());
+  queue_.Push(std::move(sequence));
   // Still under the lock, so that the engine's thread cannot admit it before.
   stats_.BookQueued(state);
   ++in_flight_;
@@ -236,15 +279,31 @@ void Engine::Impl::EndInterrupted() {
 }
 
 void Engine::Impl::Admit() {
+  const SteadyTime now = SteadyNow();
   AdmissionSnapshot snapshot = {.running_rows = RunningRows(), .queued = {}};
   if (snapshot.running_rows < admission_limits_.max_rows) {
     absl::MutexLock lock(&mutex_);
-    snapshot.queued = queue_.Views(SteadyNow());
+    snapshot.queued = queue_.Views(now);
   }
+  if (!snapshot.queued.empty()) snapshot.clients = SharesOf(snapshot.queued, now);
   const Admissions admissions =
       PlanAdmissions(snapshot, admission_limits_, [this](SequenceId id) { return TryAdmit(id); });
   absl::MutexLock lock(&mutex_);
   for (const SequenceId id : admissions.bypassed) queue_.Find(id)->Bypass();
+}
+
+ClientShares Engine::Impl::SharesOf(absl::Span<const SequenceView> queued, SteadyTime now) {
+  ClientShares shares;
+  for (const SequenceView& view : queued) shares[view.client];
+  for (const SequencePtr& sequence : running_) shares[sequence->client()].rows += sequence->rows();
+  // Clients come and go.
+  absl::erase_if(turns_, [&](const auto& turn) { return !shares.contains(turn.first); });
+  for (const auto& [client, turn] : turns_) {
+    ClientShare& share = shares[client];
+    share.last_turn = turn.number;
+    share.unserved = now - turn.time;
+  }
+  return shares;
 }
 
 bool Engine::Impl::TryAdmit(SequenceId id) {
@@ -269,6 +328,7 @@ bool Engine::Impl::TryAdmit(SequenceId id) {
   const SteadyTime now = SteadyNow();
   stats_.BookAdmitted(sequence->state(), now - sequence->submitted(), memory->cached_tokens,
                       memory_.prefixes() != nullptr);
+  turns_[sequence->client()] = {.number = ++next_turn_, .time = now};
   sequence->Admit(*std::move(memory), now);
   running_.push_back(std::move(sequence));
   return true;
@@ -330,6 +390,13 @@ Engine::~Engine() { Drain(absl::ZeroDuration()); }
 
 absl::StatusOr<std::shared_ptr<CancellationToken>> Engine::Submit(GenerationRequest request) {
   return impl_->Submit(std::move(request));
+}
+
+absl::Status Engine::CheckRoom() { return impl_->CheckRoom(); }
+
+absl::Status Engine::CheckAnswers(absl::Span<const int32_t> prompt, int64_t max_tokens,
+                                  int32_t choices) const {
+  return impl_->CheckAnswers(prompt, max_tokens, choices);
 }
 
 absl::StatusOr<SwitchStats> Engine::Apply(const StateHandle& state, SteadyTime deadline) {

@@ -19,6 +19,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "adapters/switch/switch_engine.h"
 #include "base/steady_clock.h"
 #include "server/engine/engine_stats.h"
@@ -55,9 +56,17 @@ class Engine {
   // As Drain(absl::ZeroDuration()).
   ~Engine();
 
+  // What Submit() would say to any generation now: OK, RESOURCE_EXHAUSTED or UNAVAILABLE. For those
+  // who would have work to do before.
+  absl::Status CheckRoom();
+
+  // INVALID_ARGUMENT, with the numbers, when so many answers to this prompt could never be in KV
+  // memory together. OK for a prompt that is too long in itself, which Submit() refuses.
+  absl::Status CheckAnswers(absl::Span<const int32_t> prompt, int64_t max_tokens,
+                            int32_t choices) const;
+
   // Queues a generation. The observer gets its events iff the result is OK.
-  //   INVALID_ARGUMENT    prompt and one more token do not fit the context, or all its answers
-  //                       together do not fit the KV memory
+  //   INVALID_ARGUMENT    prompt and one more token do not fit the context, or CheckAnswers()
   //   RESOURCE_EXHAUSTED  the queue is full
   //   UNAVAILABLE         draining
   absl::StatusOr<std::shared_ptr<CancellationToken>> Submit(GenerationRequest request);

@@ -52,7 +52,8 @@ struct EngineStats {
   int64_t failed = 0;     // cancelled and expired ones included
   int64_t cancelled = 0;  // of these
   int64_t expired = 0;
-  int64_t rejected = 0;  // not taken: the queue was full
+  int64_t not_finite = 0;  // their logits were not
+  int64_t rejected = 0;    // not taken: the queue was full
 
   // Tokens, since the start.
   int64_t prompt_tokens = 0;         // that were run

@@ -71,12 +71,14 @@ class GenerationObserver {
   virtual Verdict OnToken(const GeneratedToken& token) = 0;
   virtual void OnChoiceEnd(const ChoiceResult& result) = 0;
   virtual void OnFinished(const GenerationResult& result) = 0;
-  // CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE (drained), RESOURCE_EXHAUSTED or INTERNAL.
+  // CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE (drained), RESOURCE_EXHAUSTED, DATA_LOSS (logits that
+  // are not finite) or INTERNAL.
   virtual void OnFailed(const absl::Status& status) = 0;
 };
 
 struct GenerationRequest {
   std::string id;               // for the logs
+  std::string client;           // whose it is: clients share the engine (admission_policy.h)
   std::vector<int32_t> prompt;  // not empty, ids within the vocabulary
   int64_t max_tokens = 0;       // > 0, of each answer
   // Answers to this prompt, which is run once; > 0. Answer i is drawn with the seed

@@ -8,13 +8,14 @@
 
 namespace shira {
 
-absl::Status RequestQueue::Push(std::unique_ptr<Sequence>&& sequence) {
-  if (size() >= capacity_) {
-    return absl::ResourceExhaustedError(
-        StrCat("the queue is full: ", size(), " generations wait; try again later"));
-  }
+absl::Status RequestQueue::CheckRoom() const {
+  if (size() < capacity_) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      StrCat("the queue is full: ", size(), " generations wait; try again later"));
+}
+
+void RequestQueue::Push(std::unique_ptr<Sequence> sequence) {
   sequences_.push_back(std::move(sequence));
-  return absl::OkStatus();
 }
 
 std::vector<SequenceView> RequestQueue::Views(SteadyTime now) const {

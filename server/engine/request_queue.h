@@ -24,8 +24,10 @@ class RequestQueue {
  public:
   explicit RequestQueue(int64_t capacity) : capacity_(capacity) {}
 
-  // RESOURCE_EXHAUSTED, and `sequence` stays the caller's, when the queue is full.
-  absl::Status Push(std::unique_ptr<Sequence>&& sequence);
+  // RESOURCE_EXHAUSTED when the queue is full.
+  absl::Status CheckRoom() const;
+  // REQUIRES: CheckRoom() is OK.
+  void Push(std::unique_ptr<Sequence> sequence);
 
   bool empty() const { return sequences_.empty(); }
   int64_t size() const { return static_cast<int64_t>(sequences_.size()); }

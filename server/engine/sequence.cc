@@ -76,6 +76,7 @@ int64_t Sequence::rows() const {
 
 SequenceView Sequence::View(SteadyTime now) const {
   SequenceView view = {.id = id_,
+                       .client = request_.client,
                        .state = compiled_state().key.digest(),
                        .state_entries = state_entries_,
                        .prefill = prefill(),
@@ -133,8 +134,9 @@ void Sequence::AddRows(int64_t tokens, std::vector<BatchRow>& rows) const {
   }
 }
 
-Sequence::StepOutcome Sequence::FinishStep(int64_t tokens, absl::Span<const float> logits,
-                                           const StepTimes& times) {
+absl::StatusOr<Sequence::StepOutcome> Sequence::FinishStep(int64_t tokens,
+                                                           absl::Span<const float> logits,
+                                                           const StepTimes& times) {
   StepOutcome outcome;
   BookTimes(times);
   const bool was_prefill = prefill();
@@ -154,7 +156,9 @@ Sequence::StepOutcome Sequence::FinishStep(int64_t tokens, absl::Span<const floa
     } else {
       choice.SetStored(choice.stored_tokens() + 1);
     }
-    outcome.emitted_tokens += choice.Continue(request_, logits.subspan(offset, vocab_size)) ? 1 : 0;
+    SHIRA_ASSIGN_OR_RETURN(const bool emitted,
+                           choice.Continue(request_, logits.subspan(offset, vocab_size)));
+    outcome.emitted_tokens += emitted ? 1 : 0;
     if (!was_prefill) offset += vocab_size;
   }
   if (outcome.emitted_tokens > 0) {

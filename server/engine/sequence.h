@@ -9,10 +9,12 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "base/steady_clock.h"
@@ -45,6 +47,7 @@ class Sequence {
   SequenceId id() const { return id_; }
   const StateHandle& state() const { return request_.state; }
   const CompiledState& compiled_state() const { return *request_.state.state(); }
+  const std::string& client() const { return request_.client; }
   const std::shared_ptr<CancellationToken>& cancellation() const { return cancellation_; }
   SteadyTime submitted() const { return submitted_; }
   bool Uses(const Sha256Digest& adapter) const;
@@ -80,8 +83,10 @@ class Sequence {
     absl::Duration token_time;
   };
   // Books a step that was run with AddRows(tokens). From the logits of the rows that wanted them,
-  // [rows][vocab_size], it samples the next tokens and hands them to the observer.
-  StepOutcome FinishStep(int64_t tokens, absl::Span<const float> logits, const StepTimes& times);
+  // [rows][vocab_size], it samples the next tokens and hands them to the observer. DATA_LOSS for
+  // logits that are not finite: then it has to end.
+  absl::StatusOr<StepOutcome> FinishStep(int64_t tokens, absl::Span<const float> logits,
+                                         const StepTimes& times);
 
   // After the step with which the prompt was complete: gives every answer its own copy of it, and
   // keeps it for later prompts. Errors: the executor's.

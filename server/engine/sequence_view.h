@@ -6,6 +6,7 @@
 #define SHIRA_SERVER_ENGINE_SEQUENCE_VIEW_H_
 
 #include <cstdint>
+#include <string_view>
 
 #include "absl/time/time.h"
 #include "base/sha256.h"
@@ -17,6 +18,7 @@ using SequenceId = uint64_t;
 
 struct SequenceView {
   SequenceId id = 0;
+  std::string_view client = {};  // who shares with others; lives as long as the sequence
   Sha256Digest state;          // StateKey::digest() of the weights that it wants
   int64_t state_entries = 0;   // elements that this state changes
   bool prefill = false;        // prompt tokens are pending

@@ -144,7 +144,8 @@ void StepRunner::Book(const Batch& batch, absl::Duration took) {
 
 absl::Status StepRunner::Finish(const Batch::Part& part, absl::Span<const float> logits,
                                 const Sequence::StepTimes& times) {
-  const Sequence::StepOutcome outcome = part.sequence->FinishStep(part.tokens, logits, times);
+  SHIRA_ASSIGN_OR_RETURN(const Sequence::StepOutcome outcome,
+                         part.sequence->FinishStep(part.tokens, logits, times));
   stats_.BookTokens(outcome, outcome.prompt_complete);
   if (outcome.prompt_complete) {
     SHIRA_RETURN_IF_ERROR(part.sequence->SharePrompt(memory_));

@@ -129,6 +129,8 @@ std::vector<Sample> EngineSamples(const EngineStats& stats) {
             Number(stats.kept_prefixes)),
       Counter("shira_rejected_total", "Generations that were not taken: the queue was full",
               Number(stats.rejected)),
+      Counter("shira_not_finite_total", "Generations that ended because logits were not finite",
+              Number(stats.not_finite)),
   };
   for (const auto& [weights, count] :
        {std::pair("fused", stats.fused_steps), std::pair("patched", stats.patched_steps)}) {

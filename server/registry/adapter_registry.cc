@@ -257,6 +257,15 @@ std::optional<AdapterInfo> AdapterRegistry::Get(std::string_view name) const {
 
 std::vector<AdapterInfo> AdapterRegistry::List() const { return impl_->List(); }
 
+absl::StatusOr<std::vector<AdapterRef>> AdapterRegistry::Resolve(
+    absl::Span<const AdapterSelectionTerm> terms) const {
+  return impl_->Resolve(terms);
+}
+
+absl::StatusOr<std::vector<AdapterRef>> AdapterRegistry::ResolveDefault() const {
+  return impl_->ResolveDefault();
+}
+
 absl::StatusOr<StateHandle> AdapterRegistry::Acquire(absl::Span<const AdapterSelectionTerm> terms) {
   return impl_->Acquire(terms);
 }

@@ -229,6 +229,13 @@ class AdapterRegistry {
   // In the order of names, then versions.
   std::vector<AdapterInfo> List() const;
 
+  // What `terms` name now, in the state's canonical order. Pins, reads and compiles nothing, so the
+  // names may mean something else at once. Errors of Acquire() about names and weights.
+  absl::StatusOr<std::vector<AdapterRef>> Resolve(
+      absl::Span<const AdapterSelectionTerm> terms) const;
+  // The same for the default state.
+  absl::StatusOr<std::vector<AdapterRef>> ResolveDefault() const;
+
   // Pins a weighted set. Compiles its state if that is not in memory (a few ms), and reads the
   // adapters' files again for that if it must. Empty terms: the base.
   //   NOT_FOUND            unknown name; or a file that has to be read again is gone

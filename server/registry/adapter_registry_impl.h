@@ -73,6 +73,9 @@ class AdapterRegistry::Impl : public std::enable_shared_from_this<Impl> {
   std::vector<AliasInfo> Aliases() const ABSL_LOCKS_EXCLUDED(mutex_);
   std::optional<AdapterInfo> Get(std::string_view name) const ABSL_LOCKS_EXCLUDED(mutex_);
   std::vector<AdapterInfo> List() const ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<std::vector<AdapterRef>> Resolve(
+      absl::Span<const AdapterSelectionTerm> terms) const ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<std::vector<AdapterRef>> ResolveDefault() const ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<StateHandle> Acquire(absl::Span<const AdapterSelectionTerm> terms)
       ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<StateHandle> AcquireDefault() ABSL_LOCKS_EXCLUDED(mutex_);
@@ -103,6 +106,13 @@ class AdapterRegistry::Impl : public std::enable_shared_from_this<Impl> {
   // The records that `terms` name, all of them kReady, in their order.
   absl::StatusOr<std::vector<RecordPtr>> FindReady(
       absl::Span<const AdapterSelectionTerm> terms) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // FindReady() for the default state.
+  absl::StatusOr<std::vector<RecordPtr>> FindDefault() const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // What records were asked for by `terms`, in the state's canonical order.
+  static std::vector<AdapterRef> RefsOf(absl::Span<const RecordPtr> records,
+                                        absl::Span<const AdapterSelectionTerm> terms);
 
   absl::StatusOr<Pinned> Pin(absl::Span<const AdapterSelectionTerm> terms)
       ABSL_LOCKS_EXCLUDED(mutex_);

@@ -72,6 +72,38 @@ absl::StatusOr<std::vector<RecordPtr>> AdapterRegistry::Impl::FindReady(
   return records;
 }
 
+absl::StatusOr<std::vector<RecordPtr>> AdapterRegistry::Impl::FindDefault() const {
+  absl::StatusOr<std::vector<RecordPtr>> records = FindReady(default_terms_);
+  if (records.ok()) return records;
+  return absl::Status(records.status().code(),
+                      StrCat("the default state: ", ToStd(records.status().message()),
+                             ": load it, or apply another state"));
+}
+
+std::vector<AdapterRef> AdapterRegistry::Impl::RefsOf(
+    absl::Span<const RecordPtr> records, absl::Span<const AdapterSelectionTerm> terms) {
+  std::vector<AdapterRef> adapters;
+  for (size_t i = 0; i < terms.size(); ++i) {
+    const AdapterRecord& record = *records[i];
+    adapters.push_back({record.name, record.version, record.adapter->digest, terms[i].weight});
+  }
+  SortCanonically(adapters);
+  return adapters;
+}
+
+absl::StatusOr<std::vector<AdapterRef>> AdapterRegistry::Impl::Resolve(
+    absl::Span<const AdapterSelectionTerm> terms) const {
+  absl::MutexLock lock(&mutex_);
+  SHIRA_ASSIGN_OR_RETURN(const std::vector<RecordPtr> records, FindReady(terms));
+  return RefsOf(records, terms);
+}
+
+absl::StatusOr<std::vector<AdapterRef>> AdapterRegistry::Impl::ResolveDefault() const {
+  absl::MutexLock lock(&mutex_);
+  SHIRA_ASSIGN_OR_RETURN(const std::vector<RecordPtr> records, FindDefault());
+  return RefsOf(records, default_terms_);
+}
+
 // ---- Pins ---------------------------------------------------------------------------------------
 
 absl::StatusOr<AdapterRegistry::Impl::Pinned> AdapterRegistry::Impl::Pin(
@@ -86,13 +118,11 @@ absl::StatusOr<AdapterRegistry::Impl::Pinned> AdapterRegistry::Impl::Pin(
       const AdapterRecord& record = *pinned.records[i];
       sources.push_back(record.source());
       key_terms.push_back({record.adapter->digest, terms[i].weight});
-      pinned.adapters.push_back(
-          {record.name, record.version, record.adapter->digest, terms[i].weight});
     }
+    pinned.adapters = RefsOf(pinned.records, terms);
     PinRecords(pinned.records);
   }
   absl::Cleanup unpin = [&] { UnpinRecords(pinned.records); };
-  SortCanonically(pinned.adapters);
   SHIRA_ASSIGN_OR_RETURN(const StateKey key, StateKey::Create(std::move(key_terms)));
   const SteadyTime start = SteadyNow();
   bool compiled = false;
@@ -160,13 +190,8 @@ absl::StatusOr<StateHandle> AdapterRegistry::Impl::AcquireDefault() {
   {
     absl::MutexLock lock(&mutex_);
     terms = default_terms_;
-    const absl::StatusOr<std::vector<RecordPtr>> records = FindReady(terms);
-    if (!records.ok()) {
-      return absl::Status(records.status().code(),
-                          StrCat("the default state: ", ToStd(records.status().message()),
-                                 ": load it, or apply another state"));
-    }
-    if (*records == default_.records) {
+    SHIRA_ASSIGN_OR_RETURN(const std::vector<RecordPtr> records, FindDefault());
+    if (records == default_.records) {
       pinned = default_;
       PinRecords(pinned.records);
       if (!terms.empty()) ++stats_.warm_uses;

@@ -6,6 +6,7 @@
 #include <limits>
 #include <numeric>
 
+#include "base/strings.h"
 #include "server/sampling/score_scan.h"
 
 namespace shira {
@@ -28,16 +29,31 @@ Sampler::Sampler(const SamplingParams& params, int32_t vocab_size, absl::Span<co
   }
 }
 
-int32_t Sampler::Sample(absl::Span<const float> logits) {
-  const absl::Span<const float> scores = Scores(logits);
-  const int32_t token = params_.greedy() ? BestToken(scores) : Draw(scores);
+absl::StatusOr<int32_t> Sampler::Sample(absl::Span<const float> logits) {
+  const ScoreExtremes extremes = ExtremesOf(logits);
+  if (extremes.has_nan || !std::isfinite(extremes.largest)) {
+    return absl::DataLossError(
+        StrCat("the model's logits are not finite (",
+               extremes.has_nan            ? "NaN"
+               : extremes.largest > 0.0f ? "infinity"
+                                         : "nothing but -infinity",
+               "): the weights, an adapter's or the base's, are too large for their type, or "
+               "damaged"));
+  }
+  int32_t token = 0;
+  if (!params_.greedy()) {
+    token = Draw(changes_scores() ? Scores(logits) : logits);
+  } else if (changes_scores()) {
+    token = BestToken(Scores(logits));
+  } else {
+    token = FirstPlaceOf(extremes.largest, logits);
+  }
   if (!is_seen_.empty()) Remember(token);
   if (!answer_position_.empty()) Count(token);
   return token;
 }
 
 absl::Span<const float> Sampler::Scores(absl::Span<const float> logits) {
-  if (params_.logit_bias.empty() && is_seen_.empty() && answer_position_.empty()) return logits;
   scores_.assign(logits.begin(), logits.end());
   const absl::Span<float> scores = absl::MakeSpan(scores_);
   AddBias(params_.logit_bias, scores);

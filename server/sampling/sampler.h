@@ -9,6 +9,7 @@
 #include <random>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "server/sampling/candidates.h"
 #include "server/sampling/sampling_params.h"
@@ -30,12 +31,16 @@ class Sampler {
 
   // The next token; remembers it for the penalties. Order, as in transformers, and in vLLM for what
   // transformers has not: logit bias, repetition penalty, frequency and presence penalty,
-  // temperature, top-k, top-p, min-p, draw. `logits` is [vocab_size]. A NaN logit is never chosen
-  // unless there is nothing else.
-  int32_t Sample(absl::Span<const float> logits);
+  // temperature, top-k, top-p, min-p, draw. `logits` is [vocab_size]. DATA_LOSS when they are no
+  // distribution: one is NaN, or the largest is infinite, either way. (-infinity beside finite ones
+  // is a token that cannot be.)
+  absl::StatusOr<int32_t> Sample(absl::Span<const float> logits);
 
  private:
-  // The logits after bias and penalties: `logits` itself where there are none.
+  bool changes_scores() const {
+    return !params_.logit_bias.empty() || !is_seen_.empty() || !answer_position_.empty();
+  }
+  // The logits after bias and penalties. REQUIRES: changes_scores().
   absl::Span<const float> Scores(absl::Span<const float> logits);
   void Remember(int32_t token);
   void Count(int32_t token);

@@ -65,18 +65,20 @@ HWY_INLINE double SumOf(const Lanes& lanes) {
   return std::accumulate(sums, sums + kLanes, 0.0);
 }
 
-float Largest(absl::Span<const float> scores) {
+ScoreExtremes Extremes(absl::Span<const float> scores) {
   Lanes largest = Fill(kNone);
+  auto nan = hn::IsNaN(hn::Zero(Tag()));
   ForEachBlock(scores, [&](const float* from, int64_t, int64_t) HWY_ATTR {
     for (Vector& vector : largest.vectors) {
       const Vector score = hn::LoadU(Tag(), from);
+      nan = hn::Or(nan, hn::IsNaN(score));
       vector = hn::IfThenElse(hn::Gt(score, vector), score, vector);  // not if it is NaN
       from += hn::Lanes(Tag());
     }
   });
   Vector all = largest.vectors[0];
   for (const Vector& vector : largest.vectors) all = hn::Max(all, vector);
-  return hn::GetLane(hn::MaxOfLanes(Tag(), all));
+  return {hn::GetLane(hn::MaxOfLanes(Tag(), all)), !hn::AllFalse(Tag(), nan)};
 }
 
 int32_t FirstPlace(float score, absl::Span<const float> scores) {
@@ -170,13 +172,15 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace shira {
 
-HWY_EXPORT(Largest);
+HWY_EXPORT(Extremes);
 HWY_EXPORT(FirstPlace);
 HWY_EXPORT(Keep);
 HWY_EXPORT(Sum);
 HWY_EXPORT(WeighBlock);
 
-float LargestScore(absl::Span<const float> scores) { return HWY_DYNAMIC_DISPATCH(Largest)(scores); }
+ScoreExtremes ExtremesOf(absl::Span<const float> scores) {
+  return HWY_DYNAMIC_DISPATCH(Extremes)(scores);
+}
 
 int32_t FirstPlaceOf(float score, absl::Span<const float> scores) {
   return HWY_DYNAMIC_DISPATCH(FirstPlace)(score, scores);

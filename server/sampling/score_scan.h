@@ -16,8 +16,14 @@
 
 namespace shira {
 
+struct ScoreExtremes {
+  float largest = 0.0f;  // -infinity if there is none
+  bool has_nan = false;
+};
+ScoreExtremes ExtremesOf(absl::Span<const float> scores);
+
 // The largest score, -infinity if there is none.
-float LargestScore(absl::Span<const float> scores);
+inline float LargestScore(absl::Span<const float> scores) { return ExtremesOf(scores).largest; }
 
 // Where `score` occurs first, or -1.
 int32_t FirstPlaceOf(float score, absl::Span<const float> scores);

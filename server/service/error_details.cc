@@ -72,6 +72,7 @@ constexpr auto kReasons = std::to_array<ReasonOf>({
     {Operation::kQueueGeneration, StatusCode::kResourceExhausted, "QUEUE_FULL"},
     {Operation::kQueueGeneration, StatusCode::kUnavailable, "SERVER_DRAINING"},
     {Operation::kRunGeneration, StatusCode::kResourceExhausted, "KV_MEMORY_EXHAUSTED"},
+    {Operation::kRunGeneration, StatusCode::kDataLoss, "LOGITS_NOT_FINITE"},
     {Operation::kRunGeneration, StatusCode::kUnavailable, "SERVER_DRAINING"},
     {Operation::kControlEngine, StatusCode::kUnavailable, "SERVER_DRAINING"},
 });

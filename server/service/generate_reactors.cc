@@ -57,6 +57,8 @@ absl::Status GenerateCall::Start(const ServiceContext& service,
   SHIRA_ASSIGN_OR_RETURN(token_, StartGeneration(service, *backend, request,
                                                  {.id = record_->request_id,
                                                   .client = record_->client(),
+                                                  .may_raise_priority =
+                                                      record_->roles.may_raise_priority(),
                                                   .deadline = DeadlineOf(context)},
                                                  sink));
   return absl::OkStatus();

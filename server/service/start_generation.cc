@@ -40,6 +40,42 @@ absl::Status CheckPromptLength(const PromptBuilder::Prompt& prompt, const Reques
       {{"prompt_tokens", StrCat(tokens)}, {"limit", StrCat(limits.max_prompt_tokens)}});
 }
 
+absl::Status CheckPriority(int32_t priority, const GenerationCaller& caller) {
+  if (priority <= 0 || caller.may_raise_priority) return absl::OkStatus();
+  return WithReason(absl::PermissionDeniedError(
+                        StrCat("'", caller.client, "' may not ask for priority ", priority,
+                               ": above 0 it needs one of the roles priority, admin")),
+                    "PRIORITY_NOT_PERMITTED", {{"priority", StrCat(priority)}});
+}
+
+absl::Status CheckAnswers(const Engine& engine, const PromptBuilder::Prompt& prompt,
+                          const GenerateOptions& options) {
+  return WithReason(engine.CheckAnswers(prompt.ids, options.max_tokens, options.choices),
+                    "ANSWERS_EXCEED_KV_MEMORY",
+                    {{"n", StrCat(options.choices)},
+                     {"max_tokens", StrCat(options.max_tokens)},
+                     {"prompt_tokens", StrCat(prompt.ids.size())}});
+}
+
+// What the request's adapters are now.
+absl::StatusOr<std::vector<AdapterRef>> ResolveAdapters(const AdapterRegistry& registry,
+                                                        const GenerateOptions& options) {
+  const bool is_default = !options.adapters.has_value();
+  absl::StatusOr<std::vector<AdapterRef>> adapters =
+      is_default ? registry.ResolveDefault() : registry.Resolve(*options.adapters);
+  if (adapters.ok()) return adapters;
+  return WithReason(adapters.status(), Operation::kUseAdapter,
+                    is_default ? ErrorMetadata() : AdapterAtFault(registry, *options.adapters));
+}
+
+absl::StatusOr<StateHandle> AcquireSelected(AdapterRegistry& registry,
+                                            const GenerateOptions& options) {
+  if (options.adapters.has_value()) return AcquireAdapters(registry, *options.adapters);
+  absl::StatusOr<StateHandle> state = registry.AcquireDefault();
+  if (!state.ok()) return WithReason(state.status(), Operation::kUseAdapter);
+  return state;
+}
+
 // For a server that was asked to log what people write.
 void LogPrompt(const PromptBuilder::Prompt& prompt, const Tokenizer& tokenizer,
                const std::string& id) {
@@ -65,22 +101,26 @@ absl::StatusOr<std::shared_ptr<CancellationToken>> StartGeneration(
     const ServiceContext& service, const Backend& backend, const v1::GenerateRequest& request,
     const GenerationCaller& caller, AnswerSink& sink) {
   SHIRA_ASSIGN_OR_RETURN(GenerateOptions options, ParseGenerateRequest(request, backend.limits));
-  if (!options.has_seed) options.sampling.seed = DrawSeed();
-
-  GenerationRequest generation;
-  if (options.adapters.has_value()) {
-    SHIRA_ASSIGN_OR_RETURN(generation.state, AcquireAdapters(backend.registry, *options.adapters));
-  } else {
-    absl::StatusOr<StateHandle> state = backend.registry.AcquireDefault();
-    if (!state.ok()) return WithReason(state.status(), Operation::kUseAdapter);
-    generation.state = *std::move(state);
+  SHIRA_RETURN_IF_ERROR(CheckPriority(options.priority, caller));
+  SHIRA_ASSIGN_OR_RETURN(const std::vector<AdapterRef> named,
+                         ResolveAdapters(backend.registry, options));
+  SHIRA_ASSIGN_OR_RETURN(std::shared_ptr<GenerationLedger::Entry> entry,
+                         service.ledger.Admit(caller.client, named));
+  if (absl::Status room = backend.engine.CheckRoom(); !room.ok()) {
+    return WithReason(room, Operation::kQueueGeneration, {{"request_id", caller.id}});
   }
+
   const PromptBuilder prompts(backend.tokenizer, backend.chat_template);
   SHIRA_ASSIGN_OR_RETURN(PromptBuilder::Prompt prompt, prompts.Build(request));
   SHIRA_RETURN_IF_ERROR(CheckPromptLength(prompt, backend.limits));
+  SHIRA_RETURN_IF_ERROR(CheckAnswers(backend.engine, prompt, options));
   if (service.log_prompts) LogPrompt(prompt, backend.tokenizer, caller.id);
 
+  GenerationRequest generation;
+  SHIRA_ASSIGN_OR_RETURN(generation.state, AcquireSelected(backend.registry, options));
+  if (!options.has_seed) options.sampling.seed = DrawSeed();
   generation.id = caller.id;
+  generation.client = caller.client;
   generation.prompt = std::move(prompt.ids);
   generation.max_tokens = options.max_tokens;
   generation.stop_tokens = std::move(options.stop_tokens);
@@ -95,8 +135,6 @@ absl::StatusOr<std::shared_ptr<CancellationToken>> StartGeneration(
   generation.deadline = caller.deadline;
   const std::optional<uint64_t> seed =
       options.sampling.greedy() ? std::nullopt : std::optional(options.sampling.seed);
-  SHIRA_ASSIGN_OR_RETURN(std::shared_ptr<GenerationLedger::Entry> entry,
-                         service.ledger.Admit(caller.client, generation.state.adapters()));
   AnswerObserver::Request answer{.id = caller.id,
                                  .adapters = generation.state.adapters(),
                                  .seed = seed,

@@ -1,7 +1,8 @@
 // File: server/service/start_generation.h
 //
-// The way of a generation from the public API's request into the engine's queue: validate, pin the
-// adapters, tokenise, submit.
+// The way of a generation from the public API's request into the engine's queue. What costs little
+// is first, so that a request that is refused has cost little: validate, find the adapters' names,
+// the caller's quota, room in the queue; then tokenise, pin the adapters, submit.
 
 #ifndef SHIRA_SERVER_SERVICE_START_GENERATION_H_
 #define SHIRA_SERVER_SERVICE_START_GENERATION_H_
@@ -26,6 +27,7 @@ absl::StatusOr<StateHandle> AcquireAdapters(AdapterRegistry& registry,
 struct GenerationCaller {
   std::string id;      // the request's own, or a new one where it has none
   std::string client;  // whom limits count for
+  bool may_raise_priority = false;  // above the default
   SteadyTime deadline;
 };
 

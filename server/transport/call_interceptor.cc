@@ -30,8 +30,8 @@ std::string_view FindMetadata(const grpc::ServerContextBase& context, const char
              : std::string_view(it->second.data(), it->second.size());
 }
 
-// The transport has let the call in; this says again as whom. Empty when nobody in particular.
-std::string IdentityOf(const AccessControl& access, const grpc::ServerContextBase& context) {
+// The transport has let the call in; this says again as whom.
+Identity IdentityOf(const AccessControl& access, const grpc::ServerContextBase& context) {
   CallerCredentials credentials;
   credentials.authorization = FindMetadata(context, "authorization");
   const std::shared_ptr<const grpc::AuthContext> auth = context.auth_context();
@@ -41,7 +41,7 @@ std::string IdentityOf(const AccessControl& access, const grpc::ServerContextBas
     }
   }
   absl::StatusOr<Identity> identity = access.Identify(credentials);
-  return identity.ok() ? std::move(identity->name) : std::string();
+  return identity.ok() ? *std::move(identity) : Identity();
 }
 
 // What the API promises about errors (error_details.h). Messages may repeat what a client has sent,
@@ -95,7 +95,9 @@ class CallInterceptor final : public grpc::experimental::Interceptor {
     const std::string_view wanted = FindMetadata(context_, kRequestIdMetadata);
     record_->request_id = IsRequestId(wanted) ? std::string(wanted) : NewRequestId();
     record_->peer = context_.peer();
-    record_->identity = IdentityOf(access_, context_);
+    Identity identity = IdentityOf(access_, context_);
+    record_->identity = std::move(identity.name);
+    record_->roles = identity.roles;
     records_.Add(context_, record_);
   }
 

@@ -18,6 +18,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "base/steady_clock.h"
+#include "server/access/role.h"
 #include "server/logging/log_event.h"
 
 namespace shira {
@@ -26,6 +27,7 @@ struct CallRecord {
   std::string method;    // "/package.Service/Method"
   std::string peer;      // gRPC's words for the other end: "ipv4:10.0.0.1:12345"
   std::string identity;  // empty: nobody in particular
+  RoleSet roles;         // of that identity
   std::string request_id;
   SteadyTime start;
   std::vector<LogField> details;  // added by the service, before it finishes the call

@@ -114,6 +114,13 @@ class ErrorsTest(unittest.TestCase):
 
 
 class LimitsTest(unittest.TestCase):
+    def test_answers_that_can_never_fit_are_told_from_a_prompt_that_is_too_long(self):
+        with world().server("--kv-cache-mb", 1, adapters=()) as (_, client):
+            code, info, _, message = error_of(lambda: client.inference.Generate(
+                prompt=PROMPT, n=8, stop={"max_tokens": 4096, "ignore_eos": True}))
+            self.assertEqual((code, info.reason), (Code.INVALID_ARGUMENT, "ANSWERS_EXCEED_KV_MEMORY"), message)
+            self.assertEqual((info.metadata["n"], info.metadata["max_tokens"]), ("8", "4096"))
+
     def test_a_full_queue_says_when_to_try_again(self):
         with world().server("--max-running", 1, "--max-queued", 1, adapters=()) as (_, client):
             running = client.stream(prompt=PROMPT, stop=ENDLESS)

@@ -302,6 +302,46 @@ class LimitsTest(unittest.TestCase):
             except grpc.RpcError:
                 self.assertLess(time.monotonic(), deadline)
 
+    def test_priority_above_the_default_is_a_right(self):
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        (folder / "access").write_text("inference plain token-of-plain-01\ninference,priority first token-of-first-01\n"
+                                      "admin root token-of-a-root-01\n")
+        from server_process import ServerProcess
+        with ServerProcess(*world().flags(), "--access-file", folder / "access") as server:
+            def generate(token, priority):
+                return lambda: server.client(token=token).inference.Generate(
+                    prompt=PROMPT, priority=priority, stop={"max_tokens": 1})
+
+            message = self.check(generate("token-of-plain-01", 1), Code.PERMISSION_DENIED, "PRIORITY_NOT_PERMITTED",
+                                 priority="1")
+            self.assertIn("roles priority, admin", message)
+            for token, priority in (("token-of-plain-01", 0), ("token-of-plain-01", -5), ("token-of-first-01", 100),
+                                    ("token-of-a-root-01", 100)):
+                self.assertEqual(generate(token, priority)().summary.usage.completion_tokens, 1)
+        with world().server(adapters=()) as (_, client):  # nobody has to say who they are
+            client.inference.Generate(prompt=PROMPT, priority=100, stop={"max_tokens": 1})
+
+    def test_a_refused_request_reads_and_compiles_nothing(self):
+        with world().server("--max-running", 1, "--max-queued-per-client", 1, "--adapter-memory-mb", 1,
+                            adapters=()) as (_, client):
+            names = [f"copy{i}" for i in range(8)]
+            for name in names:
+                client.admin.LoadAdapter(name=name, path="alpha")
+            running = client.stream(prompt=PROMPT, stop=ENDLESS)
+            next(running)
+            waiting = client.inference.Generate(prompt=PROMPT, stop=ENDLESS, wait=False)
+            deadline = time.monotonic() + 30
+            while client.operations.GetServerStatus().generations.queued < 1:
+                self.assertLess(time.monotonic(), deadline)
+            before = client.operations.GetServerStatus().memory.adapter_bytes
+            for i in range(20):
+                self.check(lambda: client.inference.Generate(
+                    prompt=PROMPT, adapter={"adapters": [{"name": names[i % 8], "weight": 1 + i / 64}]}),
+                    Code.RESOURCE_EXHAUSTED, "CLIENT_QUEUE_FULL")
+            self.assertEqual(client.operations.GetServerStatus().memory.adapter_bytes, before)
+            running.cancel()
+            waiting.cancel()
+
     def test_adapters_that_are_too_many_or_too_large(self):
         def load(client, name):
             return lambda: client.admin.LoadAdapter(name=name, path=name)

@@ -19,6 +19,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <utility>
 #include <vector>
@@ -95,6 +96,11 @@ class FakeModelExecutor : public ModelExecutor {
     absl::MutexLock lock(&mutex_);
     next_sequence_status_ = std::move(status);
   }
+  // From now on one logit of this sequence is `value`.
+  void SpoilLogits(int64_t sequence, float value) {
+    absl::MutexLock lock(&mutex_);
+    spoilt_ = {sequence, value};
+  }
   // Begins the trace anew, with sequence 0.
   void ForgetTrace() {
     absl::MutexLock lock(&mutex_);
@@ -134,6 +140,11 @@ class FakeModelExecutor : public ModelExecutor {
       absl::MutexLock lock(&mutex_);
       hook = forward_hook_;
     }
+    const auto spoilt = [&](int64_t sequence) -> std::optional<float> {
+      absl::MutexLock lock(&mutex_);
+      return spoilt_.has_value() && spoilt_->first == sequence ? std::optional(spoilt_->second)
+                                                               : std::nullopt;
+    };
     if (hook != nullptr) {
       if (absl::Status status = (*hook)(rows); !status.ok()) return status;
     }
@@ -154,6 +165,7 @@ class FakeModelExecutor : public ModelExecutor {
       if (row.wants_logits) {
         logits_.resize(logits_.size() + kVocabSize, 0.0f);
         logits_[logits_.size() - kVocabSize + cache.history() % kVocabSize] = 1.0f;
+        if (const std::optional<float> value = spoilt(cache.number_)) logits_.back() = *value;
       }
       step.push_back({cache.number_, static_cast<int64_t>(row.tokens.size()), weights,
                       !(row.state->key == resident.key)});
@@ -247,6 +259,7 @@ class FakeModelExecutor : public ModelExecutor {
   std::vector<float> logits_;
   mutable absl::Mutex mutex_;
   std::shared_ptr<Hook> forward_hook_ ABSL_GUARDED_BY(mutex_);
+  std::optional<std::pair<int64_t, float>> spoilt_ ABSL_GUARDED_BY(mutex_);
   absl::Status next_sequence_status_ ABSL_GUARDED_BY(mutex_);
   int64_t next_sequence_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<TracedStep> trace_ ABSL_GUARDED_BY(mutex_);

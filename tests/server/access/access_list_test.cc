@@ -39,6 +39,19 @@ TEST(AccessListTest, TokensMayBePlainOrHashed) {
   EXPECT_EQ(list.FindToken(Sha256::Of("hashed-hashed-hashed").Hex()), nullptr);
 }
 
+TEST(AccessListTest, PriorityIsARightOfARole) {
+  const auto may = [](const char* roles) {
+    return AccessList::Parse(StrCat(roles, " web plain-plain-plain"))
+        ->FindToken("plain-plain-plain")
+        ->roles.may_raise_priority();
+  };
+  EXPECT_FALSE(may("inference"));
+  EXPECT_FALSE(may("inference,read-only"));
+  EXPECT_TRUE(may("inference,priority"));
+  EXPECT_TRUE(may("admin"));
+  EXPECT_TRUE(RoleSet::All().may_raise_priority());
+}
+
 TEST(AccessListTest, CertificatesAreFoundByNameBeforeAnyOfThem) {
   ASSERT_OK_AND_ASSIGN(const AccessList list, AccessList::Parse("read-only everybody cert:*\n"
                                                                 "admin ops cert:ops.example.org"));

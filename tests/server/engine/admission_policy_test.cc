@@ -6,6 +6,8 @@
 #include <deque>
 #include <map>
 #include <random>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 namespace shira {
@@ -27,9 +29,15 @@ SequenceView Waiting(SequenceId id, int32_t priority = 0,
 
 bool Always(SequenceId) { return true; }
 
-std::vector<SequenceId> Order(std::vector<SequenceView> queued) {
+SequenceView Of(std::string_view client, SequenceView view) {
+  view.client = client;
+  return view;
+}
+
+std::vector<SequenceId> Order(std::vector<SequenceView> queued, ClientShares clients = {}) {
   std::vector<SequenceId> ids;
-  for (const SequenceView& view : AdmissionOrder(std::move(queued), kLimits)) {
+  const AdmissionSnapshot snapshot{.queued = std::move(queued), .clients = std::move(clients)};
+  for (const SequenceView& view : AdmissionOrder(snapshot, kLimits)) {
     ids.push_back(view.id);
   }
   return ids;
@@ -60,6 +68,46 @@ TEST(AdmissionPolicyTest, WaitingRaisesTheLevel) {
               ElementsAre(1, 2));
   EXPECT_THAT(Order({Waiting(1, 0, absl::Milliseconds(900)), Waiting(2, 1, absl::ZeroDuration())}),
               ElementsAre(2, 1));
+}
+
+TEST(AdmissionPolicyTest, ClientsTakeTurnsWhoeverAskedFirst) {
+  EXPECT_THAT(Order({Of("a", Waiting(1)), Of("a", Waiting(2)), Of("a", Waiting(3)),
+                     Of("b", Waiting(4)), Of("b", Waiting(5)), Of("c", Waiting(6))}),
+              ElementsAre(1, 4, 6, 2, 5, 3));
+}
+
+TEST(AdmissionPolicyTest, WhoHasFewerRowsGoesFirstAndThenWhoWasServedLongerAgo) {
+  const std::vector<SequenceView> queued = {Of("a", Waiting(1)), Of("b", Waiting(2)),
+                                            Of("c", Waiting(3))};
+  const ClientShares shares = {{"a", {.rows = 2, .last_turn = 7, .unserved = {}}},
+                               {"b", {.rows = 1, .last_turn = 9, .unserved = {}}},
+                               {"c", {.rows = 1, .last_turn = 8, .unserved = {}}}};
+  EXPECT_THAT(Order(queued, shares), ElementsAre(3, 2, 1));
+}
+
+TEST(AdmissionPolicyTest, WaitingBehindOnesOwnRequestsIsNoReasonToGoFirst) {
+  const absl::Duration minute = absl::Minutes(1);
+  const std::vector<SequenceView> queued = {Of("a", Waiting(1, 0, minute)),
+                                            Of("a", Waiting(2, 0, minute)), Of("b", Waiting(3))};
+  const ClientShares served = {
+      {"a", {.rows = 1, .last_turn = 5, .unserved = absl::Milliseconds(10)}}};
+  EXPECT_THAT(Order(queued, served), ElementsAre(3, 1, 2));
+  // But waiting for others is.
+  const ClientShares unserved = {{"a", {.rows = 1, .last_turn = 5, .unserved = minute}}};
+  EXPECT_THAT(Order(queued, unserved), ElementsAre(1, 3, 2));
+}
+
+TEST(AdmissionPolicyTest, PriorityGoesBeforeShares) {
+  const ClientShares shares = {{"a", {.rows = 3, .last_turn = 5, .unserved = {}}}};
+  EXPECT_THAT(Order({Of("b", Waiting(1)), Of("a", Waiting(2, 1)), Of("a", Waiting(3, 1))}, shares),
+              ElementsAre(2, 3, 1));
+}
+
+TEST(AdmissionPolicyTest, ADeadlineDecidesWithinAClientOnly) {
+  std::vector<SequenceView> queued = {Of("b", Waiting(1)), Of("a", Waiting(2)),
+                                      Of("a", Waiting(3))};
+  queued[2].time_left = absl::Seconds(5);
+  EXPECT_THAT(Order(queued), ElementsAre(1, 3, 2));
 }
 
 TEST(AdmissionPolicyTest, OneWithoutRoomIsPassedBoundedly) {
@@ -120,10 +168,14 @@ TEST(AdmissionPolicyTest, NobodyStarvesWhateverArrives) {
         Job job{.view = Waiting(next++), .memory = 1 + below(30), .steps = 1 + below(9)};
         if (below(10) == 0) job.memory = 100;
         job.view.rows = 1 + below(limits.max_rows);
+        job.view.client = std::string_view("abc").substr(below(3), 1);
         queued.push_back(job);
       }
       AdmissionSnapshot snapshot;
-      for (const Job& job : running) snapshot.running_rows += job.view.rows;
+      for (const Job& job : running) {
+        snapshot.running_rows += job.view.rows;
+        snapshot.clients[job.view.client].rows += job.view.rows;
+      }
       for (const Job& job : queued) snapshot.queued.push_back(job.view);
       std::map<SequenceId, Job> jobs;
       for (const Job& job : queued) jobs[job.view.id] = job;

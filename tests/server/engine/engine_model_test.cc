@@ -120,7 +120,7 @@ class EngineModelTest : public ::testing::TestWithParam<DType> {
         EXPECT_THAT(result, IsOk());
         logits = *result;
       }
-      tokens.push_back(sampler.Sample(logits));
+      tokens.push_back(*sampler.Sample(logits));
     }
     tokens.erase(tokens.begin(), tokens.begin() + job.prompt.size());
     return tokens;

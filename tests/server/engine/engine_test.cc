@@ -2,7 +2,9 @@
 #include "server/engine/engine.h"
 
 #include <algorithm>
+#include <limits>
 #include <set>
+#include <string>
 
 #include "tests/server/engine/engine_fixture.h"
 #include "tests/testutil/status_matchers.h"
@@ -16,6 +18,7 @@ using ::shira::testing::IsOk;
 using ::shira::testing::RecordingObserver;
 using ::shira::testing::StatusIs;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 class EngineTest : public testing::EngineFixture {
  protected:
@@ -303,6 +306,55 @@ TEST_F(EngineTest, HigherPriorityIsTakenFirst) {
   gate->Open();
   for (const Observer& observer : observers) observer->Wait();
   EXPECT_THAT(order, ElementsAre(50, 0, -50));
+}
+
+TEST_F(EngineTest, AClientWithAFullQueueLeavesOthersTheirTurn) {
+  Start({.max_running = 1});
+  const auto gate = CloseGate();
+  std::string order;  // written by the engine's thread alone
+  const auto submit = [&](const char* client) {
+    auto observer =
+        std::make_shared<RecordingObserver>(nullptr, [&order, client] { order += client; });
+    GenerationRequest request = Request(0, {1}, 2, observer);
+    request.client = client;
+    EXPECT_THAT(engine_->Submit(std::move(request)), IsOk());
+    return observer;
+  };
+  std::vector<Observer> observers = {submit("a")};
+  gate->WaitForStep();
+  for (const char* client : {"a", "a", "a", "a", "b", "b", "c"}) {
+    observers.push_back(submit(client));
+  }
+  gate->Open();
+  for (const Observer& observer : observers) observer->Wait();
+  EXPECT_EQ(order, "abcabaaa");
+}
+
+TEST_F(EngineTest, SaysWhyAnswersCanNeverFit) {
+  Start({.max_running = 8, .max_choices = 8},
+        {.context_length = 64, .kv_budget_tokens = 100, .page_tokens = 1});
+  const std::vector<int32_t> prompt = {1, 2};
+  EXPECT_THAT(engine_->CheckAnswers(prompt, 60, 1), IsOk());
+  EXPECT_THAT(engine_->CheckAnswers(prompt, 60, 2),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("2 answers of up to 60 tokens each")));
+  EXPECT_THAT(engine_->CheckAnswers(prompt, 10, 8), IsOk());
+  // Too long whatever is to be answered: Submit() says so.
+  EXPECT_THAT(engine_->CheckAnswers(std::vector<int32_t>(64, 1), 60, 8), IsOk());
+}
+
+TEST_F(EngineTest, ARequestWhoseLogitsAreNotFiniteEndsAndOthersGoOn) {
+  Start();
+  const auto gate = CloseGate();
+  const Observer damaged = Submit(0, {1}, 6);
+  gate->WaitForStep();
+  const Observer good = Submit(0, {2}, 6);
+  executor_->SpoilLogits(0, std::numeric_limits<float>::quiet_NaN());
+  gate->Open();
+  EXPECT_THAT(damaged->status(), StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(good->status(), IsOk());
+  EXPECT_EQ(good->tokens(), Expected(0, {2}, 6));
+  EXPECT_EQ(engine_->stats().not_finite, 1);
 }
 
 TEST_F(EngineTest, RowsOfSeveralStatesShareAStep) {

@@ -92,7 +92,7 @@ TEST_F(SequenceTest, RunsThePromptInChunksAndThenTokenByToken) {
   BatchRow row = NextRow(sequence, 3);
   EXPECT_THAT(row.tokens, ElementsAre(1, 2, 3));
   EXPECT_FALSE(row.wants_logits);
-  Sequence::StepOutcome outcome = sequence.FinishStep(3, {}, Times(0));
+  Sequence::StepOutcome outcome = *sequence.FinishStep(3, {}, Times(0));
   EXPECT_EQ(outcome.prompt_tokens, 3);
   EXPECT_EQ(outcome.emitted_tokens, 0);
   EXPECT_FALSE(sequence.Result().has_value());
@@ -100,16 +100,16 @@ TEST_F(SequenceTest, RunsThePromptInChunksAndThenTokenByToken) {
   row = NextRow(sequence, 2);
   EXPECT_THAT(row.tokens, ElementsAre(4, 5));
   EXPECT_TRUE(row.wants_logits);
-  outcome = sequence.FinishStep(2, Favouring(7), Times(1));
+  outcome = *sequence.FinishStep(2, Favouring(7), Times(1));
   EXPECT_EQ(outcome.prompt_tokens, 2);
   EXPECT_EQ(outcome.emitted_tokens, 1);
   EXPECT_FALSE(sequence.View(start_).prefill);
   EXPECT_EQ(sequence.View(start_).pending_tokens, 1);
   EXPECT_THAT(NextRow(sequence, 1).tokens, ElementsAre(7));
   EXPECT_TRUE(NextRow(sequence, 1).wants_logits);
-  outcome = sequence.FinishStep(1, Favouring(8), Times(2));
+  outcome = *sequence.FinishStep(1, Favouring(8), Times(2));
   EXPECT_EQ(outcome.prompt_tokens, 0);
-  outcome = sequence.FinishStep(1, Favouring(9), Times(3));
+  outcome = *sequence.FinishStep(1, Favouring(9), Times(3));
   const std::optional<GenerationResult> result = sequence.Result();
   ASSERT_TRUE(result.has_value());
   EXPECT_EQ(result->choices.at(0).reason, FinishReason::kLength);
@@ -120,8 +120,8 @@ TEST_F(SequenceTest, RunsThePromptInChunksAndThenTokenByToken) {
 TEST_F(SequenceTest, MaxTokensIsCutToTheRoomInTheContext) {
   Sequence sequence = Make(Request({1, 2, 3, 4, 5, 6}, 1'000'000));
   EXPECT_EQ(sequence.kv_demand().tokens, kContext);
-  sequence.FinishStep(6, Favouring(1), Times(0));
-  sequence.FinishStep(1, Favouring(1), Times(1));
+  EXPECT_THAT(sequence.FinishStep(6, Favouring(1), Times(0)), IsOk());
+  EXPECT_THAT(sequence.FinishStep(1, Favouring(1), Times(1)), IsOk());
   const std::optional<GenerationResult> result = sequence.Result();
   ASSERT_TRUE(result.has_value());
   EXPECT_EQ(result->choices.at(0).reason, FinishReason::kLength);
@@ -133,8 +133,8 @@ TEST_F(SequenceTest, AStopTokenEndsItUnseenByTheObserver) {
   GenerationRequest request = Request({1}, 5);
   request.stop_tokens = {3, 4};
   Sequence sequence = Make(std::move(request));
-  sequence.FinishStep(1, Favouring(7), Times(0));
-  const auto outcome = sequence.FinishStep(1, Favouring(4), Times(1));
+  EXPECT_THAT(sequence.FinishStep(1, Favouring(7), Times(0)), IsOk());
+  const auto outcome = *sequence.FinishStep(1, Favouring(4), Times(1));
   EXPECT_EQ(outcome.emitted_tokens, 0);
   const std::optional<GenerationResult> result = sequence.Result();
   ASSERT_TRUE(result.has_value());
@@ -149,7 +149,7 @@ TEST_F(SequenceTest, TheObserverCanStopIt) {
   request.observer = std::make_shared<RecordingObserver>(
       [](const GeneratedToken&) { return GenerationObserver::Verdict::kStop; });
   Sequence sequence = Make(std::move(request));
-  sequence.FinishStep(1, Favouring(7), Times(0));
+  EXPECT_THAT(sequence.FinishStep(1, Favouring(7), Times(0)), IsOk());
   const std::optional<GenerationResult> result = sequence.Result();
   ASSERT_TRUE(result.has_value());
   EXPECT_EQ(result->choices.at(0).reason, FinishReason::kStop);
@@ -160,7 +160,7 @@ TEST_F(SequenceTest, TheObserverCanStopIt) {
 TEST_F(SequenceTest, ReportsLogprobsWhenAskedFor) {
   GenerationRequest request = Request({1}, 1);
   request.top_logprobs = 2;
-  Make(std::move(request)).FinishStep(1, Favouring(7), Times(0));
+  EXPECT_THAT(Make(std::move(request)).FinishStep(1, Favouring(7), Times(0)), IsOk());
   ASSERT_EQ(observer_->generated().size(), 1u);
   const std::optional<Logprobs> logprobs = observer_->generated()[0].logprobs;
   ASSERT_TRUE(logprobs.has_value());
@@ -169,9 +169,20 @@ TEST_F(SequenceTest, ReportsLogprobsWhenAskedFor) {
 }
 
 TEST_F(SequenceTest, GivesNoLogprobsUnasked) {
-  Make(Request({1}, 1)).FinishStep(1, Favouring(7), Times(0));
+  EXPECT_THAT(Make(Request({1}, 1)).FinishStep(1, Favouring(7), Times(0)), IsOk());
   ASSERT_EQ(observer_->generated().size(), 1u);
   EXPECT_FALSE(observer_->generated()[0].logprobs.has_value());
+}
+
+TEST_F(SequenceTest, LogitsThatAreNotFiniteEndIt) {
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  Sequence sequence = Make(Request({1}, 5));
+  EXPECT_THAT(sequence.FinishStep(1, Favouring(7), Times(0)), IsOk());
+  std::vector<float> logits(kVocabSize, 0.0f);
+  logits[kVocabSize - 1] = kNan;
+  EXPECT_THAT(sequence.FinishStep(1, logits, Times(1)),
+              StatusIs(absl::StatusCode::kDataLoss, HasSubstr("not finite (NaN)")));
+  EXPECT_THAT(observer_->tokens(), ElementsAre(7));
 }
 
 TEST_F(SequenceTest, AnswersShareThePromptAndEndApart) {
@@ -193,13 +204,13 @@ TEST_F(SequenceTest, AnswersShareThePromptAndEndApart) {
     }
     return logits;
   };
-  Sequence::StepOutcome outcome = sequence.FinishStep(2, certain({5}), Times(0));
+  Sequence::StepOutcome outcome = *sequence.FinishStep(2, certain({5}), Times(0));
   EXPECT_TRUE(outcome.prompt_complete);
   EXPECT_EQ(outcome.emitted_tokens, 3);
   rows.clear();
   sequence.AddRows(1, rows);
   EXPECT_EQ(rows.size(), 3u);
-  outcome = sequence.FinishStep(1, certain({6, 9, 7}), Times(1));
+  outcome = *sequence.FinishStep(1, certain({6, 9, 7}), Times(1));
   EXPECT_EQ(outcome.emitted_tokens, 2);
   EXPECT_EQ(sequence.rows(), 2);
   EXPECT_FALSE(sequence.Result().has_value());
@@ -207,7 +218,7 @@ TEST_F(SequenceTest, AnswersShareThePromptAndEndApart) {
   sequence.AddRows(1, rows);
   ASSERT_EQ(rows.size(), 2u);
   EXPECT_THAT(rows[1].tokens, ElementsAre(7));
-  sequence.FinishStep(1, certain({8, 9}), Times(2));
+  EXPECT_THAT(sequence.FinishStep(1, certain({8, 9}), Times(2)), IsOk());
   const std::optional<GenerationResult> result = sequence.Result();
   ASSERT_TRUE(result.has_value());
   ASSERT_EQ(result->choices.size(), 3u);
@@ -222,10 +233,10 @@ TEST_F(SequenceTest, AnswersShareThePromptAndEndApart) {
 TEST_F(SequenceTest, TimesAddUpToTheWhole) {
   Sequence sequence = Make(Request({1, 2, 3}, 3));
   // Steps at 10 ms (with a switch of 3), 20 (decoding begins at its end), 30 (a switch of 2), 40.
-  sequence.FinishStep(2, {}, Times(10, 3));
-  sequence.FinishStep(1, Favouring(7), Times(20));
-  sequence.FinishStep(1, Favouring(7), Times(30, 2));
-  sequence.FinishStep(1, Favouring(7), Times(40));
+  EXPECT_THAT(sequence.FinishStep(2, {}, Times(10, 3)), IsOk());
+  EXPECT_THAT(sequence.FinishStep(1, Favouring(7), Times(20)), IsOk());
+  EXPECT_THAT(sequence.FinishStep(1, Favouring(7), Times(30, 2)), IsOk());
+  EXPECT_THAT(sequence.FinishStep(1, Favouring(7), Times(40)), IsOk());
   const std::optional<GenerationResult> result = sequence.Result();
   ASSERT_TRUE(result.has_value());
   const GenerationTimings& timings = result->timings;
@@ -245,7 +256,7 @@ TEST_F(SequenceTest, WaitingCountsFromTheLastThingThatHappenedToIt) {
   reservation.caches.emplace_back();
   sequence.Admit(std::move(reservation), start_ + absl::Milliseconds(40));
   EXPECT_EQ(sequence.View(later).waited, absl::Milliseconds(60));
-  sequence.FinishStep(1, {}, Times(50));
+  EXPECT_THAT(sequence.FinishStep(1, {}, Times(50)), IsOk());
   EXPECT_EQ(sequence.View(later).waited, absl::Milliseconds(49));
 }
 

@@ -7,13 +7,19 @@
 #include <limits>
 #include <vector>
 
+#include "tests/testutil/status_matchers.h"
+
 namespace shira {
 namespace {
 
+using ::shira::testing::IsOk;
+using ::shira::testing::IsOkAndHolds;
+using ::shira::testing::StatusIs;
 using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::Field;
 using ::testing::FloatNear;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
@@ -22,12 +28,12 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 std::vector<int32_t> Draw(Sampler sampler, const std::vector<float>& logits, int count) {
   std::vector<int32_t> tokens;
-  for (int i = 0; i < count; ++i) tokens.push_back(sampler.Sample(logits));
+  for (int i = 0; i < count; ++i) tokens.push_back(*sampler.Sample(logits));
   return tokens;
 }
 
 TEST(SamplerTest, GreedyTakesTheBestAndTheSmallerOfEquals) {
-  EXPECT_THAT(Draw(Sampler({}, 4, {}), {1.0f, 7.0f, 7.0f, kNan}, 3), Each(1));
+  EXPECT_THAT(Draw(Sampler({}, 4, {}), {1.0f, 7.0f, 7.0f, -kInfinity}, 3), Each(1));
 }
 
 TEST(SamplerTest, PenaltyCountsPromptAndAnswer) {
@@ -81,13 +87,33 @@ TEST(SamplerTest, ADrawIsTheTopBitsOfTheGenerator) {
 
 TEST(SamplerTest, ADrawDependsOnItsPositionAlone) {
   const std::vector<float> flat(64, 0.0f);
-  std::vector<float> peaked(64, kNan);
+  std::vector<float> peaked(64, -kInfinity);
   peaked[3] = 1.0f;
   Sampler one({.temperature = 1.0f, .seed = 3}, 64, {});
   Sampler other({.temperature = 1.0f, .seed = 3}, 64, {});
-  one.Sample(flat);
-  other.Sample(peaked);
-  EXPECT_EQ(one.Sample(flat), other.Sample(flat));
+  EXPECT_THAT(one.Sample(flat), IsOk());
+  EXPECT_THAT(other.Sample(peaked), IsOk());
+  EXPECT_EQ(*one.Sample(flat), *other.Sample(flat));
+}
+
+TEST(SamplerTest, LogitsThatAreNoDistributionAreAnError) {
+  const SamplingParams drawn = {.temperature = 0.7f, .top_k = 2};
+  const SamplingParams penalised = {.repetition_penalty = 2.0f, .logit_bias = {{0, 3.0f}}};
+  for (const SamplingParams& params : {SamplingParams(), drawn, penalised}) {
+    const auto sample = [&](std::vector<float> logits) {
+      return Sampler(params, static_cast<int32_t>(logits.size()), {}).Sample(logits);
+    };
+    for (int place = 0; place < 19; ++place) {
+      std::vector<float> logits(19, 1.0f);
+      logits[place] = kNan;
+      EXPECT_THAT(sample(logits), StatusIs(absl::StatusCode::kDataLoss, HasSubstr("NaN")));
+      logits[place] = kInfinity;
+      EXPECT_THAT(sample(logits), StatusIs(absl::StatusCode::kDataLoss, HasSubstr("(infinity")));
+    }
+    EXPECT_THAT(sample({-kInfinity, -kInfinity}),
+                StatusIs(absl::StatusCode::kDataLoss, HasSubstr("nothing but")));
+    EXPECT_THAT(sample({-kInfinity, 1.0f, -kInfinity}), IsOkAndHolds(1));
+  }
 }
 
 struct DistributionCase {
@@ -133,19 +159,19 @@ INSTANTIATE_TEST_SUITE_P(
             {.temperature = 0.5f, .seed = 5},
             {0.16 / 0.285, 0.09 / 0.285, 0.0225 / 0.285, 0.01 / 0.285, 0.0025 / 0.285}}));
 
-TEST(SamplerTest, NeverDrawsNanOrAnImpossibleToken) {
-  const std::vector<float> logits = {kNan, 0.0f, -kInfinity, 0.5f, kNan};
-  for (const int32_t token : Draw(Sampler({.temperature = 2.0f, .seed = 9}, 5, {}), logits, 500)) {
+TEST(SamplerTest, NeverDrawsAnImpossibleToken) {
+  const std::vector<float> logits = {-kInfinity, 0.0f, -kInfinity, 0.5f};
+  for (const int32_t token : Draw(Sampler({.temperature = 2.0f, .seed = 9}, 4, {}), logits, 500)) {
     EXPECT_TRUE(token == 1 || token == 3) << token;
   }
 }
 
 TEST(SamplerTest, AlwaysAnswersWithATokenOfTheVocabulary) {
-  const SamplingParams draws = {.temperature = 1.0f, .top_k = 2, .top_p = 0.5f, .min_p = 0.1f};
-  EXPECT_THAT(Draw(Sampler(draws, 2, {}), {kNan, kNan}, 2), Each(0));
-  EXPECT_THAT(Draw(Sampler(draws, 2, {}), {kNan, -kInfinity}, 2), Each(1));
-  EXPECT_THAT(Draw(Sampler(draws, 2, {}), {0.0f, kInfinity}, 2), Each(1));
-  EXPECT_THAT(Draw(Sampler({}, 2, {}), {kNan, kNan}, 2), Each(0));
+  // The penalty makes an infinity of a finite logit.
+  const SamplingParams draws = {
+      .temperature = 1.0f, .top_k = 2, .top_p = 0.5f, .min_p = 0.1f, .repetition_penalty = 1e-38f};
+  EXPECT_THAT(Draw(Sampler(draws, 2, {1}), {0.0f, 1e38f}, 2), Each(1));
+  EXPECT_THAT(Draw(Sampler(draws, 2, {1}), {0.0f, -kInfinity}, 2), Each(0));
 }
 
 TEST(SamplerTest, ATinyTemperatureIsGreedy) {

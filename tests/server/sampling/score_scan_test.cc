@@ -36,6 +36,12 @@ TEST(ScoreScanTest, FindsTheLargestScoreWhereverItIs) {
       EXPECT_EQ(FirstPlaceOf(7.0f, scores), -1);
     }
   }
+  for (int place = 0; place < 35; ++place) {
+    std::vector<float> scores(35, 1.0f);
+    EXPECT_FALSE(ExtremesOf(scores).has_nan);
+    scores[place] = kNan;
+    EXPECT_TRUE(ExtremesOf(scores).has_nan) << place;
+  }
   EXPECT_EQ(LargestScore({}), -kInfinity);
   EXPECT_EQ(LargestScore({kNan, 1.0f, kInfinity}), kInfinity);
 }
