@@ -50,10 +50,12 @@ BaseModelIdentity IdentityOf(const SwitchEngine& engine, const ModelConfig& conf
   const ParameterMap& map = engine.parameters();
   BaseModelIdentity identity;
   identity.names = std::move(names);
-  for (const ResidentParameter& parameter : map.parameters()) {
+  for (size_t i = 0; i < map.parameters().size(); ++i) {
+    const ResidentParameter& parameter = map.parameters()[i];
     identity.parameters[parameter.name] = {parameter.rows, parameter.cols};
+    identity.hashes[parameter.name] = engine.base_hash(static_cast<int64_t>(i));
   }
-  if (config.tie_word_embeddings) identity.tied.insert("model.embed_tokens.weight");
+  if (config.tie_word_embeddings) identity.tied["lm_head.weight"] = "model.embed_tokens.weight";
   identity.dtype = map.dtype();
   identity.digest = engine.base_digest();
   return identity;

@@ -16,7 +16,7 @@ absl::StatusOr<Model> OpenModel(const std::string& path) {
                                                  parameter.shape.back()};
   }
   if (model.source->config().tie_word_embeddings) {
-    model.identity.tied.insert("model.embed_tokens.weight");
+    model.identity.tied["lm_head.weight"] = "model.embed_tokens.weight";
   }
   return model;
 }

@@ -30,7 +30,16 @@ struct RowsAndColumns {
   TensorView cols;  // [entries], same dtype
 };
 using FlatPositions = std::vector<int64_t>;  // row * columns of the matrix + column
-struct EveryPosition {};                     // values is the whole parameter, row-major
+// values is the whole parameter, row-major.
+struct EveryPosition {
+  // What PEFT does with it when it loads the adapter.
+  enum class Role {
+    kCopy,    // takes the parameter's place where this module uses it (modules_to_save)
+    kBase,    // is loaded into the base, and so takes its place wherever it is used
+    kFrozen,  // likewise; it is what the base held while the values above it were trained
+  };
+  Role role = Role::kCopy;
+};
 using RawPositions =
     std::variant<RowsAndColumns, FlatPositions, EveryPosition, std::shared_ptr<PackedTable>>;
 

@@ -1,10 +1,12 @@
 #include "adapters/format/adapter_reader.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <set>
 #include <string_view>
 #include <utility>
+#include <variant>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_format.h"
@@ -13,6 +15,7 @@
 #include "adapters/format/adapter_format.h"
 #include "adapters/format/base_name.h"
 #include "adapters/format/delta_validator.h"
+#include "adapters/format/whole_tensors.h"
 #include "base/problem_list.h"
 #include "base/safetensors.h"
 #include "base/sha256.h"
@@ -20,6 +23,14 @@
 #include "base/strings.h"
 
 namespace shira {
+namespace {
+
+bool IsFrozen(const RawDelta& delta) {
+  const auto* whole = std::get_if<EveryPosition>(&delta.positions);
+  return whole != nullptr && whole->role == EveryPosition::Role::kFrozen;
+}
+
+}  // namespace
 
 AdapterReader::AdapterReader(BaseModelIdentity base, AdapterLimits limits)
     : base_(std::move(base)), limits_(limits) {}
@@ -37,6 +48,8 @@ absl::StatusOr<std::shared_ptr<const SparseAdapter>> AdapterReader::Parse(
   SHIRA_ASSIGN_OR_RETURN(RawAdapter raw, format->read(files, tensors));
 
   SHIRA_RETURN_IF_ERROR(CheckBase(raw, files));
+  ProblemList problems;
+  SettleWholeTensors(base_, raw, problems);
   int64_t entries = 0;
   for (const RawDelta& delta : raw.deltas) entries += delta.values.elements();
   if (entries > limits_.max_entries) {
@@ -46,17 +59,31 @@ absl::StatusOr<std::shared_ptr<const SparseAdapter>> AdapterReader::Parse(
   }
 
   auto adapter = std::make_shared<SparseAdapter>();
-  ProblemList problems;
-  if (raw.deltas.empty()) problems.Add("no parameter of the model is touched");
+  if (raw.deltas.empty() && problems.empty()) {
+    problems.Add("no parameter of the model is touched");
+  }
   const std::optional<DType> round_to = raw.rounds_values ? base_.dtype : std::nullopt;
+  std::map<std::string_view, const RawDelta*> frozen;
+  for (const RawDelta& delta : raw.deltas) {
+    if (IsFrozen(delta) && !frozen.emplace(delta.parameter, &delta).second) {
+      problems.Add(delta.parameter, ": occurs twice");
+    }
+  }
   std::set<std::string_view> seen;
   for (const RawDelta& delta : raw.deltas) {
+    if (IsFrozen(delta)) continue;
     if (!seen.insert(delta.parameter).second) {
       problems.Add(delta.parameter, ": occurs twice");
       continue;
     }
     std::optional<ParameterDelta> valid = ValidateDelta(delta, base_, round_to, problems);
     if (!valid.has_value()) continue;
+    if (const auto beneath = frozen.find(delta.parameter); beneath != frozen.end()) {
+      // PEFT loads it into the base, which rounds it, and adds the values to that.
+      auto whole = ValidateDelta(*beneath->second, base_, base_.dtype, problems);
+      if (!whole.has_value()) continue;
+      valid = AddToWhole(*std::move(whole), *valid);
+    }
     valid->table = tables_.Intern(std::move(valid->table));
     adapter->deltas.push_back(*std::move(valid));
   }

@@ -14,7 +14,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -35,11 +34,18 @@ struct BaseModelIdentity {
   struct Shape {
     int64_t rows = 0;
     int64_t cols = 0;
+
+    // Whether a tensor of this shape holds the whole parameter.
+    bool Fits(const std::vector<int64_t>& tensor) const {
+      return tensor == std::vector<int64_t>{rows, cols} ||
+             (rows == 1 && tensor == std::vector<int64_t>{cols});
+    }
   };
   // Every resident parameter by its Hugging Face name; a vector has one row.
   std::map<std::string, Shape> parameters;
-  // Those of them that the model uses in two places (an embedding that is its output matrix too).
-  std::set<std::string> tied;
+  // Second names of those that the model uses in two places: {"lm_head.weight",
+  // "model.embed_tokens.weight"} where the embeddings are the output matrix too.
+  std::map<std::string, std::string> tied;
   // Names that this model is known by ("HuggingFaceTB/SmolLM2-135M-Instruct"); may be empty, and
   // then names are not compared.
   std::vector<std::string> names;
@@ -47,6 +53,8 @@ struct BaseModelIdentity {
   std::optional<DType> dtype;
   // SwitchEngine::base_digest(). Unknown: not compared.
   std::optional<Sha256Digest> digest;
+  // SwitchEngine::base_hash() of parameters, in `dtype`. Unknown: whole tensors are not compared.
+  std::map<std::string, Sha256Digest> hashes;
 };
 
 struct AdapterLimits {
@@ -66,11 +74,12 @@ class AdapterReader {
   //                        known)
   //   FAILED_PRECONDITION  the file names another base model
   //   DATA_LOSS            the content contradicts the file's own digest
-  //   INVALID_ARGUMENT     beyond the limits, no parameter matched, a parameter or shape unknown to the model, an
-  //   index
-  //                        out of range or not integral, a duplicate index, a NaN or infinity, a
-  //                        tensor that is left over or missing, a wrong dtype, malformed files.
-  //                        Every problem is listed (long lists are cut, with their number).
+  //   INVALID_ARGUMENT     beyond the limits, no parameter matched, a parameter or shape unknown to
+  //                        the model, an index out of range or not integral, a duplicate index, a
+  //                        NaN or infinity, a tensor that is left over or missing, a wrong dtype,
+  //                        what no state of tied weights is equal to, malformed files. Every
+  //                        problem is listed (long lists are cut, with their number).
+  // Whole tensors that equal the base are no part of the adapter.
   absl::StatusOr<std::shared_ptr<const SparseAdapter>> Read(const std::string& path) const;
 
   // The same from files in memory; their paths name them in errors.

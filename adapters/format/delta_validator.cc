@@ -102,20 +102,11 @@ void SortByPosition(std::vector<int64_t>& positions, std::vector<float>& values)
 }
 
 // What the file says about the parameter as a whole, before any entry is looked at.
-void CheckShape(const RawDelta& raw, Shape shape, const BaseModelIdentity& base,
-                ProblemList& problems) {
+void CheckShape(const RawDelta& raw, Shape shape, ProblemList& problems) {
   if (std::holds_alternative<EveryPosition>(raw.positions)) {
-    const std::vector<int64_t>& found = raw.values.shape;
-    const bool matrix = found == std::vector<int64_t>{shape.rows, shape.cols};
-    const bool vector = shape.rows == 1 && found == std::vector<int64_t>{shape.cols};
-    if (!matrix && !vector) {
+    if (!shape.Fits(raw.values.shape)) {
       problems.Add(raw.parameter, ": expected [", shape.rows, ", ", shape.cols, "], found ",
                    DescribeTensor(raw.values));
-    }
-    if (base.tied.count(raw.parameter) != 0) {
-      problems.Add(raw.parameter,
-                   ": expected no module of its own, because the model uses this "
-                   "parameter in two places, and what was trained uses the file's in one of them");
     }
   } else if (const auto* table = std::get_if<std::shared_ptr<PackedTable>>(&raw.positions)) {
     const PackedTableShape& found = (*table)->shape();
@@ -151,7 +142,7 @@ std::optional<ParameterDelta> ValidateDelta(const RawDelta& raw, const BaseModel
     problems.Add(raw.parameter, ": no entries");
     return std::nullopt;
   }
-  CheckShape(raw, shape, base, problems);
+  CheckShape(raw, shape, problems);
   if (problems.count() != problems_before) return std::nullopt;
 
   ParameterDelta delta;

@@ -1,7 +1,9 @@
 #include "adapters/format/inferred_shapes.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
+#include <string>
 #include <variant>
 #include <vector>
 
@@ -67,10 +69,14 @@ absl::StatusOr<InferredShapes> InferShapes(const AdapterFiles& files) {
   SHIRA_ASSIGN_OR_RETURN(const AdapterFormat* format, FindAdapterFormat(files, tensors));
   SHIRA_ASSIGN_OR_RETURN(const RawAdapter raw, format->read(files, tensors));
   InferredShapes shapes;
-  shapes.exact = true;
   ProblemList problems;
+  std::map<std::string, bool> is_exact;  // by parameter
   for (const RawDelta& delta : raw.deltas) {
-    const std::optional<Told> told = std::visit(ShapeOf(delta.values), delta.positions);
+    std::optional<Told> told = std::visit(ShapeOf(delta.values), delta.positions);
+    // A parameter may have its frozen values beside those that are added to them.
+    const auto before = is_exact.find(delta.parameter);
+    const bool is_known = before != is_exact.end() && before->second;
+    if (is_known && !(told.has_value() && told->exact)) continue;
     if (!told.has_value()) {
       return absl::UnimplementedError(
           StrCat(files.tensors_path, ": ", delta.parameter,
@@ -81,9 +87,11 @@ absl::StatusOr<InferredShapes> InferShapes(const AdapterFiles& files) {
       problems.Add(delta.parameter, ": expected indices below ", kMaxDimension,
                    ", found a larger one");
     }
-    shapes.exact = shapes.exact && told->exact;
+    is_exact[delta.parameter] = told->exact;
     shapes.identity.parameters[delta.parameter] = told->shape;
   }
+  shapes.exact = std::all_of(is_exact.begin(), is_exact.end(),
+                             [](const auto& parameter) { return parameter.second; });
   SHIRA_RETURN_IF_ERROR(problems.ToStatus(absl::StatusCode::kInvalidArgument, files.tensors_path));
   return shapes;
 }

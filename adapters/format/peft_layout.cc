@@ -1,6 +1,7 @@
 #include "adapters/format/peft_layout.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <utility>
 #include <vector>
@@ -21,6 +22,11 @@ constexpr absl::string_view kCommonOptions[] = {
     "peft_type",      "peft_version",
     "revision",       "task_type",
 };
+
+// What PEFT calls the module that it wrapped, in layers and in modules_to_save, and its copy there.
+constexpr absl::string_view kBaseLayer = ".base_layer";
+constexpr absl::string_view kOriginal = ".original_module";
+constexpr absl::string_view kModulesToSave = ".modules_to_save";
 
 std::vector<std::string> ModulesToSave(const AdapterFiles& files) {
   std::vector<std::string> modules;
@@ -46,6 +52,36 @@ bool LiesInOneOf(absl::string_view path, const std::vector<std::string>& modules
   return false;
 }
 
+// Modules that PEFT saves whole when it is told to, or when it finds that the vocabulary grew.
+constexpr absl::string_view kEmbeddings[] = {"embed_tokens", "lm_head"};
+
+bool IsEmbedding(absl::string_view module) {
+  return std::any_of(std::begin(kEmbeddings), std::end(kEmbeddings), [&](absl::string_view name) {
+    return module == name || absl::EndsWith(module, StrCat(".", name));
+  });
+}
+
+// A tensor that is no layer's: a parameter of module `module`, or of what PEFT put around it.
+struct WholeTensor {
+  std::string module;
+  std::string part;  // "", or ".base_layer" and so on
+  std::string name;  // ".weight" or ".bias"
+
+  static WholeTensor Of(absl::string_view path) {
+    const size_t dot = std::min(path.rfind('.'), path.size());
+    absl::string_view module = path.substr(0, dot);
+    std::string found;
+    for (const absl::string_view part : {kBaseLayer, kOriginal, kModulesToSave}) {
+      if (!absl::ConsumeSuffix(&module, part)) continue;
+      found = std::string(part);
+      break;
+    }
+    return {std::string(module), std::move(found), std::string(path.substr(dot))};
+  }
+
+  std::string parameter() const { return StrCat(module, name); }
+};
+
 bool IsSet(const nlohmann::json& value) {
   if (value.is_null()) return false;
   if (value.is_boolean()) return value.get<bool>();
@@ -67,6 +103,7 @@ absl::StatusOr<RawAdapter> ReadPeftLayers(const AdapterFiles& files, const Safet
     const TensorView* indices = nullptr;
   };
   std::map<std::string, Layer> layers;  // by module path
+  std::vector<std::pair<absl::string_view, const TensorView*>> others;
   for (const auto& [name, tensor] : tensors.tensors()) {
     absl::string_view path = name;
     if (!absl::ConsumePrefix(&path, kPeftPrefix)) {
@@ -75,13 +112,37 @@ absl::StatusOr<RawAdapter> ReadPeftLayers(const AdapterFiles& files, const Safet
       layers[std::string(path)].values = &tensor;
     } else if (absl::ConsumeSuffix(&path, suffixes.indices)) {
       layers[std::string(path)].indices = &tensor;
-    } else if (!LiesInOneOf(path, modules_to_save)) {
-      problems.Add(name, ": left over: no part of this tuner, nor of a module in modules_to_save");
-    } else if (!IsValueDType(tensor.dtype)) {
-      problems.Add(name, ": expected F32, BF16 or F16, found ", DescribeTensor(tensor));
+    } else {
+      others.emplace_back(path, &tensor);
+    }
+  }
+  // nullopt: PEFT would not load it.
+  const auto role_of = [&](const WholeTensor& whole) -> std::optional<EveryPosition::Role> {
+    const bool is_saved = LiesInOneOf(whole.parameter(), modules_to_save);
+    const bool is_layer = layers.count(whole.module) != 0;
+    if (whole.part == kBaseLayer && is_layer) return EveryPosition::Role::kFrozen;
+    if (whole.part == kOriginal && is_saved) return EveryPosition::Role::kFrozen;
+    if (!whole.part.empty() || is_layer) return std::nullopt;
+    if (is_saved) return EveryPosition::Role::kCopy;
+    if (IsEmbedding(whole.module)) return EveryPosition::Role::kBase;
+    return std::nullopt;
+  };
+  for (const auto& [path, tensor] : others) {
+    const WholeTensor whole = WholeTensor::Of(path);
+    if (whole.part == kModulesToSave) {
+      // The trained module once more, under the name that it has in memory.
+      const TensorView* same = tensors.Find(StrCat(kPeftPrefix, whole.parameter()));
+      if (same != nullptr && same->dtype == tensor->dtype && same->data == tensor->data) continue;
+    }
+    if (const auto role = role_of(whole); !role.has_value()) {
+      problems.Add(kPeftPrefix, path,
+                   ": left over: no part of this tuner, nor of a module in modules_to_save");
+    } else if (!IsValueDType(tensor->dtype)) {
+      problems.Add(kPeftPrefix, path, ": expected F32, BF16 or F16, found ",
+                   DescribeTensor(*tensor));
     } else {
       adapter.deltas.push_back(
-          {std::string(path), ValueKind::kReplacement, EveryPosition{}, tensor});
+          {whole.parameter(), ValueKind::kReplacement, EveryPosition{*role}, *tensor});
     }
   }
   for (const auto& [path, layer] : layers) {

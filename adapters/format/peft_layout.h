@@ -34,8 +34,9 @@ using PeftLayerReader =
                                               const TensorView& indices, ProblemList& problems)>;
 
 // The whole adapter but for its options: "<prefix><path><suffix>" are a layer's tensors, those
-// inside a module that modules_to_save names are whole parameters. INVALID_ARGUMENT lists what is
-// missing, what is left over and every problem of read_layer.
+// inside a module that modules_to_save names, the embeddings, and what lies beneath a layer or a
+// module ("<path>.base_layer.weight") are whole parameters. INVALID_ARGUMENT lists what is missing,
+// what is left over and every problem of read_layer.
 absl::StatusOr<RawAdapter> ReadPeftLayers(const AdapterFiles& files, const Safetensors& tensors,
                                           const PeftSuffixes& suffixes, PeftLayerReader read_layer);
 

@@ -7,7 +7,8 @@
 //   base_model.model.<path>.shira_indices   I32 [2, n]   row 0: output feature, row 1: input
 //   feature (also I64; F32 when saved on Windows)
 //
-// and each tensor of a module in modules_to_save whole: base_model.model.<parameter>.
+// and each tensor of a module in modules_to_save whole: base_model.model.<parameter>. Beside these
+// it may hold matrices of the base (docs/adapter_format.md).
 
 #ifndef SHIRA_ADAPTERS_FORMAT_PEFT_SHIRA_H_
 #define SHIRA_ADAPTERS_FORMAT_PEFT_SHIRA_H_

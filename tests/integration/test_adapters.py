@@ -1,11 +1,14 @@
 """The adapter life cycle through the real server, with PEFT as the oracle for the weights."""
 
+import pathlib
+import tempfile
 import threading
 import time
 import unittest
 
 import grpc
 import torch
+from peft import ShiraConfig, get_peft_model
 
 from fixtures import ADAPTERS, PROMPT, select, world
 from server_process import collect, error_of
@@ -18,6 +21,30 @@ ENDLESS = {"max_tokens": 15000, "ignore_eos": True}
 
 def hashes_of(reply):
     return {p.name: p.sha256 for p in reply.parameters}
+
+
+class EmbeddingsTest(unittest.TestCase):
+    """What PEFT saves when it is told to save the embeddings, which nobody trained."""
+
+    def save(self, **config):
+        root = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        model = get_peft_model(world().base(), ShiraConfig(r=2, random_seed=1, init_weights=False, **config))
+        model.save_pretrained(root / "adapter", save_embedding_layers=True)
+        return root
+
+    def test_embeddings_that_equal_the_base_are_no_part_of_the_adapter(self):
+        root = self.save(target_modules=["q_proj"])
+        for dtype in ("float32", "bfloat16"):
+            with world().server("--adapter-root", root, adapters=(), dtype=dtype) as (_, client):
+                adapter = client.admin.LoadAdapter(name="a", path=str(root / "adapter")).adapter
+                self.assertEqual(adapter.entries, 2 * 2 * (64 + 64))  # two layers' q_proj
+
+    def test_an_adapted_output_matrix_fits_no_tied_base(self):
+        root = self.save(target_modules=["lm_head", "q_proj"])
+        with world().server("--adapter-root", root, adapters=()) as (_, client):
+            code, _, _, message = error_of(lambda: client.admin.LoadAdapter(name="a", path=str(root / "adapter")))
+            self.assertEqual(code, grpc.StatusCode.INVALID_ARGUMENT)
+            self.assertIn("lm_head.weight: expected nothing for it, because the model uses model.embed_tokens.weight", message)
 
 
 class WeightsTest(unittest.TestCase):

@@ -195,10 +195,10 @@ TEST_F(AdapterReaderTest, RefusesHalfOfALayer) {
 
 TEST_F(AdapterReaderTest, RefusesTensorsLeftOver) {
   AdapterFolder files = Good();
-  files.AddTensor<float>("base_model.model.lm_head.weight", DType::kF32, {1}, {1});
+  files.AddTensor<float>("base_model.model.router.weight", DType::kF32, {1}, {1});
   files.AddTensor<float>("stranger", DType::kF32, {1}, {1});
   EXPECT_THAT(Read(files),
-              StatusIs(kInvalid, AllOf(HasSubstr("base_model.model.lm_head.weight: left over"),
+              StatusIs(kInvalid, AllOf(HasSubstr("base_model.model.router.weight: left over"),
                                        HasSubstr("stranger: left over"))));
 }
 

@@ -29,7 +29,7 @@ def make_base(dtype: torch.dtype) -> LlamaForCausalLM:
     return copy.deepcopy(_BASES[dtype])
 
 
-def make_adapter(folder: pathlib.Path, config, seed: int = 1) -> pathlib.Path:
+def make_adapter(folder: pathlib.Path, config, seed: int = 1, save_embedding_layers="auto") -> pathlib.Path:
     """Saved by PEFT, with random values in everything that is trained."""
     torch.manual_seed(seed)
     model = get_peft_model(make_base(torch.float32), config)
@@ -37,8 +37,15 @@ def make_adapter(folder: pathlib.Path, config, seed: int = 1) -> pathlib.Path:
         for name, parameter in model.named_parameters():
             if "modules_to_save.default" in name:
                 parameter.add_(torch.randn_like(parameter) * 0.1)
-    model.save_pretrained(folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.save_pretrained(folder, save_embedding_layers=save_embedding_layers)
     return folder
+
+
+def other_whole_matrices(tensors: dict) -> dict:
+    """As trained on a base with other embeddings."""
+    return {name: tensor if ".shira" in name or "supertuning" in name else tensor + 0.01 for name, tensor in tensors.items()}
 
 
 def edit(source: pathlib.Path, folder: pathlib.Path, tensors=None, config=None) -> pathlib.Path:
@@ -118,9 +125,19 @@ def main() -> None:
             make_adapter(root / "modules_to_save", ShiraConfig(r=1, target_modules=["q_proj"], init_weights=False,
                                                                modules_to_save=["lm_head", "norm", "embed_tokens"])),
             make_adapter(root / "supertuning", SupertuningConfig(target_modules=TARGETS, sparsity=0.97, init_weights=False)),
+            make_adapter(root / "lm_head", ShiraConfig(r=2, target_modules=["lm_head", "q_proj"], init_weights=False)),
+            make_adapter(root / "lm_head_supertuning", SupertuningConfig(target_modules=["lm_head", "q_proj"], sparsity=0.9,
+                                                                         init_weights=False)),
+            make_adapter(root / "embeddings", ShiraConfig(r=1, target_modules=["v_proj"], init_weights=False),
+                         save_embedding_layers=True),
+            make_adapter(root / "embeddings_and_modules", ShiraConfig(r=1, target_modules=["v_proj"], init_weights=False,
+                                                                      modules_to_save=["lm_head"]), save_embedding_layers=True),
             make_adapter(root / "supertuning_modules", SupertuningConfig(target_modules=["o_proj"], sparsity=0.9,
                                                                          init_weights=False, modules_to_save=["lm_head"])),
         ]
+        # PEFT loads these into the base, beneath the adapter: what they are packed to depends on the base.
+        unpacked = [edit(root / name, root / f"{name}_of_another_base", tensors=other_whole_matrices)
+                    for name in ("lm_head", "lm_head_supertuning", "embeddings")]
         patches = []
         for names, index_dtype, gaps in [(("indices", "values"), torch.int32, False), (("indices", "values"), torch.int64, False),
                                          (("idx", "val"), torch.int32, False), (("idx", "val"), torch.uint16, True),
@@ -145,6 +162,7 @@ def main() -> None:
             cases = [(path, merged(dtype, path)) for path in adapters]
             cases += [(path, patched(dtype, path, names, gaps)) for path, names, gaps in patches]
             cases += [(packed[path], expected) for path, expected in cases]
+            cases += [(path, merged(dtype, path)) for path in unpacked]
             untouched = parameter_hashes(base)
             assert all(expected != untouched for _, expected in cases)
             output = subprocess.run([binary("print_switched_hashes"), base_file, *(f"{path}=1" for path, _ in cases)],

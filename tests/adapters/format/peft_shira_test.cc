@@ -1,7 +1,13 @@
 #include "adapters/format/peft_shira.h"
 
 #include <cmath>
+#include <string>
+#include <string_view>
+#include <vector>
 
+#include "adapters/format/inferred_shapes.h"
+#include "base/float_types.h"
+#include "base/sha256.h"
 #include "tests/adapters/format/format_fixture.h"
 
 namespace shira {
@@ -97,8 +103,208 @@ TEST_F(PeftShiraTest, RefusesAWholeModuleWithAValueThatIsNotFinite) {
 
 // PEFT's copy takes the place of one of the two, so the result is no state of these weights.
 TEST_F(PeftShiraTest, RefusesAWholeModuleThatTheModelUsesInTwoPlaces) {
-  base_.tied = {"b.weight"};
+  base_.tied = {{"head.weight", "b.weight"}};
   EXPECT_THAT(ReadFolder(WithWholeModule()), StatusIs(kInvalid, HasSubstr("in two places")));
+}
+
+// What PEFT saves when lm_head is among the targets, and with save_embedding_layers=True.
+class PeftWholeTensorsTest : public PeftShiraTest {
+ protected:
+  static constexpr float kScale = 1.0f / 64;  // exact in bfloat16
+
+  PeftWholeTensorsTest() {
+    base_.dtype = DType::kBF16;
+    for (const char* name : {"model.embed_tokens.weight", "lm_head.weight"}) {
+      base_.parameters[name] = {4, 2};
+      base_.hashes[name] = HashOf(Numbers(name));
+    }
+  }
+
+  // What the base holds.
+  static std::vector<float> Numbers(std::string_view name) {
+    std::vector<float> numbers;
+    for (int i = 0; i < 8; ++i) numbers.push_back(kScale * static_cast<float>(name.size() + i));
+    return numbers;
+  }
+
+  static Sha256Digest HashOf(const std::vector<float>& numbers) {
+    std::vector<uint16_t> bits;
+    for (const float number : numbers) bits.push_back(FromFloat<BFloat16>(number).bits);
+    return Sha256::Of(absl::Span<const std::byte>(reinterpret_cast<const std::byte*>(bits.data()),
+                                                  bits.size() * sizeof(uint16_t)));
+  }
+
+  void Tie() {
+    base_.parameters.erase("lm_head.weight");
+    base_.tied = {{"lm_head.weight", "model.embed_tokens.weight"}};
+  }
+
+  // One layer, and the tensors of the test.
+  static AdapterFolder Files(const std::string& modules_to_save = "") {
+    AdapterFolder files;
+    files.config = R"({"peft_type": "SHIRA", "modules_to_save": [)" + modules_to_save + "]}";
+    files.AddLayer("a", {{3, 2}}, {3.0f});
+    return files;
+  }
+  static void Add(AdapterFolder& files, const std::string& name, std::vector<float> values) {
+    files.AddTensor<float>("base_model.model." + name, DType::kF32, {4, 2}, values);
+  }
+
+  // The parameters that the adapter touches, in order.
+  static std::vector<std::string> Touched(const SparseAdapter& adapter) {
+    std::vector<std::string> names;
+    for (const ParameterDelta& delta : adapter.deltas) names.push_back(delta.parameter);
+    return names;
+  }
+};
+
+TEST_F(PeftWholeTensorsTest, AFrozenWeightThatEqualsTheBaseIsNothing) {
+  AdapterFolder files = Files();
+  files.AddLayer("lm_head", {{0, 1}}, {2.0f});
+  std::vector<float> frozen = Numbers("lm_head.weight");
+  frozen[0] *= 1 + 0x1p-12f;  // the trainer had it in float32; it is equal in the resident dtype
+  Add(files, "lm_head.base_layer.weight", frozen);
+  ASSERT_OK_AND_ASSIGN(const auto adapter, ReadFolder(files));
+  EXPECT_THAT(Touched(*adapter), ElementsAre("a.weight", "lm_head.weight"));
+  EXPECT_EQ(adapter->deltas[1].kind, ValueKind::kDelta);
+  EXPECT_THAT(adapter->deltas[1].values, ElementsAre(2.0f));
+}
+
+// As PEFT, which loads it into the base and adds the values to that.
+TEST_F(PeftWholeTensorsTest, AFrozenWeightThatDiffersTakesTheBasesPlaceBeneathTheValues) {
+  AdapterFolder files = Files();
+  files.AddLayer("lm_head", {{0, 1}, {3, 0}}, {2.0f, 0x1p-20f});
+  Add(files, "lm_head.base_layer.weight", {0, 1, 2, 3, 4, 5, 6 + 0x1p-18f, 7});
+  ASSERT_OK_AND_ASSIGN(const auto adapter, ReadFolder(files));
+  EXPECT_THAT(Touched(*adapter), ElementsAre("a.weight", "lm_head.weight"));
+  EXPECT_EQ(adapter->deltas[1].kind, ValueKind::kReplacement);
+  EXPECT_THAT(adapter->deltas[1].values, ElementsAre(0, 3, 2, 3, 4, 5, 6 + 0x1p-20f, 7));
+}
+
+TEST_F(PeftWholeTensorsTest, WithoutTheBasesHashesAFrozenWeightIsTheBases) {
+  base_.hashes.clear();
+  base_.dtype.reset();
+  AdapterFolder files = Files();
+  files.AddLayer("lm_head", {{0, 1}}, {2.0f});
+  Add(files, "lm_head.base_layer.weight", {0, 1, 2, 3, 4, 5, 6, 7});
+  ASSERT_OK_AND_ASSIGN(const auto adapter, ReadFolder(files));
+  EXPECT_THAT(adapter->deltas[1].values, ElementsAre(2.0f));
+}
+
+// For programs without the model.
+TEST_F(PeftWholeTensorsTest, AFrozenWeightTellsItsLayersShape) {
+  AdapterFolder files = Files();
+  files.AddLayer("lm_head", {{0, 1}}, {2.0f});
+  Add(files, "lm_head.base_layer.weight", Numbers("lm_head.weight"));
+  files.Write(temp_.Path("adapter"));
+  ASSERT_OK_AND_ASSIGN(const AdapterFiles read, ReadAdapterFiles(temp_.Path("adapter"), 1 << 20));
+  ASSERT_OK_AND_ASSIGN(const InferredShapes shapes, InferShapes(read));
+  EXPECT_FALSE(shapes.exact);  // a's is not
+  EXPECT_EQ(shapes.identity.parameters.at("lm_head.weight").rows, 4);
+  EXPECT_EQ(shapes.identity.parameters.at("lm_head.weight").cols, 2);
+  ASSERT_OK_AND_ASSIGN(const auto adapter, AdapterReader(shapes.identity, {}).Parse(read));
+  EXPECT_THAT(Touched(*adapter), ElementsAre("a.weight", "lm_head.weight"));
+}
+
+TEST_F(PeftWholeTensorsTest, RefusesAFrozenWeightOfNoLayer) {
+  AdapterFolder files = Files();
+  Add(files, "lm_head.base_layer.weight", Numbers("lm_head.weight"));
+  EXPECT_THAT(ReadFolder(files), StatusIs(kInvalid, HasSubstr("lm_head.base_layer.weight: left")));
+}
+
+TEST_F(PeftWholeTensorsTest, EmbeddingsThatEqualTheBaseAreNothing) {
+  AdapterFolder files = Files();
+  for (const char* name : {"model.embed_tokens.weight", "lm_head.weight"}) {
+    Add(files, name, Numbers(name));
+  }
+  ASSERT_OK_AND_ASSIGN(const auto adapter, ReadFolder(files));
+  EXPECT_THAT(Touched(*adapter), ElementsAre("a.weight"));
+}
+
+TEST_F(PeftWholeTensorsTest, EmbeddingsThatDifferTakeTheBasesPlace) {
+  AdapterFolder files = Files();
+  Add(files, "model.embed_tokens.weight", Numbers("model.embed_tokens.weight"));
+  Add(files, "lm_head.weight", {0, 1, 2, 3, 4, 5, 6, 7});
+  ASSERT_OK_AND_ASSIGN(const auto adapter, ReadFolder(files));
+  EXPECT_THAT(Touched(*adapter), ElementsAre("a.weight", "lm_head.weight"));
+  EXPECT_EQ(adapter->deltas[1].kind, ValueKind::kReplacement);
+  EXPECT_THAT(adapter->deltas[1].values, ElementsAre(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+TEST_F(PeftWholeTensorsTest, RefusesEmbeddingsOfAnotherVocabulary) {
+  AdapterFolder files = Files();
+  files.AddTensor<float>("base_model.model.lm_head.weight", DType::kF32, {5, 2},
+                         {0, 1, 2, 3, 4, 5, 6, 7, 8, 9});
+  EXPECT_THAT(ReadFolder(files),
+              StatusIs(kInvalid, HasSubstr("lm_head.weight: expected [4, 2], found F32 [5, 2]")));
+}
+
+// PEFT loads neither: the layer's own weight is called base_layer there.
+TEST_F(PeftWholeTensorsTest, RefusesAWholeWeightOfALayer) {
+  AdapterFolder files = Files();
+  files.AddLayer("lm_head", {{0, 1}}, {2.0f});
+  Add(files, "lm_head.weight", Numbers("lm_head.weight"));
+  EXPECT_THAT(ReadFolder(files), StatusIs(kInvalid, HasSubstr("lm_head.weight: left over")));
+}
+
+TEST_F(PeftWholeTensorsTest, AModuleToSaveMayComeWithItsOriginal) {
+  AdapterFolder files = Files("\"lm_head\"");
+  Add(files, "lm_head.weight", {0, 1, 2, 3, 4, 5, 6, 7});
+  Add(files, "lm_head.modules_to_save.weight", {0, 1, 2, 3, 4, 5, 6, 7});
+  Add(files, "lm_head.original_module.weight", Numbers("lm_head.weight"));
+  ASSERT_OK_AND_ASSIGN(const auto adapter, ReadFolder(files));
+  EXPECT_THAT(Touched(*adapter), ElementsAre("a.weight", "lm_head.weight"));
+  EXPECT_THAT(adapter->deltas[1].values, ElementsAre(0, 1, 2, 3, 4, 5, 6, 7));
+
+  Add(files, "lm_head.modules_to_save.weight", {9, 1, 2, 3, 4, 5, 6, 7});
+  Add(files, "lm_head.original_module.weight", {9, 1, 2, 3, 4, 5, 6, 7});
+  EXPECT_THAT(ReadFolder(files),
+              StatusIs(kInvalid, HasSubstr("lm_head.modules_to_save.weight: left over")));
+  files.RemoveTensor("base_model.model.lm_head.modules_to_save.weight");
+  EXPECT_THAT(ReadFolder(files),
+              StatusIs(kInvalid, HasSubstr("lm_head.weight: expected the base model's own")));
+}
+
+TEST_F(PeftWholeTensorsTest, TiedEmbeddingsThatEqualTheBaseAreNothing) {
+  Tie();
+  for (const std::string modules : {"", "\"lm_head\", \"embed_tokens\""}) {
+    AdapterFolder files = Files(modules);
+    for (const char* name : {"model.embed_tokens.weight", "lm_head.weight"}) {
+      Add(files, name, Numbers("model.embed_tokens.weight"));
+    }
+    ASSERT_OK_AND_ASSIGN(const auto adapter, ReadFolder(files));
+    EXPECT_THAT(Touched(*adapter), ElementsAre("a.weight"));
+  }
+}
+
+// As PEFT: loaded into the base, they take the place of the one matrix.
+TEST_F(PeftWholeTensorsTest, TiedEmbeddingsThatDifferTakeTheBasesPlaceInBothUses) {
+  Tie();
+  AdapterFolder files = Files();
+  Add(files, "lm_head.weight", {0, 1, 2, 3, 4, 5, 6, 7});
+  ASSERT_OK_AND_ASSIGN(auto adapter, ReadFolder(files));
+  EXPECT_THAT(Touched(*adapter), ElementsAre("a.weight", "model.embed_tokens.weight"));
+  Add(files, "model.embed_tokens.weight", {0, 1, 2, 3, 4, 5, 6, 7});
+  ASSERT_OK_AND_ASSIGN(adapter, ReadFolder(files));
+  EXPECT_THAT(Touched(*adapter), ElementsAre("a.weight", "model.embed_tokens.weight"));
+  for (const std::vector<float>& other :
+       {std::vector<float>{0, 1, 2, 3, 4, 5, 6, 8}, Numbers("model.embed_tokens.weight")}) {
+    Add(files, "model.embed_tokens.weight", other);
+    EXPECT_THAT(ReadFolder(files), StatusIs(kInvalid, HasSubstr("one matrix for both")));
+  }
+}
+
+TEST_F(PeftWholeTensorsTest, RefusesWhatIsForOneUseOfATiedMatrix) {
+  Tie();
+  AdapterFolder files = Files("\"lm_head\"");
+  Add(files, "lm_head.weight", {0, 1, 2, 3, 4, 5, 6, 7});
+  EXPECT_THAT(ReadFolder(files), StatusIs(kInvalid, HasSubstr("in two places")));
+  files = Files();
+  files.AddLayer("lm_head", {{0, 1}}, {2.0f});
+  Add(files, "lm_head.base_layer.weight", Numbers("model.embed_tokens.weight"));
+  EXPECT_THAT(ReadFolder(files),
+              StatusIs(kInvalid, HasSubstr("lm_head.weight: expected nothing for it, because the "
+                                           "model uses model.embed_tokens.weight there too")));
 }
 
 TEST_F(PeftShiraTest, RefusesAWholeTensorThatModulesToSaveDoesNotName) {

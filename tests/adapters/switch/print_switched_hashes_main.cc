@@ -41,6 +41,9 @@ absl::Status Run(int argc, char** argv) {
   SHIRA_ASSIGN_OR_RETURN(ParameterMap map, ParameterMap::Create(dtype, std::move(parameters)));
   identity.dtype = dtype;
   SwitchEngine engine(std::move(map), {});
+  for (size_t p = 0; p < engine.parameters().parameters().size(); ++p) {
+    identity.hashes[engine.parameters().parameters()[p].name] = engine.base_hash(p);
+  }
   const AdapterReader reader(identity, {});
   for (int i = 2; i < argc; ++i) {
     std::vector<WeightedAdapterRef> refs;
