@@ -409,4 +409,21 @@ absl::StatusOr<std::string> GgufFile::GetString(std::string_view key) const {
   return *text;
 }
 
+absl::StatusOr<std::optional<int64_t>> GgufFile::GetTokenId(std::string_view key) const {
+  if (FindMetadata(key) == nullptr) return std::nullopt;
+  SHIRA_ASSIGN_OR_RETURN(const int64_t id, GetInt(key));
+  if (id == -1 || id == int64_t{UINT32_MAX}) return std::nullopt;
+  return id;
+}
+
+absl::Status GgufFile::AddTensorsOf(GgufFile part) {
+  for (const auto& [name, tensor] : part.tensors_) {
+    if (tensors_.count(name) == 0) continue;
+    return absl::InvalidArgumentError(
+        StrCat(part.source_, ": tensor '", name, "' is in another file of the model too"));
+  }
+  tensors_.merge(part.tensors_);
+  return absl::OkStatus();
+}
+
 }  // namespace shira

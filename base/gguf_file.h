@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -72,6 +73,13 @@ class GgufFile {
   absl::StatusOr<int64_t> GetInt(std::string_view key) const;
   absl::StatusOr<double> GetFloat(std::string_view key) const;
   absl::StatusOr<std::string> GetString(std::string_view key) const;
+  // A token's id. nullopt when absent, and for -1 and 2^32 - 1, by which writers say that there is
+  // no such token. INVALID_ARGUMENT when of another type.
+  absl::StatusOr<std::optional<int64_t>> GetTokenId(std::string_view key) const;
+
+  // Takes in the tensors of another file of the same model; its metadata are left out.
+  // INVALID_ARGUMENT, with nothing taken in, when both have a tensor of the same name.
+  absl::Status AddTensorsOf(GgufFile part);
 
  private:
   std::string source_;

@@ -1,8 +1,11 @@
 #include "server/config_file.h"
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 #include <sstream>
+#include <string>
+#include <string_view>
 
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
@@ -14,6 +17,9 @@ namespace {
 // Comes after the last line: a list without end takes every line after it, this one too.
 constexpr char kEnd[] = "end-of-config";
 
+// What some editors begin a text file with.
+constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+
 constexpr char kNotWritable[] = "cannot be written as a config file: ";
 
 bool IsSectionMark(const CLI::ConfigItem& item) { return item.name == "++" || item.name == "--"; }
@@ -21,10 +27,9 @@ bool IsSectionMark(const CLI::ConfigItem& item) { return item.name == "++" || it
 }  // namespace
 
 std::vector<CLI::ConfigItem> ConfigReader::from_config(std::istream& input) const {
-  std::stringstream text;
-  text << input.rdbuf();
-  text.clear();  // An empty file counts as a failure.
-  text << "\n" << kEnd << "\n";
+  std::string contents{std::istreambuf_iterator<char>(input), {}};
+  if (contents.starts_with(kByteOrderMark)) contents.erase(0, kByteOrderMark.size());
+  std::istringstream text(StrCat(contents, "\n", kEnd, "\n"));
   std::vector<CLI::ConfigItem> items = ConfigBase::from_config(text);
   if (std::erase_if(items, [](const auto& item) { return item.name == kEnd; }) == 0) {
     throw CLI::ConfigError("the config file has a list without its ]");

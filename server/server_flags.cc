@@ -58,7 +58,7 @@ void DefineModelFlags(CLI::App& app, Flags& flags) {
   ServerOptions& options = flags.options;
   const char* const group = "Model";
   Add(app, group, "--model", options.model,
-      "The base model: a Hugging Face folder or a .gguf file (required)");
+      "The base model: a Hugging Face folder or a GGUF file (required)");
   Add(app, group, "--dtype", flags.dtype, "Type of the weights in memory")
       ->check(CLI::IsMember({"float32", "bfloat16", "float16"}));
   Add(app, group, "--threads", options.threads, "Threads for computing; 0: one per core");

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <cstdint>
 #include <cstring>
+#include <limits>
 
 #include "base/float_types.h"
 #include "server/model/gguf_dequantize.h"
@@ -31,6 +34,29 @@ void RoundFloatsTo(DType dtype, const float* values, int64_t count, std::byte* o
   }
 }
 
+// Whether every number is finite: not all bits of its exponent are set. Without branches, so that the
+// compiler does many at a time.
+template <typename Bits, Bits exponent>
+bool AreFinite(const std::byte* data, int64_t count) {
+  constexpr int64_t kAtOnce = 64;
+  std::array<Bits, kAtOnce> bits;
+  Bits not_finite = 0;
+  for (int64_t i = 0; i < count; i += kAtOnce) {
+    const int64_t some = std::min(kAtOnce, count - i);
+    if (some < kAtOnce) bits.fill(0);
+    std::memcpy(bits.data(), data + i * static_cast<int64_t>(sizeof(Bits)),
+                static_cast<size_t>(some) * sizeof(Bits));
+    for (const Bits number : bits) not_finite |= (number & exponent) == exponent;
+  }
+  return not_finite == 0;
+}
+
+bool AreFinite(DType dtype, const std::byte* data, int64_t count) {
+  if (dtype == DType::kBF16) return AreFinite<uint16_t, 0x7F80>(data, count);
+  if (dtype == DType::kF16) return AreFinite<uint16_t, 0x7C00>(data, count);
+  return AreFinite<uint32_t, 0x7F800000>(data, count);
+}
+
 }  // namespace
 
 std::optional<GgmlType> BlockTypeOf(DType dtype) {
@@ -46,14 +72,16 @@ std::optional<GgmlType> BlockTypeOf(DType dtype) {
   }
 }
 
-void DecodeMatrix(const EncodedMatrix& matrix, SourceRow source_row, DType dtype,
-                  std::byte* destination, const ParallelFor& parallel_for) {
+std::optional<int64_t> DecodeMatrix(const EncodedMatrix& matrix, SourceRow source_row, DType dtype,
+                                    std::byte* destination, const ParallelFor& parallel_for) {
   const GgmlBlock block = GgmlBlockOf(matrix.type);
   const int64_t element_bytes = static_cast<int64_t>(DTypeSize(dtype));
   const int64_t source_row_bytes = matrix.cols / block.elements * block.bytes;
   const int64_t row_bytes = matrix.cols * element_bytes;
   const bool copies = matrix.type == BlockTypeOf(dtype);
 
+  constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
+  std::atomic<int64_t> first_bad_row = kNone;
   parallel_for(matrix.rows, [&](int64_t begin, int64_t end) {
     std::array<float, kChunk> chunk;
     for (int64_t row = begin; row < end; ++row) {
@@ -61,17 +89,34 @@ void DecodeMatrix(const EncodedMatrix& matrix, SourceRow source_row, DType dtype
       std::byte* to = destination + row * row_bytes;
       if (copies) {
         std::memcpy(to, from, row_bytes);
-        continue;
+      } else {
+        for (int64_t col = 0; col < matrix.cols; col += kChunk) {
+          const int64_t count = std::min(kChunk, matrix.cols - col);
+          const absl::Span<const std::byte> blocks(from + col / block.elements * block.bytes,
+                                                   count / block.elements * block.bytes);
+          DequantizeBlocks(matrix.type, blocks, absl::MakeSpan(chunk.data(), count));
+          RoundFloatsTo(dtype, chunk.data(), count, to + col * element_bytes);
+        }
       }
-      for (int64_t col = 0; col < matrix.cols; col += kChunk) {
-        const int64_t count = std::min(kChunk, matrix.cols - col);
-        const absl::Span<const std::byte> blocks(from + col / block.elements * block.bytes,
-                                                 count / block.elements * block.bytes);
-        DequantizeBlocks(matrix.type, blocks, absl::MakeSpan(chunk.data(), count));
-        RoundFloatsTo(dtype, chunk.data(), count, to + col * element_bytes);
+      if (AreFinite(dtype, to, matrix.cols)) continue;
+      int64_t least = first_bad_row;
+      while (row < least && !first_bad_row.compare_exchange_weak(least, row)) {
       }
     }
   });
+  if (first_bad_row == kNone) return std::nullopt;
+  int64_t position = first_bad_row * matrix.cols;
+  while (AreFinite(dtype, destination + position * element_bytes, 1)) ++position;
+  return position;
+}
+
+float DecodeElementAt(const EncodedMatrix& matrix, int64_t row, int64_t col) {
+  const GgmlBlock block = GgmlBlockOf(matrix.type);
+  std::array<float, kMaxBlockElements> values;
+  const int64_t index = (row * matrix.cols + col) / block.elements;
+  DequantizeBlocks(matrix.type, {matrix.data + index * block.bytes, static_cast<size_t>(block.bytes)},
+                   absl::MakeSpan(values.data(), block.elements));
+  return values[col % block.elements];
 }
 
 }  // namespace shira

@@ -34,10 +34,14 @@ using SourceRow = absl::FunctionRef<int64_t(int64_t row)>;
 inline int64_t SameRow(int64_t row) { return row; }
 
 // Converts to float32 and rounds once to `dtype` (kF32, kBF16 or kF16), nearest even; what has that
-// dtype already is copied. `destination` has rows * cols elements. Uses 8 KiB of stack per thread
-// and no other memory.
-void DecodeMatrix(const EncodedMatrix& matrix, SourceRow source_row, DType dtype,
-                  std::byte* destination, const ParallelFor& parallel_for);
+// dtype already is copied. `destination` has rows * cols elements. Returns the position (row * cols
+// + column, of the result) of the first element that is not finite there. Uses 8 KiB of stack per
+// thread and no other memory.
+std::optional<int64_t> DecodeMatrix(const EncodedMatrix& matrix, SourceRow source_row, DType dtype,
+                                    std::byte* destination, const ParallelFor& parallel_for);
+
+// One element in float32.
+float DecodeElementAt(const EncodedMatrix& matrix, int64_t row, int64_t col);
 
 }  // namespace shira
 

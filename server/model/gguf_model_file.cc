@@ -3,6 +3,8 @@
 
 #include "base/status_macros.h"
 #include "server/model/gguf_names.h"
+#include "server/model/gguf_parts.h"
+#include "server/model/hub_cache.h"
 #include "server/model/model_family.h"
 #include "server/model/model_files.h"
 
@@ -20,10 +22,9 @@ std::string StoredName(std::string_view parameter) {
 
 absl::StatusOr<ModelFiles> OpenGgufModel(const std::string& path) {
   ModelFiles files;
-  SHIRA_ASSIGN_OR_RETURN(MappedFile mapped, MappedFile::Open(path));
-  SHIRA_ASSIGN_OR_RETURN(GgufFile gguf, GgufFile::Parse(mapped.bytes(), path));
-  files.mapped.push_back(std::move(mapped));
-  files.gguf = std::make_unique<GgufFile>(std::move(gguf));
+  SHIRA_ASSIGN_OR_RETURN(GgufParts parts, OpenGgufParts(path));
+  files.mapped = std::move(parts.mapped);
+  files.gguf = std::make_unique<GgufFile>(std::move(parts.gguf));
   SHIRA_ASSIGN_OR_RETURN(files.config, ReadGgufConfig(*files.gguf));
   SHIRA_ASSIGN_OR_RETURN(const ModelFamily* family,
                          FindFamilyByGgufArchitecture(files.config.architecture, path));
@@ -31,7 +32,10 @@ absl::StatusOr<ModelFiles> OpenGgufModel(const std::string& path) {
   files.stored_name = &StoredName;
 
   const absl::StatusOr<std::string> name = files.gguf->GetString("general.name");
-  files.name = name.ok() ? *name : std::filesystem::path(path).filename().string();
+  const std::string repository = HubRepositoryOf(path);
+  files.name = name.ok()             ? *name
+               : !repository.empty() ? repository
+                                     : std::filesystem::path(path).filename().string();
   for (const auto& [tensor_name, tensor] : files.gguf->tensors()) {
     if (tensor_name == kRotaryFactors) continue;
     files.tensors.emplace(tensor_name, StoredTensor{GgmlTypeName(tensor.type), tensor.type,

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -10,6 +11,8 @@
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "server/model/encoded_matrix.h"
+#include "server/model/gguf_dequantize.h"
+#include "server/model/hub_cache.h"
 #include "server/model/model_files.h"
 
 namespace shira {
@@ -30,15 +33,19 @@ bool IsDerivedTable(const std::string& name) {
          absl::EndsWith(name, "rotary_emb.sin_cached");
 }
 
-bool IsPlainFileName(const std::string& name) {
-  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos &&
-         name.find('\0') == std::string::npos;
+// Whether a shard's name stays in the model's folder.
+bool IsInsideFolder(const std::string& name) {
+  const std::filesystem::path path(name);
+  if (name.find('\0') != std::string::npos || !path.has_filename() || path.is_absolute()) {
+    return false;
+  }
+  return std::none_of(path.begin(), path.end(),
+                      [](const auto& part) { return part == "." || part == ".."; });
 }
 
-// Which tensors each shard holds, by the shard's file name.
-using ShardContents = std::map<std::string, std::set<std::string>>;
-
-absl::StatusOr<ShardContents> ReadIndex(const std::string& path) {
+// The shards that an index names. What it says about tensors does not count: as in transformers, a
+// model is made of every tensor in its shards.
+absl::StatusOr<std::set<std::string>> ReadIndex(const std::string& path) {
   SHIRA_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxIndexBytes));
   const nlohmann::json index = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   const auto refuse = [&](const auto&... parts) {
@@ -47,66 +54,76 @@ absl::StatusOr<ShardContents> ReadIndex(const std::string& path) {
   if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object()) {
     return refuse("not a JSON object with an object weight_map");
   }
-  ShardContents shards;
+  std::set<std::string> shards;
   for (const auto& [tensor, shard] : index["weight_map"].items()) {
     if (!shard.is_string()) return refuse("weight_map['", tensor, "'] is not a file name");
     const std::string& file = shard.get_ref<const std::string&>();
-    if (!IsPlainFileName(file)) {
+    if (!IsInsideFolder(file)) {
       return refuse("weight_map['", tensor, "'] is '", file,
                     "'; expected the name of a file in the same folder");
     }
-    shards[file].insert(tensor);
+    shards.insert(file);
   }
   return shards;
 }
 
-// Maps one file and adds its tensors. `expected` are the names that an index gives it; nullptr
-// without an index.
-absl::Status AddFile(const std::string& path, const std::set<std::string>* expected,
-                     ModelFiles& files) {
+// Maps one file and adds its tensors; one that is there already is replaced.
+absl::Status AddFile(const std::string& path, ModelFiles& files) {
   SHIRA_ASSIGN_OR_RETURN(MappedFile mapped, MappedFile::Open(path));
   SHIRA_ASSIGN_OR_RETURN(const Safetensors parsed, Safetensors::Parse(mapped.bytes(), path));
   files.mapped.push_back(std::move(mapped));
   for (const auto& [name, tensor] : parsed.tensors()) {
     if (IsDerivedTable(name)) continue;
-    if (expected != nullptr && expected->count(name) == 0) {
-      files.problems.Add("tensor '", name, "' is in ", path, " but the index does not say so");
-      continue;
-    }
-    files.tensors.emplace(name, StoredTensor{DTypeName(tensor.dtype), BlockTypeOf(tensor.dtype),
-                                             tensor.shape, tensor.data});
-  }
-  if (expected != nullptr) {
-    for (const std::string& name : *expected) {
-      if (parsed.Find(name) == nullptr) {
-        files.problems.Add("the index says that tensor '", name, "' is in ", path,
-                           " but it is not");
-      }
-    }
+    files.tensors[name] = StoredTensor{DTypeName(tensor.dtype), BlockTypeOf(tensor.dtype),
+                                       tensor.shape, tensor.data};
   }
   return absl::OkStatus();
 }
 
-// Some files hold the output weights though they are the embeddings. That is harmless only where
-// they are equal.
-void DropTiedHead(ModelFiles& files) {
-  const auto head = files.tensors.find(kHead);
-  const auto embeddings = files.tensors.find(kEmbeddings);
-  if (!files.config.tie_word_embeddings || head == files.tensors.end() ||
-      embeddings == files.tensors.end()) {
-    return;
+// Whether two tensors hold the same numbers, whatever they are stored as.
+bool HoldEqualNumbers(const StoredTensor& a, const StoredTensor& b) {
+  if (!a.type || !b.type || a.shape != b.shape) return false;
+  if (a.type == b.type && a.data == b.data) return true;
+  constexpr int64_t kChunk = 4096;
+  std::vector<float> of_a(kChunk), of_b(kChunk);
+  const auto read = [](const StoredTensor& tensor, int64_t first, std::vector<float>& out) {
+    const int64_t bytes = GgmlBlockOf(*tensor.type).bytes;
+    DequantizeBlocks(*tensor.type, tensor.data.subspan(first * bytes, out.size() * bytes),
+                     absl::MakeSpan(out));
+  };
+  const int64_t elements =
+      static_cast<int64_t>(a.data.size()) / GgmlBlockOf(*a.type).bytes;
+  for (int64_t first = 0; first < elements; first += kChunk) {
+    of_a.resize(std::min(kChunk, elements - first));
+    of_b.resize(of_a.size());
+    read(a, first, of_a);
+    read(b, first, of_b);
+    if (of_a != of_b) return false;  // a NaN equals nothing
   }
-  const StoredTensor& a = head->second;
-  const StoredTensor& b = embeddings->second;
-  if (a.type == b.type && a.shape == b.shape && a.data == b.data) {
+  return true;
+}
+
+// Decides what tie_word_embeddings means for the tensors that are there, as transformers does: one
+// of the two matrices is used for both, and two that differ make the model an untied one.
+void SettleTiedHead(ModelFiles& files) {
+  if (!files.config.tie_word_embeddings) return;
+  const auto head = files.tensors.find(kHead);
+  if (head == files.tensors.end()) return;
+  const auto embeddings = files.tensors.find(kEmbeddings);
+  if (embeddings == files.tensors.end()) {
+    auto node = files.tensors.extract(head);
+    node.key() = kEmbeddings;
+    files.tensors.insert(std::move(node));
+  } else if (HoldEqualNumbers(head->second, embeddings->second)) {
     files.tensors.erase(head);
   } else {
-    files.problems.Add("tie_word_embeddings is true but ", kHead, " differs from ", kEmbeddings);
+    files.config.tie_word_embeddings = false;
   }
 }
 
-// The last component, also of a path that ends in '/' or is ".".
+// ORG/NAME in the hub's cache, else the last component, also of a path that ends in '/' or is ".".
 std::string FolderName(const std::string& path) {
+  if (std::string name = HubRepositoryOf(path); !name.empty()) return name;
   std::error_code error;
   const std::filesystem::path absolute = std::filesystem::weakly_canonical(path, error);
   return error || absolute.filename().empty() ? path : absolute.filename().string();
@@ -123,18 +140,19 @@ absl::StatusOr<ModelFiles> OpenHuggingFaceFolder(const std::string& path) {
 
   std::error_code error;
   if (std::filesystem::exists(folder / kSingleFile, error)) {
-    SHIRA_RETURN_IF_ERROR(AddFile(folder / kSingleFile, nullptr, files));
+    SHIRA_RETURN_IF_ERROR(AddFile(folder / kSingleFile, files));
   } else if (std::filesystem::exists(folder / kIndexFile, error)) {
-    SHIRA_ASSIGN_OR_RETURN(const ShardContents shards, ReadIndex(folder / kIndexFile));
-    for (const auto& [file, contents] : shards) {
-      SHIRA_RETURN_IF_ERROR(AddFile(folder / file, &contents, files));
+    SHIRA_ASSIGN_OR_RETURN(const std::set<std::string> shards, ReadIndex(folder / kIndexFile));
+    // In the order of their names: of a tensor in several of them, transformers takes the last.
+    for (const std::string& file : shards) {
+      SHIRA_RETURN_IF_ERROR(AddFile(folder / file, files));
     }
   } else {
     return absl::NotFoundError(
         StrCat(path, ": neither ", kSingleFile, " nor ", kIndexFile,
                "; other formats can be converted with save_pretrained() of transformers"));
   }
-  DropTiedHead(files);
+  SettleTiedHead(files);
   return files;
 }
 

@@ -63,6 +63,18 @@ ConfigFields FieldsUnder(const GgufFile& gguf, std::string prefix, ConfigProblem
   return ConfigFields(std::move(object), std::move(prefix), problems);
 }
 
+// Adds the id under `key`, if there is one that is not among `ids`.
+void AddTokenId(const GgufFile& gguf, const char* key, std::vector<int32_t>& ids,
+                ConfigProblems* problems) {
+  const absl::StatusOr<std::optional<int64_t>> id = gguf.GetTokenId(key);
+  if (!id.ok() || (id->has_value() && !std::in_range<int32_t>(**id))) {
+    problems->malformed.Add(key, ": expected a token id, found ",
+                            id.ok() ? std::to_string(**id) : "another type");
+  } else if (id->has_value() && std::count(ids.begin(), ids.end(), **id) == 0) {
+    ids.push_back(static_cast<int32_t>(**id));
+  }
+}
+
 RopeScaling RopeScalingFromGguf(const ConfigFields& llama) {
   RopeScaling scaling;
   // Older files have the factor alone.
@@ -172,7 +184,6 @@ ModelConfig LlamaFromJson(const ConfigFields& fields) {
 
 ModelConfig LlamaFromGguf(const GgufFile& gguf, ConfigProblems* problems) {
   const ConfigFields llama = FieldsUnder(gguf, "llama.", problems);
-  const ConfigFields tokenizer = FieldsUnder(gguf, "tokenizer.ggml.", problems);
   const auto& tensors = gguf.tensors();
 
   ModelConfig config;
@@ -197,11 +208,8 @@ ModelConfig LlamaFromGguf(const GgufFile& gguf, ConfigProblems* problems) {
                           ? embeddings->second.shape[0]
                           : llama.Int("vocab_size");
   // End of text, and end of turn where the file tells them apart.
-  config.eos_token_ids = tokenizer.TokenIds("eos_token_id");
-  for (const int32_t id : tokenizer.TokenIds("eot_token_id")) {
-    if (std::count(config.eos_token_ids.begin(), config.eos_token_ids.end(), id) == 0) {
-      config.eos_token_ids.push_back(id);
-    }
+  for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"}) {
+    AddTokenId(gguf, key, config.eos_token_ids, problems);
   }
 
   for (const char* key : {"attention.value_length", "rope.dimension_count"}) {

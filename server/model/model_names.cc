@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/mapped_file.h"
+#include "server/model/hub_cache.h"
 
 namespace shira {
 namespace {
@@ -34,14 +35,17 @@ std::vector<std::string> NamesOfModel(const std::string& path, const WeightSourc
     if (name.empty() || std::find(names.begin(), names.end(), name) != names.end()) return;
     names.push_back(std::move(name));
   };
+  // In the hub's cache, folders and files are called by hashes.
+  const std::string repository = HubRepositoryOf(path);
+  add(repository);
   std::error_code error;
   const fs::path canonical = fs::weakly_canonical(path, error);
   if (const GgufFile* gguf = source.gguf()) {
-    add(canonical.stem().native());
+    add((repository.empty() ? canonical : fs::path(path)).stem().native());
     add(gguf->GetString("general.basename").value_or(""));
     return names;
   }
-  add(canonical.filename().native());
+  if (repository.empty()) add(canonical.filename().native());
   add(NameInConfig(path));
   return names;
 }

@@ -13,8 +13,8 @@
 namespace shira {
 
 // What the model at `path`, whose weights are `source`, may be called in an adapter's note of its
-// base: its name and the last component of its path, GGUF's general.basename, and config.json's
-// _name_or_path.
+// base: its name, ORG/NAME where it lies in the hub's cache and else the last component of its path,
+// GGUF's general.basename, and config.json's _name_or_path.
 std::vector<std::string> NamesOfModel(const std::string& path, const WeightSource& source);
 
 }  // namespace shira

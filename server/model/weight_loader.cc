@@ -1,5 +1,6 @@
 #include "server/model/weight_loader.h"
 
+#include <cmath>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -13,6 +14,7 @@
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "server/model/encoded_matrix.h"
+#include "server/model/gguf_parts.h"
 #include "server/model/model_files.h"
 
 namespace shira {
@@ -74,8 +76,8 @@ std::optional<ReadPlan> PlanRead(const ModelConfig::Parameter& parameter,
 
 class MappedWeightSource : public WeightSource {
  public:
-  MappedWeightSource(ModelFiles files, std::map<std::string, ReadPlan> plans)
-      : files_(std::move(files)), plans_(std::move(plans)) {}
+  MappedWeightSource(std::string path, ModelFiles files, std::map<std::string, ReadPlan> plans)
+      : path_(std::move(path)), files_(std::move(files)), plans_(std::move(plans)) {}
 
   const ModelConfig& config() const override { return files_.config; }
   const std::string& name() const override { return files_.name; }
@@ -100,17 +102,31 @@ class MappedWeightSource : public WeightSource {
                                                destination.rows, " by ", destination.cols,
                                                "; expected ", matrix.rows, " by ", matrix.cols));
     }
-    if (head_dim == 0) {
-      DecodeMatrix(matrix, &SameRow, dtype, destination.data, parallel_for);
-    } else {
-      DecodeMatrix(
-          matrix, [head_dim = head_dim](int64_t row) { return SourceRowOf(row, head_dim); }, dtype,
-          destination.data, parallel_for);
-    }
-    return absl::OkStatus();
+    const auto source_row = [head_dim = head_dim](int64_t row) {
+      return head_dim == 0 ? row : SourceRowOf(row, head_dim);
+    };
+    const std::optional<int64_t> bad =
+        DecodeMatrix(matrix, source_row, dtype, destination.data, parallel_for);
+    if (!bad.has_value()) return absl::OkStatus();
+    return NotFinite(
+        parameter, dtype, *bad / destination.cols, *bad % destination.cols,
+        DecodeElementAt(matrix, source_row(*bad / matrix.cols), *bad % matrix.cols));
   }
 
  private:
+  absl::Status NotFinite(std::string_view parameter, DType dtype, int64_t row, int64_t col,
+                         float stored) const {
+    const std::string stored_name = files_.stored_name(parameter);
+    return absl::InvalidArgumentError(
+        StrCat(path_, ": tensor '", parameter, "'",
+               stored_name == parameter ? "" : StrCat(" ('", stored_name, "')"), ", row ", row,
+               ", column ", col, ": expected a finite number, found ", stored,
+               std::isfinite(stored) ? StrCat(", which overflows ", DTypeName(dtype),
+                                              ": choose another dtype for the weights")
+                                     : ""));
+  }
+
+  const std::string path_;
   const ModelFiles files_;
   const std::map<std::string, ReadPlan> plans_;  // by parameter; point into files_
 };
@@ -118,11 +134,13 @@ class MappedWeightSource : public WeightSource {
 absl::StatusOr<ModelFiles> OpenModelFiles(const std::string& path) {
   std::error_code error;
   if (std::filesystem::is_directory(path, error)) return OpenHuggingFaceFolder(path);
-  if (absl::EndsWith(path, ".gguf")) return OpenGgufModel(path);
-  return std::filesystem::exists(path, error)
-             ? absl::InvalidArgumentError(
-                   StrCat(path, ": expected a Hugging Face folder or a file that ends in .gguf"))
-             : absl::NotFoundError(StrCat(path, ": no such model"));
+  if (!std::filesystem::exists(path, error)) {
+    return absl::NotFoundError(StrCat(path, ": no such model"));
+  }
+  // A file that is called so and is none has its own error.
+  if (IsGgufFile(path) || absl::EndsWithIgnoreCase(path, ".gguf")) return OpenGgufModel(path);
+  return absl::InvalidArgumentError(
+      StrCat(path, ": expected a Hugging Face folder or a GGUF file"));
 }
 
 }  // namespace
@@ -152,7 +170,7 @@ absl::StatusOr<std::unique_ptr<WeightSource>> WeightSource::Open(const std::stri
     }
   }
   SHIRA_RETURN_IF_ERROR(files.problems.ToStatus(absl::StatusCode::kInvalidArgument, path));
-  return std::make_unique<MappedWeightSource>(std::move(files), std::move(plans));
+  return std::make_unique<MappedWeightSource>(path, std::move(files), std::move(plans));
 }
 
 }  // namespace shira

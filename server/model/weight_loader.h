@@ -28,20 +28,24 @@ struct WeightDestination {
 };
 
 // A model on disk: a Hugging Face folder (model.safetensors, or model.safetensors.index.json and
-// its shards) or one GGUF file. Memory-mapped while this object lives. Thread-compatible.
+// its shards) or GGUF (one file, or the first of several). Memory-mapped while this object lives.
+// Thread-compatible.
 class WeightSource {
  public:
-  // Opens by what `path` is: a folder, or a file that ends in .gguf. Reads the config and checks
-  // that every parameter of config().Parameters() is there with its shape. INVALID_ARGUMENT lists
-  // every tensor that is missing, of a wrong shape or of a dtype that cannot be loaded, and every
-  // tensor left over (but for known non-parameters such as rotary_emb.inv_freq, and a tied
-  // lm_head.weight that equals the embeddings). NOT_FOUND where there is no such model or shard.
+  // Opens by what `path` is: a folder, or a file that begins as GGUF does, whatever it is called.
+  // Reads the config and checks that every parameter of config().Parameters() is there with its
+  // shape. INVALID_ARGUMENT lists every tensor that is missing, of a wrong shape or of a dtype that
+  // cannot be loaded, and every tensor left over (but for known non-parameters such as
+  // rotary_emb.inv_freq, and a tied lm_head.weight that equals the embeddings). Where the two are
+  // there and differ, config() says untied, whatever config.json does; where lm_head.weight is there
+  // alone, it is the embeddings. NOT_FOUND where there is no such model, shard or part.
   static absl::StatusOr<std::unique_ptr<WeightSource>> Open(const std::string& path);
 
   virtual ~WeightSource() = default;
 
   virtual const ModelConfig& config() const = 0;
-  // The model's name for people: general.name of a GGUF, else the last component of the path.
+  // The model's name for people: general.name of a GGUF, else ORG/NAME where it lies in the hub's
+  // cache, else the last component of the path.
   virtual const std::string& name() const = 0;
   // The GGUF file behind this source, for its vocabulary and template; nullptr for a folder.
   virtual const GgufFile* gguf() const = 0;
@@ -49,7 +53,8 @@ class WeightSource {
   // Converts one parameter to `dtype` (kF32, kBF16 or kF16) at `destination`, whose size matches
   // the config. Dequantises in fp32 and rounds once, to nearest even; q and k rows of a GGUF are
   // put back into Hugging Face's order (half-split rotary). The result is bit-equal to what
-  // transformers loads from the same file.
+  // transformers loads from the same file. INVALID_ARGUMENT names the first element that is NaN or
+  // infinite, or becomes so in `dtype`; the destination's values then mean nothing.
   virtual absl::Status Read(std::string_view parameter, DType dtype, WeightDestination destination,
                             const ParallelFor& parallel_for) const = 0;
 };

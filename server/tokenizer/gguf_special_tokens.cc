@@ -127,14 +127,14 @@ class Reader {
   }
 
   absl::StatusOr<std::optional<int32_t>> IdOf(std::string_view key) const {
-    if (gguf_.FindMetadata(key) == nullptr) return std::nullopt;
-    SHIRA_ASSIGN_OR_RETURN(const int64_t id, gguf_.GetInt(key));
-    if (id < 0 || static_cast<size_t>(id) >= tokens_.size()) {
-      return absl::InvalidArgumentError(StrCat(gguf_.source(), ": ", key, " is ", id,
+    SHIRA_ASSIGN_OR_RETURN(const std::optional<int64_t> id, gguf_.GetTokenId(key));
+    if (!id.has_value()) return std::nullopt;
+    if (*id < 0 || static_cast<size_t>(*id) >= tokens_.size()) {
+      return absl::InvalidArgumentError(StrCat(gguf_.source(), ": ", key, " is ", *id,
                                                ", outside of the vocabulary of ", tokens_.size(),
                                                " tokens"));
     }
-    return static_cast<int32_t>(id);
+    return static_cast<int32_t>(*id);
   }
 
   absl::Status Assign(const Role& role) {

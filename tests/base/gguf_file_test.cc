@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <string>
 
 #include "base/sha256.h"
@@ -18,7 +19,9 @@ using ::shira::testing::IsOkAndHolds;
 using ::shira::testing::StatusIs;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
+using ::testing::Eq;
 using ::testing::HasSubstr;
+using ::testing::Optional;
 using ::testing::StartsWith;
 using ::testing::VariantWith;
 
@@ -73,6 +76,32 @@ TEST(GgufFileTest, AccessorsNameFileAndKey) {
   EXPECT_THAT(file.GetFloat("number"), RefusedWith("'number' is not a floating-point number"));
   EXPECT_THAT(file.GetString("number"), RefusedWith("'number' is not a string"));
   EXPECT_THAT(file.GetInt("big"), RefusedWith("'big' is not an integer below 2^63"));
+}
+
+TEST(GgufFileTest, ATokenIdOfAllOnesIsNone) {
+  GgufBytes bytes(0, 5);
+  bytes.Value("seven", 4, 7u).Value("ones", 4, UINT32_MAX).Value("minus", 5, -1);
+  bytes.Value("two", 5, -2).Text("text").Put(uint32_t{8}).Text("t");
+  ASSERT_OK_AND_ASSIGN(const GgufFile file, Parse(bytes));
+  EXPECT_THAT(file.GetTokenId("seven"), IsOkAndHolds(Optional(7)));
+  EXPECT_THAT(file.GetTokenId("two"), IsOkAndHolds(Optional(-2)));
+  for (const char* key : {"ones", "minus", "absent"}) {
+    EXPECT_THAT(file.GetTokenId(key), IsOkAndHolds(Eq(std::nullopt))) << key;
+  }
+  EXPECT_THAT(file.GetTokenId("text"), RefusedWith("metadata 'text' is not an integer"));
+}
+
+TEST(GgufFileTest, TakesInTheTensorsOfAnotherFile) {
+  GgufBytes first(1, 1), second(1, 0);
+  first.Value("key", 4, 1u).Tensor("a", {1}, 0, 0).Data(std::string(4, '\1'));
+  second.Tensor("b", {1}, 0, 0).Data(std::string(4, '\2'));
+  ASSERT_OK_AND_ASSIGN(GgufFile file, Parse(first));
+  ASSERT_OK_AND_ASSIGN(const GgufFile part, Parse(second));
+  EXPECT_THAT(file.AddTensorsOf(part), IsOk());
+  EXPECT_EQ(file.metadata().size(), 1);
+  ASSERT_EQ(file.tensors().size(), 2);
+  EXPECT_EQ(file.tensors().at("b").data.front(), std::byte{2});
+  EXPECT_THAT(file.AddTensorsOf(part), RefusedWith("'b' is in another file of the model too"));
 }
 
 TEST(GgufFileTest, ReadsTensorsInRowMajorOrder) {

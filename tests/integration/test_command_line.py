@@ -8,6 +8,7 @@ import time
 import unittest
 
 import shira_testutil
+from safetensors.torch import load_file, save_file
 
 from fixtures import world
 
@@ -70,6 +71,19 @@ class CommandLineTest(unittest.TestCase):
             (copy / name).write_bytes(content)
             self.refuse(1, "--model", copy, "--listen", "127.0.0.1:0", says=says)
             shutil.rmtree(copy)
+
+    def test_weights_that_are_not_finite_end_with_1(self):
+        copy = self.folder / "copy"
+        shutil.copytree(self.model, copy, ignore=shutil.ignore_patterns("socket"))
+        name = "model.layers.0.mlp.down_proj.weight"
+        for value, dtype, says in ((float("nan"), "float32", "found nan"), (1e5, "float16", "found 100000, which overflows F16")):
+            tensors = load_file(self.model / "model.safetensors")
+            tensors[name][3, 5] = value
+            save_file(tensors, copy / "model.safetensors", metadata={"format": "pt"})
+            # Lines of the log come before the error.
+            result = shira_testutil.run_binary("shira-server", "--model", copy, "--dtype", dtype, "--listen", "127.0.0.1:0", check=False)
+            self.assertEqual(result.returncode, 1)
+            self.assertIn(f"tensor '{name}', row 3, column 5: expected a finite number, {says}", result.stderr.splitlines()[-1])
 
     def test_an_adapter_that_cannot_be_loaded_ends_with_1(self):
         # Its lines of the log come before the error.

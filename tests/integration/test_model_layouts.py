@@ -47,6 +47,23 @@ class ModelLayoutTest(unittest.TestCase):
             self.assertEqual((code, info.reason), (grpc.StatusCode.FAILED_PRECONDITION, "NO_CHAT_TEMPLATE"))
             self.assertTrue(client.inference.Generate(prompt="Hello", stop={"max_tokens": 1}).token_ids)
 
+    def test_a_model_in_the_hubs_cache_is_called_by_its_repository(self):
+        hub = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        snapshot = hub / "models--some-org--tiny-llama" / "snapshots" / "0123456789abcdef"
+        shutil.copytree(world().model, snapshot, ignore=shutil.ignore_patterns("socket"))
+        adapters = hub / "adapters"
+        for folder, base in (("ours", "some-org/tiny-llama"), ("other", "some-org/other")):
+            shutil.copytree(world().adapters / "alpha", adapters / folder)
+            config = adapters / folder / "adapter_config.json"
+            config.write_text(json.dumps(json.loads(config.read_text()) | {"base_model_name_or_path": base}))
+        with ServerProcess("--model", snapshot, "--threads", 1, "--adapter-root", adapters) as server:
+            client = server.client()
+            self.assertEqual(client.inference.GetModel().name, "some-org/tiny-llama")
+            client.admin.LoadAdapter(name="ours", path="ours")
+            code, _, _, message = error_of(lambda: client.admin.LoadAdapter(name="other", path="other"))
+            self.assertEqual(code, grpc.StatusCode.FAILED_PRECONDITION)
+            self.assertIn("some-org/tiny-llama", message)
+
     def test_a_gguf_file_brings_everything_along(self):
         with ServerProcess("--model", shira_testutil.demo_model()) as server:
             client = server.client()

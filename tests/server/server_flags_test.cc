@@ -56,6 +56,14 @@ TEST_F(ServerFlagsTest, FlagsWinOverTheFile) {
   EXPECT_EQ(flags.options.model, "/m");
 }
 
+TEST_F(ServerFlagsTest, AFileMayBeginWithAByteOrderMark) {
+  for (const char* text : {"model = \"/m\"\n", "# first\nmodel = \"/m\""}) {
+    ASSERT_OK_AND_ASSIGN(const CommandLine line,
+                         Parse({"--config", Config(std::string("\xEF\xBB\xBF") + text)}));
+    EXPECT_EQ(line.options.model, "/m");
+  }
+}
+
 TEST_F(ServerFlagsTest, WhatAFileMayNotHoldIsRefused) {
   const auto refused = [&](std::string_view text, std::string_view says) {
     EXPECT_THAT(Parse({"--model", "/m", "--config", Config(text)}),

@@ -3,8 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstring>
+#include <optional>
 #include <random>
+#include <tuple>
 #include <vector>
 
 #include "base/float_types.h"
@@ -61,6 +64,43 @@ TEST(EncodedMatrixTest, TakesRowsInAnotherOrder) {
   const EncodedMatrix matrix{GgmlType::kF32, reinterpret_cast<const std::byte*>(values), 3, 2};
   EXPECT_THAT(Decode<float>(matrix, DType::kF32, [](int64_t row) { return 2 - row; }),
               ElementsAre(20, 21, 10, 11, 0, 1));
+}
+
+TEST(EncodedMatrixTest, TellsTheFirstElementThatIsNotFinite) {
+  const int64_t rows = 70, cols = 131;  // no whole number of what is looked at together
+  const auto first_bad = [&](const std::vector<float>& values, DType dtype, SourceRow source_row) {
+    std::vector<std::byte> out(values.size() * DTypeSize(dtype));
+    const EncodedMatrix matrix{GgmlType::kF32, reinterpret_cast<const std::byte*>(values.data()),
+                               rows, cols};
+    return DecodeMatrix(matrix, source_row, dtype, out.data(), &SerialFor);
+  };
+  const auto backwards = [](int64_t row) { return rows - 1 - row; };
+  for (const auto& [dtype, largest, too_large] :
+       {std::tuple(DType::kF32, 3.4028235e38f, INFINITY), {DType::kBF16, 3.3895314e38f, 3.4e38f},
+        {DType::kF16, 65504.0f, 65520.0f}}) {
+    std::vector<float> values(rows * cols, -largest);
+    EXPECT_EQ(first_bad(values, dtype, &SameRow), std::nullopt);
+    for (const float bad : {too_large, -too_large, NAN}) {
+      for (const int64_t position : {0, 63, 64, 130, 131, 4000, 9169}) {
+        values[position] = values[9169] = bad;
+        EXPECT_EQ(first_bad(values, dtype, &SameRow), position);
+        if (position == 9169) {
+          EXPECT_EQ(first_bad(values, dtype, backwards), cols - 1);
+        }
+        values[position] = values[9169] = largest;
+      }
+    }
+  }
+}
+
+TEST(EncodedMatrixTest, DecodesOneElement) {
+  const std::vector<std::byte> bytes = RandomBytes(2 * 2 * 210);
+  const EncodedMatrix matrix{GgmlType::kQ6_K, bytes.data(), 2, 512};
+  const std::vector<float> all = Decode<float>(matrix, DType::kF32);
+  for (const int64_t at : {0, 255, 256, 1023}) {
+    const float one = DecodeElementAt(matrix, at / 512, at % 512);
+    EXPECT_EQ(std::memcmp(&one, &all[at], sizeof(one)), 0) << at;
+  }
 }
 
 TEST(EncodedMatrixTest, AnySplitOfTheRowsGivesTheSameBits) {

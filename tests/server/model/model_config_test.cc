@@ -351,6 +351,20 @@ TEST(GgufConfigTest, ReadsHeadsRopeAndEndOfText) {
   EXPECT_THAT(config.eos_token_ids, ElementsAre(2, 3));
 }
 
+TEST(GgufConfigTest, AnIdOfAllOnesIsNone) {
+  LlamaMetadata metadata = LlamaMetadata().Sizes().Number("tokenizer.ggml.eos_token_id", 4294967295);
+  metadata.Number("tokenizer.ggml.eot_token_id", 3);
+  ASSERT_OK_AND_ASSIGN(const ModelConfig config, metadata.Read());
+  EXPECT_THAT(config.eos_token_ids, ElementsAre(3));
+}
+
+TEST(GgufConfigTest, RefusesAnIdThatIsNone) {
+  EXPECT_THAT(LlamaMetadata().Sizes().Text("tokenizer.ggml.eos_token_id", "2").Read(),
+              StatusIs(kInvalid, HasSubstr("tokenizer.ggml.eos_token_id: expected a token id")));
+  EXPECT_THAT(LlamaMetadata().Sizes().Number("tokenizer.ggml.eot_token_id", 4294967294).Read(),
+              StatusIs(kInvalid, HasSubstr("found 4294967294")));
+}
+
 TEST(GgufConfigTest, FindsUntiedEmbeddingsAndBiasesByTheirTensors) {
   ASSERT_OK_AND_ASSIGN(ModelConfig config,
                        LlamaMetadata().Sizes().Tensor("output.weight", {0}).Read());

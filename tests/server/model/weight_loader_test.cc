@@ -3,10 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <cstring>
+#include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "base/mapped_file.h"
 #include "base/safetensors.h"
 #include "tests/testutil/gguf_bytes.h"
 #include "tests/testutil/status_matchers.h"
@@ -25,15 +29,17 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 
 constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+constexpr const char* kEmbeddings = "model.embed_tokens.weight";
+constexpr const char* kHead = "lm_head.weight";
 constexpr const char* kQ = "model.layers.0.self_attn.q_proj.weight";
 
 struct FakeTensor {
   DType dtype;
   std::vector<int64_t> shape;
+  std::vector<float> values = {};  // of an F32 tensor's first elements; the others are 0
 };
 
-// A folder with a model of one layer, whose tensors hold zeros. The test changes the tensors before
-// it writes them.
+// A folder with a model of one layer. The test changes the tensors before it writes them.
 class WeightLoaderTest : public ::testing::Test {
  protected:
   void SetUp() override { WriteConfig(/*tied=*/true); }
@@ -51,11 +57,14 @@ class WeightLoaderTest : public ::testing::Test {
   }
 
   void WriteTensors(std::string_view file, const std::map<std::string, FakeTensor>& tensors) {
-    static const std::vector<std::byte> kZeros(4096);
+    std::map<std::string, std::vector<float>> values;
     std::map<std::string, TensorView> views;
     for (const auto& [name, tensor] : tensors) {
       TensorView view{tensor.dtype, tensor.shape, {}};
-      view.data = absl::MakeConstSpan(kZeros).subspan(0, view.elements() * DTypeSize(tensor.dtype));
+      std::vector<float>& data = values[name] = tensor.values;
+      data.resize(view.elements());
+      view.data = {reinterpret_cast<const std::byte*>(data.data()),
+                   data.size() * DTypeSize(tensor.dtype)};
       views.emplace(name, view);
     }
     const absl::StatusOr<std::string> bytes = SerializeSafetensors(views, {});
@@ -70,6 +79,15 @@ class WeightLoaderTest : public ::testing::Test {
   absl::StatusOr<std::unique_ptr<WeightSource>> Open() {
     WriteTensors("model.safetensors", tensors_);
     return WeightSource::Open(folder_.path());
+  }
+
+  static std::vector<float> Read(const WeightSource& source, std::string_view name, int64_t rows,
+                                 int64_t cols) {
+    std::vector<float> values(rows * cols);
+    EXPECT_THAT(source.Read(name, DType::kF32,
+                            {reinterpret_cast<std::byte*>(values.data()), rows, cols}, &SerialFor),
+                IsOk());
+    return values;
   }
 
   const TempFolder folder_;
@@ -104,12 +122,43 @@ TEST_F(WeightLoaderTest, IgnoresKnownTablesThatAreNoParameters) {
   EXPECT_THAT(Open(), IsOk());
 }
 
-TEST_F(WeightLoaderTest, TiedOutputWeightsMustEqualTheEmbeddings) {
-  tensors_["lm_head.weight"] = tensors_["model.embed_tokens.weight"];
-  EXPECT_THAT(Open(), IsOk());
-  tensors_["lm_head.weight"].dtype = DType::kBF16;
-  EXPECT_THAT(Open(), StatusIs(kInvalid,
-                               HasSubstr("lm_head.weight differs from model.embed_tokens.weight")));
+// As transformers: two matrices of equal numbers are one, whatever they are stored as.
+TEST_F(WeightLoaderTest, TiedOutputWeightsThatEqualTheEmbeddingsAreDropped) {
+  tensors_[kEmbeddings].values = {0.5f, -0.0f};
+  tensors_[kHead] = tensors_[kEmbeddings];
+  for (const float zero : {-0.0f, 0.0f}) {
+    tensors_[kHead].values[1] = zero;
+    ASSERT_OK_AND_ASSIGN(const auto source, Open());
+    EXPECT_TRUE(source->config().tie_word_embeddings);
+  }
+  tensors_[kEmbeddings].values = {};
+  tensors_[kHead] = {DType::kBF16, {6, 8}};
+  ASSERT_OK_AND_ASSIGN(const auto source, Open());
+  EXPECT_TRUE(source->config().tie_word_embeddings);
+}
+
+// As transformers, which then does not tie them.
+TEST_F(WeightLoaderTest, TiedOutputWeightsThatDifferMakeTheModelUntied) {
+  tensors_[kHead] = tensors_[kEmbeddings];
+  tensors_[kHead].values = std::vector<float>(48);
+  tensors_[kHead].values.back() = 2.0f;
+  ASSERT_OK_AND_ASSIGN(const auto source, Open());
+  EXPECT_FALSE(source->config().tie_word_embeddings);
+  EXPECT_EQ(Read(*source, kHead, 6, 8).back(), 2.0f);
+  EXPECT_EQ(Read(*source, kEmbeddings, 6, 8).back(), 0.0f);
+  tensors_[kHead].shape = {5, 8};
+  EXPECT_THAT(Open(), StatusIs(kInvalid, HasSubstr("'lm_head.weight' has the shape [5, 8]")));
+}
+
+TEST_F(WeightLoaderTest, TiedOutputWeightsAloneAreTheEmbeddings) {
+  tensors_[kHead] = tensors_[kEmbeddings];
+  tensors_[kHead].values = {3.0f};
+  tensors_.erase(kEmbeddings);
+  ASSERT_OK_AND_ASSIGN(const auto source, Open());
+  EXPECT_TRUE(source->config().tie_word_embeddings);
+  EXPECT_EQ(Read(*source, kEmbeddings, 6, 8).front(), 3.0f);
+  tensors_.erase(kHead);
+  EXPECT_THAT(Open(), StatusIs(kInvalid, HasSubstr("embed_tokens.weight' is missing")));
 }
 
 TEST_F(WeightLoaderTest, UntiedOutputWeightsAreRequired) {
@@ -122,19 +171,21 @@ TEST_F(WeightLoaderTest, UntiedOutputWeightsAreRequired) {
 TEST_F(WeightLoaderTest, RefusesWhatIsNoModel) {
   EXPECT_THAT(WeightSource::Open(folder_.Path("absent")), StatusIs(absl::StatusCode::kNotFound));
   EXPECT_THAT(WeightSource::Open(folder_.Path("config.json")),
-              StatusIs(kInvalid, HasSubstr("ends in .gguf")));
+              StatusIs(kInvalid, HasSubstr("a Hugging Face folder or a GGUF file")));
   EXPECT_THAT(WeightSource::Open(folder_.path()),
               StatusIs(absl::StatusCode::kNotFound, HasSubstr("neither model.safetensors nor")));
   folder_.Write("model.safetensors", "12345678");
   EXPECT_THAT(WeightSource::Open(folder_.path()),
               StatusIs(kInvalid, HasSubstr("model.safetensors: ")));
-  EXPECT_THAT(WeightSource::Open(folder_.Write("x.gguf", "GGML")),
-              StatusIs(kInvalid, HasSubstr("not a GGUF file")));
+  for (const char* name : {"x.gguf", "x.GGUF"}) {
+    EXPECT_THAT(WeightSource::Open(folder_.Write(name, "GGML")),
+                StatusIs(kInvalid, HasSubstr("not a GGUF file")));
+  }
 }
 
 TEST_F(WeightLoaderTest, ShardNamesStayInTheFolder) {
   for (const std::string name :
-       {"../model.safetensors", "/etc/passwd", "sub/a.safetensors", "..", ".", ""}) {
+       {"../model.safetensors", "/etc/passwd", "sub/../../a.safetensors", "sub/", "..", ".", ""}) {
     WriteIndex({{kQ, name}});
     EXPECT_THAT(WeightSource::Open(folder_.path()),
                 StatusIs(kInvalid, AllOf(HasSubstr("index.json: weight_map"),
@@ -152,21 +203,69 @@ TEST_F(WeightLoaderTest, RefusesAMalformedIndex) {
   }
 }
 
-TEST_F(WeightLoaderTest, ShardsMustHoldWhatTheIndexSays) {
-  std::map<std::string, std::string> index;
-  for (const auto& [name, tensor] : tensors_) index[name] = "a.safetensors";
-  WriteTensors("a.safetensors", tensors_);
-  WriteIndex(index);
-  EXPECT_THAT(WeightSource::Open(folder_.path()), IsOk());
+// As transformers, which reads the shards that the index names and takes what they hold.
+TEST_F(WeightLoaderTest, AnIndexOnlySaysWhichShardsThereAre) {
+  std::map<std::string, FakeTensor> a = tensors_, b;
+  b[kQ] = a[kQ];
+  a.erase(kQ);
+  WriteTensors("a.safetensors", a);
+  std::filesystem::create_directory(folder_.Path("sub"));
+  WriteTensors("sub/b.safetensors", b);
+  const auto opens = [&](const std::map<std::string, std::string>& weight_map) {
+    WriteIndex(weight_map);
+    return WeightSource::Open(folder_.path()).status();
+  };
+  const std::string head = "a.safetensors", tail = "sub/b.safetensors";
+  EXPECT_THAT(opens({{kEmbeddings, head}, {kQ, tail}}), IsOk());           // too little
+  EXPECT_THAT(opens({{kEmbeddings, tail}, {kQ, head}}), IsOk());           // the wrong shard
+  EXPECT_THAT(opens({{kQ, head}, {"a", tail}, {"model.b", head}}), IsOk());  // what is nowhere
+  EXPECT_THAT(opens({{kEmbeddings, head}}), StatusIs(kInvalid, HasSubstr("q_proj.weight' is mis")));
+  EXPECT_THAT(opens({{kEmbeddings, head}, {kQ, "c.safetensors"}}),
+              StatusIs(absl::StatusCode::kNotFound, HasSubstr("c.safetensors")));
+}
 
-  index[kQ] = "b.safetensors";
-  WriteIndex(index);
-  EXPECT_THAT(WeightSource::Open(folder_.path()),
-              StatusIs(absl::StatusCode::kNotFound, HasSubstr("b.safetensors")));
-  WriteTensors("b.safetensors", {});
-  EXPECT_THAT(WeightSource::Open(folder_.path()),
-              StatusIs(kInvalid, AllOf(HasSubstr("a.safetensors but the index does not say so"),
-                                       HasSubstr("b.safetensors but it is not"))));
+TEST_F(WeightLoaderTest, OfATensorInTwoShardsTheLastCounts) {
+  WriteTensors("a.safetensors", tensors_);
+  tensors_[kQ].values = {4.0f};
+  WriteTensors("b.safetensors", {{kQ, tensors_[kQ]}});
+  WriteIndex({{kQ, "a.safetensors"}, {kEmbeddings, "b.safetensors"}});
+  ASSERT_OK_AND_ASSIGN(const auto source, WeightSource::Open(folder_.path()));
+  EXPECT_EQ(Read(*source, kQ, 8, 8).front(), 4.0f);
+}
+
+TEST_F(WeightLoaderTest, JsonMayBeginWithAByteOrderMark) {
+  WriteTensors("a.safetensors", tensors_);
+  for (const char* name : {"config.json", "model.safetensors.index.json"}) {
+    WriteIndex({{kQ, "a.safetensors"}});
+    const auto text = ReadFile(folder_.Path(name), 1 << 20);
+    ASSERT_THAT(text, IsOk());
+    folder_.Write(name, "\xEF\xBB\xBF" + *text);
+    EXPECT_THAT(WeightSource::Open(folder_.path()), IsOk()) << name;
+  }
+}
+
+TEST_F(WeightLoaderTest, RefusesWeightsThatAreNotFiniteWithTheirPlace) {
+  const auto read = [&](DType dtype) {
+    const auto source = Open();
+    std::vector<std::byte> memory(8 * 8 * 4);
+    return source.ok() ? (*source)->Read(kQ, dtype, {memory.data(), 8, 8}, &SerialFor)
+                       : source.status();
+  };
+  tensors_[kQ].values = std::vector<float>(64, 1.0f);
+  tensors_[kQ].values[8 * 3 + 5] = -1e5f;
+  EXPECT_THAT(read(DType::kF32), IsOk());
+  EXPECT_THAT(read(DType::kBF16), IsOk());
+  EXPECT_THAT(read(DType::kF16),
+              StatusIs(kInvalid, AllOf(HasSubstr(folder_.path()), HasSubstr(kQ),
+                                       HasSubstr("row 3, column 5"), HasSubstr("found -100000"),
+                                       HasSubstr("overflows F16"))));
+  for (const float value : {NAN, INFINITY, -INFINITY}) {
+    tensors_[kQ].values[8 * 2 + 7] = value;
+    for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+      EXPECT_THAT(read(dtype),
+                  StatusIs(kInvalid, AllOf(HasSubstr("row 2, column 7"), Not(HasSubstr("over")))));
+    }
+  }
 }
 
 TEST_F(WeightLoaderTest, ReadRefusesWrongArgumentsAndWritesNothing) {
@@ -193,6 +292,7 @@ struct GgufLine {
   std::string name;
   std::vector<uint64_t> dimensions;
   uint32_t type;
+  uint64_t offset = 0;
 };
 
 std::string MakeGguf(const std::vector<GgufLine>& lines) {
@@ -203,7 +303,9 @@ std::string MakeGguf(const std::vector<GgufLine>& lines) {
   bytes.Value("llama.context_length", 4, 16u).Value("llama.vocab_size", 4, 6u);
   bytes.Value("llama.attention.layer_norm_rms_epsilon", 6, 1e-5f);
   bytes.Text("general.name").Put(uint32_t{8}).Text("Little One");
-  for (const GgufLine& line : lines) bytes.Tensor(line.name, line.dimensions, line.type, 0);
+  for (const GgufLine& line : lines) {
+    bytes.Tensor(line.name, line.dimensions, line.type, line.offset);
+  }
   return bytes.Data(std::string(4096, '\0')).bytes();
 }
 
@@ -222,6 +324,28 @@ TEST_F(WeightLoaderTest, OpensAGgufFileAndTakesItsName) {
   EXPECT_EQ(source->name(), "Little One");
   ASSERT_NE(source->gguf(), nullptr);
   EXPECT_EQ(source->gguf()->tensors().size(), 11);
+}
+
+TEST_F(WeightLoaderTest, AGgufFileIsKnownByItsFirstBytes) {
+  for (const char* name : {"x.GGUF", "sha256-0123", "model.bin"}) {
+    EXPECT_THAT(WeightSource::Open(folder_.Write(name, MakeGguf(GoodLines()))), IsOk()) << name;
+  }
+}
+
+// Rows of q lie interleaved in the file; an error speaks of the parameter's own.
+TEST_F(WeightLoaderTest, NamesTheRowOfAGgufTensorAsAdaptersDo) {
+  std::vector<GgufLine> lines = GoodLines();
+  ASSERT_EQ(lines[2].name, "blk.0.attn_q.weight");
+  lines[2].offset = 4096 - 8 * 8 * 4;
+  std::string bytes = MakeGguf(lines);
+  const float value = NAN;
+  // Row 1 of the file is row 2 of a head of 4: the first frequency's second half.
+  std::memcpy(bytes.data() + bytes.size() - 8 * 8 * 4 + (1 * 8 + 6) * 4, &value, sizeof(value));
+  ASSERT_OK_AND_ASSIGN(const auto source, WeightSource::Open(folder_.Write("x.gguf", bytes)));
+  std::vector<std::byte> memory(8 * 8 * 2);
+  EXPECT_THAT(source->Read(kQ, DType::kBF16, {memory.data(), 8, 8}, &SerialFor),
+              StatusIs(kInvalid, AllOf(HasSubstr(kQ), HasSubstr("blk.0.attn_q.weight"),
+                                       HasSubstr("row 2, column 6"))));
 }
 
 TEST_F(WeightLoaderTest, ListsEveryProblemOfAGgufFileUnderItsOwnNames) {

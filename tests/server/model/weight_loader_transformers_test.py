@@ -1,5 +1,6 @@
 """server/model/weight_loader.h against transformers: every parameter of every kind of file has the same bytes in every resident dtype."""
 
+import json
 import os
 import pathlib
 import tempfile
@@ -10,12 +11,14 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import gguf
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 from transformers.modeling_gguf_pytorch_utils import LlamaTensorProcessor
 
 from shira_testutil import demo_model, make_tiny_llama, parameter_hashes, run_binary, tensor_sha256
 
 DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+EMBEDDINGS, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 Kind = gguf.GGMLQuantizationType
 
 # Where a block has its 16-bit floats; everything else in it may have any value.
@@ -78,7 +81,7 @@ def write_gguf(model, path, kind: Kind, rng) -> None:
             writer.add_tensor(gguf_name(name), random_blocks(kind, *parameter.shape, rng), raw_dtype=kind)
         elif kind == Kind.BF16:
             bits = rng.integers(0, 1 << 16, size=tuple(parameter.shape), dtype=np.uint16)
-            bits[(bits & 0x7F80) == 0x7F80] = 0  # neither infinite nor NaN
+            bits &= 0xBFFF  # below 2, which float16 holds too
             writer.add_tensor(gguf_name(name), bits.view(np.uint8), raw_dtype=kind)
         else:
             writer.add_tensor(gguf_name(name), rng.standard_normal(tuple(parameter.shape)).astype(FLOATS[kind]))
@@ -118,6 +121,49 @@ class WeightLoaderTransformersTest(unittest.TestCase):
         make_tiny_llama(self.folder, seed=2, tie=False, dtype=torch.bfloat16, max_shard_size="40KB")
         self.assertGreater(len(list(self.folder.glob("model-*.safetensors"))), 2)
         self.check_folder()
+
+    def edit(self, change):
+        """Changes the tensors of model.safetensors."""
+        path = self.folder / "model.safetensors"
+        tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}
+        change(tensors)
+        save_file(tensors, path, metadata={"format": "pt"})
+
+    def test_tied_models_that_keep_the_output_matrix_too_or_alone(self):
+        def alone(tensors):
+            tensors[HEAD] = tensors.pop(EMBEDDINGS)
+
+        def equal(tensors):
+            tensors[EMBEDDINGS][0, 0] = 0.0
+            tensors[HEAD] = tensors[EMBEDDINGS].clone()
+            tensors[HEAD][0, 0] = -0.0
+
+        def different(tensors):
+            tensors[HEAD] = tensors[EMBEDDINGS] + 1
+
+        for change, parameters in ((alone, 20), (equal, 20), (different, 21)):
+            with self.subTest(change.__name__):
+                make_tiny_llama(self.folder, seed=7)
+                self.edit(change)
+                self.check_folder()
+                self.assertEqual(len(our_hashes(self.folder, "F32")), parameters)
+
+    def test_indexes_that_list_too_much_or_too_little(self):
+        make_tiny_llama(self.folder, seed=8, tie=False, max_shard_size="40KB")
+        path = self.folder / "model.safetensors.index.json"
+        index = json.loads(path.read_text())
+        shards = sorted(set(index["weight_map"].values()))
+        tensors = load_file(self.folder / shards[0])
+        name = next(iter(tensors))
+        # In two shards, differently, and listed in neither of them.
+        last = load_file(self.folder / shards[-1])
+        save_file({**last, name: tensors[name] + 1}, self.folder / shards[-1], metadata={"format": "pt"})
+        for weight_map in (
+            {shard: shard for shard in shards},
+            index["weight_map"] | {"model.layers.7.nothing": shards[1], name: shards[1]},
+        ):
+            path.write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+            self.check_folder()
 
     def test_biases_and_untied_embeddings(self):
         make_tiny_llama(self.folder, seed=3, tie=False, bias=True)

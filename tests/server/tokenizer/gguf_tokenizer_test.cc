@@ -105,6 +105,15 @@ TEST(GgufTokenizerTest, AddsBosAndEosAsTheMetadataSay) {
   EXPECT_EQ(tokenizer->bos_token(), "<user>");
 }
 
+TEST(GgufTokenizerTest, AnIdOfAllOnesIsNone) {
+  Metadata metadata = SmallGguf();
+  metadata["tokenizer.ggml.bos_token_id"] = UINT32_MAX;
+  metadata["tokenizer.ggml.eom_token_id"] = UINT32_MAX;
+  ASSERT_OK_AND_ASSIGN(const auto tokenizer, LoadGguf(metadata));
+  EXPECT_EQ(tokenizer->bos_token(), "");
+  EXPECT_THAT(tokenizer->end_of_generation_ids(), ElementsAre(261));
+}
+
 TEST(GgufTokenizerTest, SomeRulesAddBosByDefault) {
   Metadata metadata = SmallGguf();
   metadata["tokenizer.ggml.pre"] = "llama-bpe";
