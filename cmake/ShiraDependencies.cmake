@@ -11,18 +11,26 @@ endif()
 
 find_package(Threads REQUIRED)
 find_package(OpenSSL REQUIRED)                    # SHA-256, and TLS through gRPC
-find_package(Protobuf REQUIRED)
-find_package(gRPC CONFIG REQUIRED)
 find_package(absl CONFIG REQUIRED)
-find_package(spdlog CONFIG REQUIRED)
 find_package(CLI11 CONFIG REQUIRED)
 find_package(nlohmann_json CONFIG REQUIRED)
-find_package(hwy CONFIG REQUIRED)                   # SIMD in the decode kernels
-find_package(ICU REQUIRED COMPONENTS uc)          # Unicode normalisation
-find_package(prometheus-cpp CONFIG REQUIRED)     # metrics and the port that they are fetched from
-find_package(PkgConfig REQUIRED)
+if(SHIRA_BUILD_SERVER OR SHIRA_BUILD_CLIENT)
+  find_package(PkgConfig REQUIRED)
+  find_package(Protobuf REQUIRED)
+  find_package(gRPC CONFIG REQUIRED)
+  find_package(ICU REQUIRED COMPONENTS uc)        # Unicode normalisation
+endif()
+if(SHIRA_BUILD_CLIENT)
+  pkg_check_modules(LIBEDIT REQUIRED IMPORTED_TARGET libedit)
+endif()
+if(NOT SHIRA_BUILD_SERVER)
+  return()
+endif()
+
+find_package(spdlog CONFIG REQUIRED)
+find_package(hwy CONFIG REQUIRED)                 # SIMD in the decode kernels
+find_package(prometheus-cpp CONFIG REQUIRED)      # metrics and the port that they are fetched from
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
-pkg_check_modules(LIBEDIT REQUIRED IMPORTED_TARGET libedit)
 if(SHIRA_BUILD_TESTS)
   find_package(GTest CONFIG REQUIRED)
 endif()

@@ -18,12 +18,14 @@ function(shira_use_torch target)
   endif()
 endfunction()
 
-# Compiled once, with the same options as its users.
-file(WRITE "${PROJECT_BINARY_DIR}/torch_pch.cc" "// Owns the precompiled header.\n")
-add_library(shira_torch_pch STATIC "${PROJECT_BINARY_DIR}/torch_pch.cc")
-target_link_libraries(shira_torch_pch PRIVATE shira_options PUBLIC shira::torch)
-target_compile_options(shira_torch_pch PRIVATE -fpch-preprocess)
-target_precompile_headers(shira_torch_pch PRIVATE <ATen/ATen.h> <ATen/Parallel.h>)
+if(SHIRA_BUILD_SERVER)
+  # Compiled once, with the same options as its users.
+  file(WRITE "${PROJECT_BINARY_DIR}/torch_pch.cc" "// Owns the precompiled header.\n")
+  add_library(shira_torch_pch STATIC "${PROJECT_BINARY_DIR}/torch_pch.cc")
+  target_link_libraries(shira_torch_pch PRIVATE shira_options PUBLIC shira::torch)
+  target_compile_options(shira_torch_pch PRIVATE -fpch-preprocess)
+  target_precompile_headers(shira_torch_pch PRIVATE <ATen/ATen.h> <ATen/Parallel.h>)
+endif()
 
 function(shira_library name)
   cmake_parse_arguments(ARG "TORCH" "" "SRCS;DEPS" ${ARGN})

@@ -9,7 +9,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 [ "${1:-}" = --help ] && { sed -n '2,7p' "$0" | sed 's/^# \{0,1\}//'; exit 0; }
 
-scripts/build.sh shira-server shira
+# Every program, so that README's commands and `cmake --install build/release` work from here on.
+scripts/build.sh shira-server shira shira-adapter
 
 readonly bin=build/release/bin
 readonly questions=("What is the capital of France?" "Why is the sky blue?")

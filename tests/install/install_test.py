@@ -1,15 +1,18 @@
-"""Installs the client library into an empty folder; builds and runs the project in outside/ with it.
+"""Installs the client library into an empty folder; builds and runs the project in outside/ with it. What the demo builds is all that an
+installation needs, and the client and the tools configure without LibTorch and Python.
 
 usage: install_test.py BUILD_FOLDER FAKE_SERVER
 """
 
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
 import unittest
 
 BUILD, FAKE_SERVER = sys.argv[1:3]
+SOURCE = pathlib.Path(__file__).parents[2]
 OUTSIDE = pathlib.Path(__file__).parent / "outside"
 
 
@@ -54,9 +57,8 @@ class InstallTest(unittest.TestCase):
         ])
 
     def test_names_no_folder_of_this_tree(self):
-        source = str(pathlib.Path(__file__).parents[2])
         for path in [*self.prefix.rglob("*.cmake"), *self.prefix.rglob("*.h")]:
-            self.assertNotIn(source, path.read_text(), path)
+            self.assertNotIn(str(SOURCE), path.read_text(), path)
 
     def test_builds_and_runs_a_project_outside(self):
         build = self.folder / "build"
@@ -70,6 +72,50 @@ class InstallTest(unittest.TestCase):
             finally:
                 server.stdin.close()
         self.assertEqual(output, "You said: Ahoy\n14 tokens\nADAPTER_NOT_FOUND\n")
+
+
+class DemoTest(unittest.TestCase):
+    def test_what_it_builds_is_all_that_is_installed(self):
+        built = re.search(r"^scripts/build\.sh (.+)$", (SOURCE / "scripts/demo.sh").read_text(), re.MULTILINE).group(1).split()
+        outputs = {line.split(": ")[0] for line in run("ninja", "-C", BUILD, "-t", "targets", "all").splitlines()}
+        installed = set()
+        for script in pathlib.Path(BUILD).rglob("cmake_install.cmake"):
+            installed |= outputs & set(re.findall(rf'"{re.escape(BUILD)}/([^"]+)"', script.read_text()))
+        self.assertIn("bin/shira-adapter", installed)
+
+        def commands(targets):
+            return set(run("ninja", "-C", BUILD, "-t", "commands", *targets).splitlines())
+
+        self.assertEqual(commands(installed) - commands(built), set())
+
+
+class PartTest(unittest.TestCase):
+    """Builds of parts, on a machine where scripts/setup.sh has not been."""
+
+    def configure(self, *options):
+        build = self.enterContext(tempfile.TemporaryDirectory())
+        run("cmake", "-S", SOURCE, "-B", build, "-G", "Ninja", f"-DSHIRA_DEPS={build}/nothing",
+            *(f"-DSHIRA_BUILD_{option}=OFF" for option in options))
+        commands = run("ninja", "-C", build, "-t", "commands", "all")
+        for absent in ("torch", "python", "/venv/"):
+            self.assertNotIn(absent, commands)
+        programs = {line.split(": ")[0] for line in run("ninja", "-C", build, "-t", "targets", "all").splitlines()}
+        run("ninja", "-C", build, "shira_cli_text")
+        return commands, {pathlib.Path(name).name for name in programs if name.startswith("bin/")}
+
+    def test_the_client_and_the_tools(self):
+        _, programs = self.configure("SERVER")
+        self.assertEqual(programs, {"shira", "shira-adapter"})
+
+    def test_the_client_alone(self):
+        commands, programs = self.configure("SERVER", "TOOLS")
+        self.assertEqual(programs, {"shira"})
+        self.assertIn("third_party", commands)  # google/rpc is ours to bring
+
+    def test_the_tools_alone_need_no_grpc(self):
+        commands, programs = self.configure("SERVER", "CLIENT")
+        self.assertEqual(programs, {"shira-adapter"})
+        self.assertNotIn("grpc", commands)
 
 
 if __name__ == "__main__":
