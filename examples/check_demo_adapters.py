@@ -20,8 +20,9 @@ from peft.tuners.shira.layer import ShiraLayer
 
 import demo_model
 import training_data
-from train_demo_adapters import ADAPTER_FILES, TARGET_MODULES
+from train_demo_adapters import ADAPTER_FILES
 
+TARGET_MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 MAX_BYTES = 8_000_000
 MIN_SHARE_IN_STYLE = 0.75
 MIN_SHARE_IN_BLEND = 0.5

@@ -1,5 +1,6 @@
-"""The demo model as transformers sees it: loading from GGUF, its chat prompt, greedy answers."""
+"""The demo model, or another one, as transformers sees it: loading from GGUF or a folder, its chat prompt, greedy answers."""
 
+import json
 import pathlib
 import warnings
 
@@ -23,24 +24,46 @@ def use_repeatable_arithmetic(threads):
 
 
 def load_model(path, dtype=torch.float32):
-    """The GGUF's weights, dequantised, with rows in Hugging Face order (the loader undoes GGUF's q and k permutation)."""
+    """A Hugging Face folder; or a GGUF's weights, dequantised, with rows in Hugging Face order (the loader undoes GGUF's permutation)."""
     path = pathlib.Path(path)
+    if path.is_dir():
+        return transformers.AutoModelForCausalLM.from_pretrained(path, dtype=dtype).eval()
     return transformers.AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=dtype).eval()
 
 
 def load_tokenizer(path):
-    """The GGUF's vocabulary. `tokenizer.ggml.pre = smollm` splits digits one by one; the conversion drops that, so put it back."""
+    """The folder's tokenizer, or the GGUF's vocabulary. `tokenizer.ggml.pre = smollm` splits digits one by one; the conversion drops
+    that, so put it back."""
     path = pathlib.Path(path)
+    if path.is_dir():
+        return transformers.AutoTokenizer.from_pretrained(path)
     tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Digits(individual_digits=True),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
-    ])
+    if path.resolve() == DEFAULT_MODEL.resolve():
+        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+        ])
     return tokenizer
 
 
+def base_name(path):
+    """What adapters for this model call their base: ORG/NAME where that is known, else the path, which says nothing about the model."""
+    path = pathlib.Path(path).absolute()
+    if path.resolve() == DEFAULT_MODEL.resolve():
+        return BASE_MODEL_NAME
+    for part in path.parts:  # the hub's cache: models--ORG--NAME/snapshots/REVISION
+        if part.startswith("models--"):
+            return part.removeprefix("models--").replace("--", "/")
+    config = path / "config.json"
+    name = json.loads(config.read_text(encoding="utf-8")).get("_name_or_path", "") if config.is_file() else ""
+    return name if name.count("/") == 1 and not name.startswith((".", "/")) else str(path)
+
+
 def prompt_ids(tokenizer, question):
-    """Token ids of a one-message chat, rendered with the model's own template up to the assistant's turn."""
+    """Token ids of a one-message chat, rendered with the model's own template up to the assistant's turn; of the question and the end
+    of its line, where the model has none."""
+    if not tokenizer.chat_template:
+        return tokenizer(question + "\n").input_ids
     text = tokenizer.apply_chat_template(
         [{"role": "user", "content": question}], add_generation_prompt=True, tokenize=False)
     return tokenizer(text, add_special_tokens=False).input_ids
