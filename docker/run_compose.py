@@ -134,7 +134,7 @@ def ask(path, **query):
 def prometheus(folder):
     """Prometheus with compose.yaml's command, whose paths are bound, and the address of the published port."""
     service = SERVICES["prometheus"]
-    run("promtool", "check", "config", ROOT / "docker/prometheus.yml")
+    run("promtool", "check", "config", ROOT / "docker/prometheus.yml")  # and the rules that it names, which lie beside it
     (folder / "data").mkdir()
     places = {"/etc/prometheus/prometheus.yml": str(ROOT / "docker/prometheus.yml"), "/prometheus": str(folder / "data")}
     command = [re.sub(r"=(/.+)", lambda match: "=" + places[match[1]], argument) for argument in service["command"]]

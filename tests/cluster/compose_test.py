@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import shlex
 import unittest
 
 import yaml
@@ -77,7 +78,26 @@ class ComposeTest(unittest.TestCase):
     def test_prometheus_asks_where_the_server_answers(self):
         jobs = yaml.safe_load((DOCKER / "prometheus.yml").read_text())["scrape_configs"]
         self.assertEqual(jobs[0]["static_configs"][0]["targets"], ["shira:" + flags(self.server)["metrics-listen"].split(":")[1]])
-        self.assertEqual(set(flags(self.prometheus).values()), {target for _, target in mounts(self.prometheus)})
+        rules = {f"/etc/prometheus/{name}" for name in yaml.safe_load((DOCKER / "prometheus.yml").read_text())["rule_files"]}
+        self.assertEqual(set(flags(self.prometheus).values()) | rules, {target for _, target in mounts(self.prometheus)})
+
+    def test_a_container_that_is_made_again_has_its_adapters(self):
+        self.assertIn(flags(self.server)["adapter-dir"], {target for _, target in mounts(self.server)})
+
+    def test_docker_run_works_as_it_is_written(self):
+        for document in ("docker/Dockerfile", "docs/operating.md"):
+            text = (ROOT / document).read_text().replace("\n# ", "\n")
+            words = shlex.split(re.search(r"^ *docker run ((?:.*\\\n)*.*)$", text, re.M)[1].replace("\\\n", " "))
+            image = next(i for i, word in enumerate(words) if word.startswith("localhost/shira"))
+            options, command = words[:image], words[image + 1:]
+            command = [word.replace("/models/model.gguf", str(demo_model())).replace("/adapters", str(ROOT / "examples/adapters"))
+                       for word in command]
+            config = run_binary("shira-server", *command, "--print-config").stdout
+            listen = re.search(r'(?m)^listen *= *"?([^"\n]+)"?$', config)[1]
+            # What is published leads to a port that the server opens for others than itself, and no further than this machine.
+            published = options[options.index("-p") + 1].split(":")
+            self.assertEqual((published[0], published[2]), ("127.0.0.1", listen.split(":")[1]), document)
+            self.assertEqual(listen.split(":")[0], "0.0.0.0", document)
 
     def test_the_grace_period_covers_the_drain(self):
         self.assertGreater(int(self.server["stop_grace_period"].removesuffix("s")), int(flags(self.server)["drain-timeout"]))
