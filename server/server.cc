@@ -30,6 +30,7 @@
 #include "server/service/inference_service.h"
 #include "server/service/operations_service.h"
 #include "server/transport/call_records.h"
+#include "server/transport/grpc_build.h"
 #include "server/transport/rpc_server.h"
 #include "server/transport/tls_files.h"
 #include "server/version.h"
@@ -84,6 +85,7 @@ class Server::Impl {
   ~Impl();
 
   absl::Status OpenPorts();
+  void WarnOfGrpc() const;
   absl::Status Load(const absl::Notification& stop);
   void ServeUntil(const absl::Notification& stop);
 
@@ -132,6 +134,7 @@ void Server::ServeUntil(const absl::Notification& stop) { impl_->ServeUntil(stop
 
 absl::Status Server::Impl::OpenPorts() {
   gpr_set_log_function(LogGrpc);
+  WarnOfGrpc();
   SHIRA_RETURN_IF_ERROR(OpenMetrics());
   std::vector<RpcServer::Service> services = {
       {&inference_, std::string(v1::Inference::service_full_name())}};
@@ -152,6 +155,16 @@ absl::Status Server::Impl::OpenPorts() {
     ports_.push_back(std::move(port));
   }
   return absl::OkStatus();
+}
+
+void Server::Impl::WarnOfGrpc() const {
+  const GrpcBuild grpc = LinkedGrpc();
+  spdlog::info("{}", Describe(grpc));
+  for (const std::string& address : {options_.listen, options_.admin_listen}) {
+    const std::string risk = RiskOf(grpc);
+    if (address.empty() || *IsLocalAddress(address) || risk.empty()) continue;
+    spdlog::warn("{} can be reached from other machines, and {}", address, risk);
+  }
 }
 
 absl::Status Server::Impl::OpenMetrics() {

@@ -10,6 +10,7 @@
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "server/config_file.h"
+#include "server/transport/grpc_build.h"
 #include "server/version.h"
 
 namespace shira {
@@ -228,7 +229,8 @@ void DefineFlags(CLI::App& app, Flags& flags) {
                "Check every value and every file, and exit without loading the model's weights")
       ->configurable(false)
       ->group(group);
-  app.set_version_flag("--version", StrCat("shira-server ", kVersion));
+  app.set_version_flag("--version",
+                       StrCat("shira-server ", kVersion, "\n", Describe(LinkedGrpc())));
 }
 
 absl::StatusOr<ServerOptions> ToOptions(const Flags& flags) {
