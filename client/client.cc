@@ -24,6 +24,7 @@
 #include "absl/time/time.h"
 #include "client/adapter_routing.h"
 #include "client/client_call.h"
+#include "client/connection_advice.h"
 #include "client/retry_policy.h"
 #include "client/status_conversion.h"
 #include "client/token_interceptor.h"
@@ -86,7 +87,9 @@ struct Client::Stubs {
 };
 
 Client::Client(ClientOptions options)
-    : address_(options.address), stubs_(std::make_unique<const Stubs>(CreateChannel(options))) {}
+    : address_(options.address),
+      uses_tls_(options.credentials != nullptr),
+      stubs_(std::make_unique<const Stubs>(CreateChannel(options))) {}
 Client::Client(Client&&) noexcept = default;
 Client& Client::operator=(Client&&) noexcept = default;
 Client::~Client() = default;
@@ -142,7 +145,10 @@ absl::Status Client::WaitUntilReady(const ReadyOptions& options) const {
       }
       return absl::UnavailableError(absl::StrCat("No shira server answers at ", address_, " after ",
                                                  Rounded(elapsed), " (", health.status().message(),
-                                                 "): check that it runs and the address is right"));
+                                                 "): ",
+                                                 ConnectionAdvice(address_, uses_tls_,
+                                                                  health.status().message(),
+                                                                  kAttemptTimeout)));
     }
     if (options.on_progress) options.on_progress({.elapsed = elapsed, .reachable = health.ok()});
     cancellation->SleepFor(std::min(kAttemptInterval, left));

@@ -207,6 +207,7 @@ class Client {
   struct Stubs;
 
   std::string address_;
+  bool uses_tls_;
   std::unique_ptr<const Stubs> stubs_;
 };
 

@@ -10,14 +10,19 @@
 #include <cstring>
 #include <iostream>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <thread>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_replace.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "server/logging/line_writer.h"
 #include "server/logging/log_setup.h"
 #include "server/server.h"
 #include "server/server_flags.h"
@@ -28,33 +33,68 @@ namespace {
 constexpr int kExitFailure = 1;
 constexpr int kExitUsage = 2;
 
+// After a drain nobody waits any longer than this for the log's reader.
+constexpr absl::Duration kLastLinesTimeout = absl::Seconds(1);
+
 int Fail(int code, std::string_view message) {
-  std::cerr << "shira-server: " << absl::StrReplaceAll(ToAbsl(message), {{"\r", ""}, {"\n", " "}})
-            << std::endl;
+  LineWriter error({.fd = STDERR_FILENO, .lost_line = [](int64_t) { return std::string(); }});
+  error.Write(StrCat("shira-server: ",
+                     absl::StrReplaceAll(ToAbsl(message), {{"\r", ""}, {"\n", " "}}), "\n"));
+  error.Close(kLastLinesTimeout);
   return code;
 }
 
-// The first SIGTERM or SIGINT notifies `stop`, the second ends the process. REQUIRES: called before
-// any other thread exists, so that every thread inherits the blocked signals.
-void HandleSignals(absl::Notification& stop) {
+// What signals act on; outlives the thread that waits for them.
+class SignalTarget {
+ public:
+  const absl::Notification& stop() const { return stop_; }
+
+  // nullptr: none, and SIGHUP does nothing.
+  void SetServer(Server* server) {
+    absl::MutexLock lock(&mutex_);
+    server_ = server;
+  }
+
+  void OnSignal(int signal) {
+    if (signal == SIGHUP) {
+      absl::MutexLock lock(&mutex_);
+      if (server_ != nullptr) server_->Reload();
+      return;
+    }
+    if (stop_.HasBeenNotified()) _exit(128 + signal);
+    spdlog::info("{}: draining; once more ends at once", strsignal(signal));
+    stop_.Notify();
+  }
+
+ private:
+  absl::Notification stop_;
+  absl::Mutex mutex_;
+  Server* server_ ABSL_GUARDED_BY(mutex_) = nullptr;
+};
+
+// The first SIGTERM or SIGINT notifies stop(), the second ends the process; SIGHUP has the server
+// read files again. REQUIRES: called before any other thread exists, so that every thread inherits
+// the blocked signals.
+void HandleSignals(SignalTarget& target) {
   signal(SIGPIPE, SIG_IGN);
   sigset_t signals;
   sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  std::thread([signals, &stop] {
-    int signal = 0;
-    sigwait(&signals, &signal);
-    spdlog::info("{}: draining; once more ends at once", strsignal(signal));
-    stop.Notify();
-    sigwait(&signals, &signal);
-    _exit(128 + signal);
+  std::thread([signals, &target] {
+    while (true) {
+      int signal = 0;
+      sigwait(&signals, &signal);
+      target.OnSignal(signal);
+    }
   }).detach();
 }
 
-absl::Status Run(ServerOptions options, const absl::Notification& stop) {
+absl::Status Run(ServerOptions options, SignalTarget& signals) {
   SHIRA_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Start(std::move(options)));
+  signals.SetServer(server.get());
+  const absl::Cleanup no_server = [&] { signals.SetServer(nullptr); };
+  const absl::Notification& stop = signals.stop();
   if (const absl::Status loaded = server->Load(stop); !loaded.ok()) {
     return absl::IsCancelled(loaded) ? absl::OkStatus() : loaded;
   }
@@ -63,11 +103,11 @@ absl::Status Run(ServerOptions options, const absl::Notification& stop) {
 }
 
 int Serve(ServerOptions options) {
-  static auto& stop = *new absl::Notification();  // outlives the detached thread
-  HandleSignals(stop);
+  static auto& signals = *new SignalTarget();
+  HandleSignals(signals);
   StartLogging({.level = options.log_level, .json = options.log_json});
-  const absl::Status status = Run(std::move(options), stop);
-  spdlog::shutdown();
+  const absl::Status status = Run(std::move(options), signals);
+  StopLogging(kLastLinesTimeout);
   return status.ok() ? 0 : Fail(kExitFailure, ToStd(status.message()));
 }
 

@@ -3,6 +3,7 @@
 #include <grpc/support/log.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <iterator>
@@ -20,7 +21,9 @@
 #include "base/strings.h"
 #include "server/access/access_control.h"
 #include "server/adapter_startup.h"
+#include "server/descriptor_limit.h"
 #include "server/loaded_model.h"
+#include "server/logging/log_setup.h"
 #include "server/metrics/exporter.h"
 #include "server/metrics/metrics.h"
 #include "server/metrics/server_samples.h"
@@ -88,12 +91,16 @@ class Server::Impl {
   void WarnOfGrpc() const;
   absl::Status Load(const absl::Notification& stop);
   void ServeUntil(const absl::Notification& stop);
+  void Reload();
 
  private:
   absl::StatusOr<std::unique_ptr<RpcServer>> OpenPort(
       const std::string& listen, const std::vector<RpcServer::Service>& services);
   absl::Status OpenMetrics();
+  // Fewer connections than were asked for where the system permits few open files.
+  void LimitConnections();
   std::vector<Sample> SamplesOf() const;
+  std::vector<Sample> SamplesOfConnections() const;
   // What the weight guard tells. Health says SERVING only while nothing is known to be damaged.
   void OnWeightsChecked(const std::vector<std::string>& damaged);
   absl::Status WritePortFile(const std::string& path, const RpcServer& server);
@@ -115,6 +122,7 @@ class Server::Impl {
   OperationsService operations_{context_, std::string(kVersion), start_time_};
   std::unique_ptr<MetricsExporter> exporter_;
   std::unique_ptr<LoadedModel> model_;
+  int64_t max_connections_ = 0;  // of each port
   std::vector<std::unique_ptr<RpcServer>> ports_;  // last: calls use what is above
 };
 
@@ -131,11 +139,13 @@ Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Server::~Server() = default;
 absl::Status Server::Load(const absl::Notification& stop) { return impl_->Load(stop); }
 void Server::ServeUntil(const absl::Notification& stop) { impl_->ServeUntil(stop); }
+void Server::Reload() { impl_->Reload(); }
 
 absl::Status Server::Impl::OpenPorts() {
   gpr_set_log_function(LogGrpc);
   WarnOfGrpc();
   SHIRA_RETURN_IF_ERROR(OpenMetrics());
+  LimitConnections();
   std::vector<RpcServer::Service> services = {
       {&inference_, std::string(v1::Inference::service_full_name())}};
   std::vector<RpcServer::Service> admin = {
@@ -154,6 +164,7 @@ absl::Status Server::Impl::OpenPorts() {
     SHIRA_ASSIGN_OR_RETURN(port, OpenPort(options_.admin_listen, admin));
     ports_.push_back(std::move(port));
   }
+  metrics_.AddSource([this] { return SamplesOfConnections(); });
   return absl::OkStatus();
 }
 
@@ -167,16 +178,28 @@ void Server::Impl::WarnOfGrpc() const {
   }
 }
 
+void Server::Impl::LimitConnections() {
+  const int64_t ports = options_.admin_listen.empty() ? 1 : 2;
+  const int64_t descriptors = RaiseDescriptorLimit(DescriptorsFor(ports * options_.max_connections));
+  const int64_t room = std::max<int64_t>(1, ConnectionsFor(descriptors) / ports);
+  max_connections_ = std::min(options_.max_connections, room);
+  if (max_connections_ == options_.max_connections) return;
+  spdlog::warn(
+      "connections: at most {}, not {} (--max-connections), since the process may have {} open "
+      "files (ulimit -n)",
+      max_connections_, options_.max_connections, descriptors);
+}
+
 absl::Status Server::Impl::OpenMetrics() {
   metrics_.AddSource([this] { return SamplesOf(); });
   if (options_.metrics_listen.empty()) return absl::OkStatus();
-  SHIRA_ASSIGN_OR_RETURN(exporter_, MetricsExporter::Start(options_.metrics_listen, metrics_));
+  SHIRA_ASSIGN_OR_RETURN(exporter_, MetricsExporter::Start({.listen = options_.metrics_listen}, metrics_));
   spdlog::info("metrics at http://{} (port {})", options_.metrics_listen, exporter_->port());
   return absl::OkStatus();
 }
 
 std::vector<Sample> Server::Impl::SamplesOf() const {
-  std::vector<Sample> samples = ProcessSamples(kVersion, start_time_);
+  std::vector<Sample> samples = ProcessSamples(kVersion, start_time_, DroppedLogLines());
   const Backend* backend = gate_.Peek();
   if (backend == nullptr) return samples;
   const auto add = [&](std::vector<Sample> more) {
@@ -197,12 +220,28 @@ std::vector<Sample> Server::Impl::SamplesOf() const {
   return samples;
 }
 
+std::vector<Sample> Server::Impl::SamplesOfConnections() const {
+  ConnectionCounts counts;
+  for (const std::unique_ptr<RpcServer>& port : ports_) {
+    const ConnectionAcceptor::Stats stats = port->connections();
+    counts.open += stats.open;
+    counts.accepted += stats.accepted;
+    counts.refused += stats.refused;
+  }
+  return ConnectionSamples(counts);
+}
+
 absl::StatusOr<std::unique_ptr<RpcServer>> Server::Impl::OpenPort(
     const std::string& listen, const std::vector<RpcServer::Service>& services) {
   const TlsOptions tls = TlsOptionsOf(options_);
   SHIRA_ASSIGN_OR_RETURN(std::unique_ptr<RpcServer> port,
                          RpcServer::Start({.listen = listen,
                                            .max_message_bytes = options_.max_message_bytes,
+                                           .message_memory_bytes = options_.message_memory_bytes,
+                                           .max_metadata_bytes = options_.max_metadata_bytes,
+                                           .max_connections = max_connections_,
+                                           .max_calls_per_connection =
+                                               options_.max_calls_per_connection,
                                            .keepalive = options_.keepalive,
                                            .tls = options_.uses_tls() ? &tls : nullptr},
                                           services, *access_, records_,
@@ -267,10 +306,23 @@ void Server::Impl::ServeUntil(const absl::Notification& stop) {
   spdlog::info("drained in {:.0f} ms", absl::ToDoubleMilliseconds(SteadyNow() - start));
 }
 
+void Server::Impl::Reload() {
+  std::vector<std::string> files;
+  if (!options_.access_file.empty()) files.push_back(options_.access_file);
+  if (options_.uses_tls()) files.push_back("the certificates (within --reload-interval)");
+  spdlog::info("reload: {}", files.empty() ? "there is nothing to read again"
+                                           : StrCat("reading ", absl::StrJoin(files, " and ")));
+  absl::Status status = access_->Reload();
+  if (status.ok() && options_.uses_tls()) status = CheckTlsFiles(TlsOptionsOf(options_).files);
+  if (!status.ok()) {
+    spdlog::error("reload: what was read before stays in force: {}", status.ToString());
+  }
+}
+
 Server::Impl::~Impl() {
   if (model_ != nullptr) model_->backend().weight_guard.Stop();  // it speaks to the health service
-  ports_.clear();
   metrics_.RemoveSources();
+  ports_.clear();
   for (const std::string& path : port_files_) std::remove(path.c_str());
 }
 

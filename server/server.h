@@ -19,7 +19,7 @@
 
 namespace shira {
 
-// Thread-compatible.
+// Thread-compatible but for Reload().
 class Server {
  public:
   // Everything that Start() refuses, without opening a port.
@@ -43,6 +43,10 @@ class Server {
   // Blocks until `stop`, then drains: health says NOT_SERVING, new calls get UNAVAILABLE, running
   // generations may end within the drain timeout.
   void ServeUntil(const absl::Notification& stop);
+
+  // Reads the access file again, and looks at the files of TLS, which gRPC reads again by itself;
+  // what is wrong with them is logged, and changes nothing. Thread-safe.
+  void Reload();
 
  private:
   class Impl;

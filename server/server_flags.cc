@@ -25,6 +25,8 @@ struct Flags {
   int64_t adapter_memory_mb = ServerOptions().adapter_memory_bytes >> 20;
   int64_t max_adapter_mb = ServerOptions().max_adapter_bytes >> 20;
   int64_t max_message_mb = ServerOptions().max_message_bytes >> 20;
+  int64_t max_metadata_kb = ServerOptions().max_metadata_bytes >> 10;
+  int64_t message_memory_mb = ServerOptions().message_memory_bytes >> 20;
   double keepalive_seconds = absl::ToDoubleSeconds(ServerOptions().keepalive);
   double drain_timeout_seconds = absl::ToDoubleSeconds(ServerOptions().drain_timeout);
   double drain_delay_seconds = absl::ToDoubleSeconds(ServerOptions().drain_delay);
@@ -39,6 +41,7 @@ struct Flags {
 };
 
 constexpr int64_t kMaxMegabytes = 1 << 24;
+constexpr int64_t kMaxConnections = 1 << 24;
 
 template <typename T>
 CLI::Option* Add(CLI::App& app, const char* group, const char* flag, T& value,
@@ -163,6 +166,21 @@ void DefineLimitFlags(CLI::App& app, Flags& flags) {
   const CLI::Range megabytes(int64_t{1}, kMaxMegabytes);
   Add(app, group, "--max-message-mb", flags.max_message_mb, "Largest request, in MiB")
       ->check(CLI::Range(1, 2047));
+  Add(app, group, "--message-memory-mb", flags.message_memory_mb,
+      "Memory for requests that arrive at an address, and its connections, in MiB; beyond it, calls "
+      "end with RESOURCE_EXHAUSTED")
+      ->check(megabytes);
+  Add(app, group, "--max-metadata-kb", flags.max_metadata_kb,
+      "Largest metadata of one call, in KiB; a call with more is refused, and one with more than "
+      "four times that loses its connection")
+      ->check(CLI::Range(4, 4096));
+  Add(app, group, "--max-connections", options.max_connections,
+      "Most connections to each address; others are closed at once. Fewer if the system permits "
+      "fewer open files")
+      ->check(CLI::Range(int64_t{1}, kMaxConnections));
+  Add(app, group, "--max-calls-per-connection", options.max_calls_per_connection,
+      "Most calls at a time over one connection; clients hold others back")
+      ->check(CLI::Range(int64_t{1}, kMaxConnections));
   Add(app, group, "--max-queued", options.max_queued, "Most generations that wait");
   Add(app, group, "--max-queued-per-client", options.max_queued_per_client,
       "Most generations of one client (by its identity, or else its host) that wait for their "
@@ -256,6 +274,8 @@ absl::StatusOr<ServerOptions> ToOptions(const Flags& flags) {
   options.adapter_memory_bytes = flags.adapter_memory_mb << 20;
   options.max_adapter_bytes = flags.max_adapter_mb << 20;
   options.max_message_bytes = flags.max_message_mb << 20;
+  options.max_metadata_bytes = flags.max_metadata_kb << 10;
+  options.message_memory_bytes = flags.message_memory_mb << 20;
   options.keepalive = absl::Seconds(flags.keepalive_seconds);
   options.drain_timeout = absl::Seconds(flags.drain_timeout_seconds);
   options.drain_delay = absl::Seconds(flags.drain_delay_seconds);

@@ -119,6 +119,8 @@ void ValidateLimits(const ServerOptions& options, ProblemList& problems) {
     if (value < least) problems.Add(flag, ": expected at least ", least, ", found ", value);
   };
   at_least("--threads", options.threads, 0);
+  at_least("--max-connections", options.max_connections, 1);
+  at_least("--max-calls-per-connection", options.max_calls_per_connection, 1);
   at_least("--max-queued", options.max_queued, 1);
   at_least("--max-queued-per-client", options.max_queued_per_client, 1);
   at_least("--max-running", options.max_running, 1);

@@ -1,7 +1,10 @@
 // The command-line client of a shira server. docs/cli.md describes its use.
 
+#include <grpc/support/log.h>
+
 #include <CLI/CLI.hpp>
 #include <csignal>
+#include <cstdlib>
 
 #include "client/cli/app.h"
 #include "client/cli/exit_code.h"
@@ -11,6 +14,10 @@ int main(int argc, char** argv) {
   // A reader that goes away shows as a failed write, so that the call under way is cancelled in an
   // orderly way.
   std::signal(SIGPIPE, SIG_IGN);
+  // What gRPC has to say of a connection is in the error; its own lines are for who asks for them.
+  if (std::getenv("GRPC_VERBOSITY") == nullptr) {
+    gpr_set_log_function([](gpr_log_func_args* /*args*/) {});
+  }
 
   shira::cli::Invocation invocation;
   const auto app = shira::cli::BuildApp(invocation);

@@ -87,6 +87,20 @@ std::shared_ptr<const AccessList> AccessControl::list() const {
 // The file is read as a whole each time: it is small, and times of change lie (renames, mounted
 // secrets). A file that is bad or gone changes nothing, or one slip of the pen would lock everybody
 // out.
+absl::Status AccessControl::Reload() {
+  if (options_.access_file.empty()) return absl::OkStatus();
+  SHIRA_ASSIGN_OR_RETURN(const std::string text, ReadAccessFile(options_.access_file));
+  absl::StatusOr<AccessList> list = AccessList::Parse(text);
+  if (!list.ok()) return InFile(options_.access_file, list.status());
+  const Sha256Digest digest = Sha256::Of(text);
+  absl::MutexLock lock(&mutex_);
+  if (digest == file_digest_) return absl::OkStatus();
+  list_ = std::make_shared<const AccessList>(*std::move(list));
+  file_digest_ = digest;
+  spdlog::info("access: {} was read again: {} credentials", options_.access_file, list_->size());
+  return absl::OkStatus();
+}
+
 void AccessControl::WatchFile() {
   absl::Status last_error;
   while (true) {
@@ -95,20 +109,7 @@ void AccessControl::WatchFile() {
       if (AwaitUntil(mutex_, absl::Condition(&stopping_), SteadyNow() + options_.reload_interval))
         return;
     }
-    const absl::StatusOr<std::string> text = ReadAccessFile(options_.access_file);
-    absl::Status status = text.status();
-    if (text.ok()) {
-      const Sha256Digest digest = Sha256::Of(*text);
-      absl::StatusOr<AccessList> list = AccessList::Parse(*text);
-      status = list.ok() ? absl::OkStatus() : InFile(options_.access_file, list.status());
-      absl::MutexLock lock(&mutex_);
-      if (digest != file_digest_ && list.ok()) {
-        list_ = std::make_shared<const AccessList>(*std::move(list));
-        file_digest_ = digest;
-        spdlog::info("access: {} was read again: {} credentials", options_.access_file,
-                     list_->size());
-      }
-    }
+    const absl::Status status = Reload();
     if (!status.ok() && status != last_error) {
       spdlog::error("access: what was read before stays in force: {}", status.ToString());
     }
@@ -117,12 +118,17 @@ void AccessControl::WatchFile() {
 }
 
 absl::StatusOr<Identity> AccessControl::Identify(const CallerCredentials& credentials) const {
+  if (credentials.authorizations.size() > 1) {
+    return absl::UnauthenticatedError("there is more than one authorization header");
+  }
+  const std::string_view authorization =
+      credentials.authorizations.empty() ? std::string_view() : credentials.authorizations.front();
   const std::shared_ptr<const AccessList> list = this->list();
   if (list == nullptr && !options_.client_certificates) return Identity{"", RoleSet::All()};
 
   // A token says more than the connection that it came over, which a proxy may have made.
-  if (list != nullptr && !credentials.authorization.empty()) {
-    const std::optional<std::string_view> token = BearerToken(credentials.authorization);
+  if (list != nullptr && !authorization.empty()) {
+    const std::optional<std::string_view> token = BearerToken(authorization);
     const Identity* identity = token.has_value() ? list->FindToken(*token) : nullptr;
     if (identity != nullptr) return *identity;
     return absl::UnauthenticatedError(token.has_value()

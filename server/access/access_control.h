@@ -19,9 +19,13 @@
 
 namespace shira {
 
+inline constexpr std::string_view kAuthorizationHeader = "authorization";
+
 // What a caller shows.
 struct CallerCredentials {
-  std::string_view authorization = {};  // the header: "Bearer TOKEN"; empty: none
+  // The headers of that name, "Bearer TOKEN". More than one is nobody's: whoever is in front of the
+  // server may have looked at the other one.
+  std::vector<std::string_view> authorizations = {};
   // Common name and alternative names of a client certificate that TLS has verified.
   std::vector<std::string> certificate_names = {};
 };
@@ -40,9 +44,12 @@ class AccessControl {
   static absl::StatusOr<std::unique_ptr<AccessControl>> Create(Options options);
   ~AccessControl();
 
-  // Who shows these. UNAUTHENTICATED if that is nobody who is known.
+  // Who shows these. UNAUTHENTICATED if that is nobody who is known, or not one alone.
   absl::StatusOr<Identity> Identify(const CallerCredentials& credentials) const
       ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Looks at the file now. What is wrong with it, which then changes nothing; OK without a file.
+  absl::Status Reload() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Whether the call may go on.
   //   UNAUTHENTICATED    as Identify(), unless the method is for everybody

@@ -1,55 +1,70 @@
 #include "server/logging/log_setup.h"
 
-#include <spdlog/async.h>
 #include <spdlog/pattern_formatter.h>
-#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
 
+#include <memory>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <string_view>
 #include <utility>
 
-#include "absl/time/time.h"
+#include "absl/synchronization/mutex.h"
 #include "base/strings.h"
+#include "server/logging/line_writer.h"
 #include "server/logging/log_event.h"
 #include "server/logging/request_scope.h"
 
 namespace shira {
 namespace {
 
-constexpr size_t kQueuedLines = 8192;
 constexpr char kLoggerName[] = "shira";
 constexpr char kTextPattern[] = "%Y-%m-%dT%H:%M:%S.%e%z %l %v";
-// Between the request's id and the rest, from the thread that logs to the one that writes JSON.
-constexpr char kIdMark = '\x1f';
+
+using Message = spdlog::details::log_msg;
 
 void Append(std::string_view text, spdlog::memory_buf_t& into) {
   into.append(text.data(), text.data() + text.size());
 }
 
+std::string_view View(spdlog::string_view_t text) { return {text.data(), text.size()}; }
+
 std::string ToJsonText(std::string_view text) {
   return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-std::string_view LevelName(spdlog::level::level_enum level) {
-  const spdlog::string_view_t name = spdlog::level::to_string_view(level);
-  return {name.data(), name.size()};
-}
+// Formatters run on the thread that logs, where it is known which request that works for.
+class TextFormatter final : public spdlog::formatter {
+ public:
+  void format(const Message& message, spdlog::memory_buf_t& into) override {
+    const std::string_view id = RequestScope::CurrentRequestId();
+    if (id.empty()) return pattern_.format(message, into);
+    const std::string text = StrCat("[", id, "] ", View(message.payload));
+    Message named = message;
+    named.payload = text;
+    pattern_.format(named, into);
+  }
+  std::unique_ptr<spdlog::formatter> clone() const override {
+    return std::make_unique<TextFormatter>();
+  }
+
+ private:
+  spdlog::pattern_formatter pattern_{kTextPattern};
+};
 
 class JsonFormatter final : public spdlog::formatter {
  public:
-  void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& into) override {
-    std::string_view text(message.payload.data(), message.payload.size());
+  void format(const Message& message, spdlog::memory_buf_t& into) override {
     Append(StrCat("{\"time\":\"",
                   absl::FormatTime("%Y-%m-%d%ET%H:%M:%E3S%Ez", absl::FromChrono(message.time),
                                    absl::UTCTimeZone()),
-                  "\",\"level\":\"", LevelName(message.level), "\""),
+                  "\",\"level\":\"", View(spdlog::level::to_string_view(message.level)), "\""),
            into);
-    if (text.starts_with(kIdMark)) {
-      const size_t end = text.find(kIdMark, 1);
-      Append(StrCat(",\"request\":", ToJsonText(text.substr(1, end - 1))), into);
-      text.remove_prefix(end + 1);
+    if (const std::string_view id = RequestScope::CurrentRequestId(); !id.empty()) {
+      Append(StrCat(",\"request\":", ToJsonText(id)), into);
     }
+    const std::string_view text = View(message.payload);
     Append(text.starts_with(kJsonMembersMark) ? StrCat(",", text.substr(1))
                                               : StrCat(",\"message\":", ToJsonText(text)),
            into);
@@ -60,56 +75,73 @@ class JsonFormatter final : public spdlog::formatter {
   }
 };
 
-// Runs on the thread that logs, where it is known which request that works for, and hands the line
-// on to the logger that has a thread of its own.
-class RequestIdSink final : public spdlog::sinks::sink {
- public:
-  RequestIdSink(std::shared_ptr<spdlog::logger> next, bool json)
-      : next_(std::move(next)), json_(json) {}
+std::unique_ptr<spdlog::formatter> MakeFormatter(bool json) {
+  if (json) return std::make_unique<JsonFormatter>();
+  return std::make_unique<TextFormatter>();
+}
 
-  void log(const spdlog::details::log_msg& message) override {
-    const std::string_view id = RequestScope::CurrentRequestId();
-    if (id.empty()) {
-      next_->log(message.time, message.source, message.level, message.payload);
-      return;
-    }
-    const std::string_view text(message.payload.data(), message.payload.size());
-    const std::string mark(1, kIdMark);
-    next_->log(message.time, message.source, message.level,
-               json_ ? StrCat(mark, id, mark, text) : StrCat("[", id, "] ", text));
-  }
-  void flush() override { next_->flush(); }
-  void set_pattern(const std::string& /*pattern*/) override {}
-  void set_formatter(std::unique_ptr<spdlog::formatter> /*formatter*/) override {}
+std::string LostLine(bool json, int64_t lost) {
+  const RequestScope none("");  // whoever happens to log next has lost nothing
+  const std::string text = StrCat("log: ", lost, " lines were lost here: nobody read them in time");
+  spdlog::memory_buf_t line;
+  MakeFormatter(json)->format(Message(kLoggerName, spdlog::level::warn, text), line);
+  return std::string(line.data(), line.size());
+}
+
+class LineSink final : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  explicit LineSink(std::shared_ptr<LineWriter> writer) : writer_(std::move(writer)) {}
 
  private:
-  const std::shared_ptr<spdlog::logger> next_;
-  const bool json_;
+  void sink_it_(const Message& message) override {
+    spdlog::memory_buf_t line;
+    formatter_->format(message, line);
+    writer_->Write({line.data(), line.size()});
+  }
+  void flush_() override {}
+
+  const std::shared_ptr<LineWriter> writer_;
 };
+
+// Where the default logger's lines go.
+struct Current {
+  absl::Mutex mutex;
+  std::shared_ptr<LineWriter> writer;
+
+  static Current& Get() {
+    static auto& current = *new Current;
+    return current;
+  }
+};
+
+std::shared_ptr<LineWriter> CurrentWriter() {
+  absl::MutexLock lock(&Current::Get().mutex);
+  return Current::Get().writer;
+}
 
 }  // namespace
 
-void StartLoggingTo(std::shared_ptr<spdlog::sinks::sink> sink, const LogOptions& options) {
-  spdlog::init_thread_pool(kQueuedLines, 1);
-  auto writer =
-      std::make_shared<spdlog::async_logger>(kLoggerName, std::move(sink), spdlog::thread_pool(),
-                                             spdlog::async_overflow_policy::overrun_oldest);
-  if (options.json) {
-    writer->set_formatter(std::make_unique<JsonFormatter>());
-  } else {
-    writer->set_pattern(kTextPattern);
-  }
-  writer->set_level(spdlog::level::trace);  // what comes here has been chosen
+void StartLogging(const LogOptions& options) {
+  auto writer = std::make_shared<LineWriter>(LineWriter::Options{
+      .fd = options.fd,
+      .lost_line = [json = options.json](int64_t lost) { return LostLine(json, lost); }});
+  auto sink = std::make_shared<LineSink>(writer);
+  sink->set_formatter(MakeFormatter(options.json));
   SetLogFormat(options.json ? LogFormat::kJson : LogFormat::kText);
-  auto logger = std::make_shared<spdlog::logger>(
-      kLoggerName, std::make_shared<RequestIdSink>(std::move(writer), options.json));
-  logger->flush_on(spdlog::level::info);
-  spdlog::set_default_logger(std::move(logger));
+  spdlog::set_default_logger(std::make_shared<spdlog::logger>(kLoggerName, std::move(sink)));
   spdlog::set_level(spdlog::level::from_str(options.level));
+  absl::MutexLock lock(&Current::Get().mutex);
+  Current::Get().writer = std::move(writer);
 }
 
-void StartLogging(const LogOptions& options) {
-  StartLoggingTo(std::make_shared<spdlog::sinks::stderr_sink_mt>(), options);
+bool StopLogging(absl::Duration timeout) {
+  const std::shared_ptr<LineWriter> writer = CurrentWriter();
+  return writer == nullptr || writer->Close(timeout);
+}
+
+int64_t DroppedLogLines() {
+  const std::shared_ptr<LineWriter> writer = CurrentWriter();
+  return writer == nullptr ? 0 : writer->dropped();
 }
 
 }  // namespace shira

@@ -12,27 +12,30 @@
 #ifndef SHIRA_SERVER_LOGGING_LOG_SETUP_H_
 #define SHIRA_SERVER_LOGGING_LOG_SETUP_H_
 
-#include <memory>
+#include <cstdint>
 #include <string>
 
-namespace spdlog::sinks {
-class sink;
-}  // namespace spdlog::sinks
+#include "absl/time/time.h"
 
 namespace shira {
 
 struct LogOptions {
   std::string level = "info";  // or "debug", "warning", "error"
   bool json = false;
+  int fd = 2;  // where lines go: standard error
 };
 
-// Makes spdlog's default logger write to standard error. Lines are written by a thread of their
-// own, and dropped rather than waited for when standard error is stuck: the engine's thread logs
-// too.
+// Makes spdlog's default logger write there. Lines are written by a thread of their own, and
+// dropped rather than waited for when nobody reads them: the engine's thread logs too. A line says
+// how many were lost.
 void StartLogging(const LogOptions& options);
 
-// The same with lines going elsewhere.
-void StartLoggingTo(std::shared_ptr<spdlog::sinks::sink> sink, const LogOptions& options);
+// Waits for as long as `timeout` until every line is written; whether that is so. Lines that come
+// later are dropped.
+bool StopLogging(absl::Duration timeout);
+
+// Lines that were dropped since StartLogging().
+int64_t DroppedLogLines();
 
 }  // namespace shira
 

@@ -1,7 +1,8 @@
 // File: server/metrics/exporter.h
 //
 // The metrics over HTTP, at /metrics, for Prometheus to fetch. Plain text and open to whoever
-// reaches the port.
+// reaches the port. One thread serves all who ask, and waits for none of them: whoever sends half a
+// request, or does not read the answer, keeps nobody from the figures.
 
 #ifndef SHIRA_SERVER_METRICS_EXPORTER_H_
 #define SHIRA_SERVER_METRICS_EXPORTER_H_
@@ -10,15 +11,22 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "server/metrics/metrics.h"
 
 namespace shira {
 
 class MetricsExporter {
  public:
-  // Listens on HOST:PORT (port 0: any free one). UNAVAILABLE if that cannot be. Keeps what it needs
-  // of `metrics`.
-  static absl::StatusOr<std::unique_ptr<MetricsExporter>> Start(const std::string& listen,
+  struct Options {
+    std::string listen;  // HOST:PORT (port 0: any free one)
+    // Beyond it, the connection that has been open for longest is closed.
+    size_t max_connections = 64;
+    absl::Duration timeout = absl::Seconds(10);  // for a request and its answer
+  };
+
+  // UNAVAILABLE if it cannot listen there. Keeps what it needs of `metrics`.
+  static absl::StatusOr<std::unique_ptr<MetricsExporter>> Start(const Options& options,
                                                                 const Metrics& metrics);
   ~MetricsExporter();
 

@@ -81,13 +81,26 @@ Sample InfoSample(std::string name, std::string help,
   return sample;
 }
 
-std::vector<Sample> ProcessSamples(std::string_view version, absl::Time start_time) {
+std::vector<Sample> ProcessSamples(std::string_view version, absl::Time start_time,
+                                   int64_t dropped_lines) {
   return {
       InfoSample("shira_build_info", "This server", {{"version", std::string(version)}}),
       Gauge("process_resident_memory_bytes", "Resident memory of the process",
             Number(ProcessMemoryBytes())),
       Gauge("process_start_time_seconds", "When the process started, in seconds since 1970",
             absl::ToDoubleSeconds(start_time - absl::UnixEpoch())),
+      Counter("shira_log_lines_dropped_total", "Lines of the log that nobody read in time",
+              Number(dropped_lines)),
+  };
+}
+
+std::vector<Sample> ConnectionSamples(const ConnectionCounts& counts) {
+  return {
+      Gauge("shira_connections", "Connections that are open", Number(counts.open)),
+      Counter("shira_connections_accepted_total", "Connections that were taken",
+              Number(counts.accepted)),
+      Counter("shira_connections_refused_total",
+              "Connections that were closed at once: there were too many", Number(counts.refused)),
   };
 }
 

@@ -22,7 +22,17 @@ namespace shira {
 Sample InfoSample(std::string name, std::string help,
                   std::vector<std::pair<std::string, std::string>> labels);
 
-std::vector<Sample> ProcessSamples(std::string_view version, absl::Time start_time);
+// `dropped_lines`: of the log.
+std::vector<Sample> ProcessSamples(std::string_view version, absl::Time start_time,
+                                   int64_t dropped_lines);
+
+// Of all ports for calls.
+struct ConnectionCounts {
+  int64_t open = 0;
+  int64_t accepted = 0;
+  int64_t refused = 0;
+};
+std::vector<Sample> ConnectionSamples(const ConnectionCounts& counts);
 
 std::vector<Sample> EngineSamples(const EngineStats& stats);
 

@@ -1,7 +1,5 @@
 #include "server/transport/call_interceptor.h"
 
-#include <grpc/grpc_security_constants.h>
-#include <grpcpp/security/auth_context.h>
 #include <grpcpp/support/interceptor.h>
 
 #include <string>
@@ -13,6 +11,7 @@
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "server/logging/request_scope.h"
+#include "server/transport/call_metadata.h"
 
 namespace shira {
 namespace {
@@ -23,24 +22,10 @@ using grpc::experimental::ServerRpcInfo;
 constexpr char kRequestIdMetadata[] = "x-request-id";
 constexpr size_t kMaxMessageBytes = 300;  // of an error, in the log
 
-std::string_view FindMetadata(const grpc::ServerContextBase& context, const char* name) {
-  const auto it = context.client_metadata().find(name);
-  return it == context.client_metadata().end()
-             ? std::string_view()
-             : std::string_view(it->second.data(), it->second.size());
-}
-
 // The transport has let the call in; this says again as whom.
 Identity IdentityOf(const AccessControl& access, const grpc::ServerContextBase& context) {
-  CallerCredentials credentials;
-  credentials.authorization = FindMetadata(context, "authorization");
-  const std::shared_ptr<const grpc::AuthContext> auth = context.auth_context();
-  for (const char* property : {GRPC_X509_CN_PROPERTY_NAME, GRPC_X509_SAN_PROPERTY_NAME}) {
-    for (const grpc::string_ref& name : auth->FindPropertyValues(property)) {
-      credentials.certificate_names.emplace_back(name.data(), name.size());
-    }
-  }
-  absl::StatusOr<Identity> identity = access.Identify(credentials);
+  absl::StatusOr<Identity> identity =
+      access.Identify(CredentialsOf(context.client_metadata(), *context.auth_context()));
   return identity.ok() ? *std::move(identity) : Identity();
 }
 
@@ -92,7 +77,7 @@ class CallInterceptor final : public grpc::experimental::Interceptor {
 
  private:
   void Begin() {
-    const std::string_view wanted = FindMetadata(context_, kRequestIdMetadata);
+    const std::string_view wanted = FindOnly(context_.client_metadata(), kRequestIdMetadata);
     record_->request_id = IsRequestId(wanted) ? std::string(wanted) : NewRequestId();
     record_->peer = context_.peer();
     Identity identity = IdentityOf(access_, context_);

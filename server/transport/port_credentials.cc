@@ -12,30 +12,37 @@
 #include <utility>
 
 #include "base/strings.h"
+#include "server/transport/call_metadata.h"
 
 namespace shira {
 namespace {
 
 constexpr std::string_view kPathHeader = ":path";
-constexpr std::string_view kAuthorizationHeader = "authorization";
 
 // Shared by both kinds of credentials. What a refusal tells is its code and message: gRPC ignores the
 // metadata that a check wants to send (server_auth_filter.cc), lets no interceptor of a server
 // answer instead of a service, and so leaves no way for an ErrorInfo.
 class CallCheck {
  public:
-  CallCheck(const AccessControl& access, RefusalObserver on_refused)
-      : access_(access), on_refused_(std::move(on_refused)) {}
+  explicit CallCheck(CallCheckOptions options) : options_(std::move(options)) {}
 
-  absl::Status Check(std::string_view method, const CallerCredentials& credentials) const {
-    absl::Status status = access_.Check(method, credentials);
-    if (!status.ok()) on_refused_(method, status);
+  absl::Status Check(std::string_view method, int64_t metadata_bytes,
+                     const CallerCredentials& credentials) const {
+    absl::Status status = CheckSize(metadata_bytes);
+    if (status.ok()) status = options_.access.Check(method, credentials);
+    if (!status.ok()) options_.on_refused(method, status);
     return status;
   }
 
  private:
-  const AccessControl& access_;
-  const RefusalObserver on_refused_;
+  absl::Status CheckSize(int64_t metadata_bytes) const {
+    if (metadata_bytes <= options_.max_metadata_bytes) return absl::OkStatus();
+    return absl::ResourceExhaustedError(
+        StrCat("the call's metadata has ", metadata_bytes, " bytes, more than ",
+               options_.max_metadata_bytes, " (--max-metadata-kb)"));
+  }
+
+  const CallCheckOptions options_;
 };
 
 // TLS: gRPC's own way to have calls checked.
@@ -47,24 +54,14 @@ class CheckingProcessor final : public grpc::AuthMetadataProcessor {
 
   grpc::Status Process(const InputMetadata& metadata, grpc::AuthContext* context,
                        OutputMetadata* /*consumed*/, OutputMetadata* /*response*/) override {
-    CallerCredentials credentials;
-    credentials.authorization = Find(metadata, kAuthorizationHeader);
-    for (const char* property : {GRPC_X509_CN_PROPERTY_NAME, GRPC_X509_SAN_PROPERTY_NAME}) {
-      for (const grpc::string_ref& name : context->FindPropertyValues(property)) {
-        credentials.certificate_names.emplace_back(name.data(), name.size());
-      }
-    }
-    const absl::Status status = check_.Check(Find(metadata, kPathHeader), credentials);
+    int64_t bytes = 0;
+    for (const auto& [name, value] : metadata) bytes += MetadataBytes(name.size(), value.size());
+    const absl::Status status = check_.Check(FindOnly(metadata, kPathHeader), bytes,
+                                             CredentialsOf(metadata, *context));
     return {static_cast<grpc::StatusCode>(status.code()), std::string(status.message())};
   }
 
  private:
-  static std::string_view Find(const InputMetadata& metadata, std::string_view name) {
-    const auto it = metadata.find(grpc::string_ref(name.data(), name.size()));
-    return it == metadata.end() ? std::string_view()
-                                : std::string_view(it->second.data(), it->second.size());
-  }
-
   const CallCheck check_;
 };
 
@@ -93,12 +90,15 @@ class CheckedPlainText final : public grpc::ServerCredentials {
                       size_t count, grpc_process_auth_metadata_done_cb done, void* user_data) {
     CallerCredentials credentials;
     std::string_view method;
+    int64_t bytes = 0;
     for (size_t i = 0; i < count; ++i) {
       const std::string_view name = View(metadata[i].key);
-      if (name == kPathHeader) method = View(metadata[i].value);
-      if (name == kAuthorizationHeader) credentials.authorization = View(metadata[i].value);
+      const std::string_view value = View(metadata[i].value);
+      bytes += MetadataBytes(name.size(), value.size());
+      if (name == kPathHeader) method = value;
+      if (name == kAuthorizationHeader) credentials.authorizations.push_back(value);
     }
-    const absl::Status status = static_cast<CallCheck*>(state)->Check(method, credentials);
+    const absl::Status status = static_cast<CallCheck*>(state)->Check(method, bytes, credentials);
     done(user_data, nullptr, 0, nullptr, 0, static_cast<grpc_status_code>(status.code()),
          std::string(status.message()).c_str());
   }
@@ -112,14 +112,12 @@ class CheckedPlainText final : public grpc::ServerCredentials {
 
 }  // namespace
 
-std::shared_ptr<grpc::ServerCredentials> PlainTextCredentials(const AccessControl& access,
-                                                              RefusalObserver on_refused) {
-  return std::make_shared<CheckedPlainText>(CallCheck(access, std::move(on_refused)));
+std::shared_ptr<grpc::ServerCredentials> PlainTextCredentials(CallCheckOptions check) {
+  return std::make_shared<CheckedPlainText>(CallCheck(std::move(check)));
 }
 
 std::shared_ptr<grpc::ServerCredentials> TlsCredentials(const TlsOptions& options,
-                                                        const AccessControl& access,
-                                                        RefusalObserver on_refused) {
+                                                        CallCheckOptions check) {
   using grpc::experimental::FileWatcherCertificateProvider;
   const bool asks_clients = !options.files.client_ca.empty();
   const auto interval =
@@ -136,7 +134,7 @@ std::shared_ptr<grpc::ServerCredentials> TlsCredentials(const TlsOptions& option
   std::shared_ptr<grpc::ServerCredentials> credentials =
       grpc::experimental::TlsServerCredentials(tls);
   credentials->SetAuthMetadataProcessor(
-      std::make_shared<CheckingProcessor>(CallCheck(access, std::move(on_refused))));
+      std::make_shared<CheckingProcessor>(CallCheck(std::move(check))));
   return credentials;
 }
 

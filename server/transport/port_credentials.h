@@ -1,15 +1,16 @@
 // File: server/transport/port_credentials.h
 //
 // What gRPC needs to accept connections and calls on a port: plain text or TLS, and the check of
-// every call before it reaches a service. The check is part of the transport, so it holds for every
-// method of every service, those of gRPC included. A call that it refuses has a status without
-// details, since gRPC sends none from here.
+// every call before it reaches a service: who calls, and how large the metadata is. The check is part
+// of the transport, so it holds for every method of every service, those of gRPC included. A call
+// that it refuses has a status without details, since gRPC sends none from here.
 
 #ifndef SHIRA_SERVER_TRANSPORT_PORT_CREDENTIALS_H_
 #define SHIRA_SERVER_TRANSPORT_PORT_CREDENTIALS_H_
 
 #include <grpcpp/security/server_credentials.h>
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string_view>
@@ -24,9 +25,14 @@ namespace shira {
 // Called for every call that is refused, on gRPC's threads.
 using RefusalObserver = std::function<void(std::string_view method, const absl::Status& status)>;
 
-// `access` must outlive the server.
-std::shared_ptr<grpc::ServerCredentials> PlainTextCredentials(const AccessControl& access,
-                                                              RefusalObserver on_refused);
+struct CallCheckOptions {
+  const AccessControl& access;  // must outlive the server
+  // Of one call, as HTTP/2 counts; beyond it, RESOURCE_EXHAUSTED.
+  int64_t max_metadata_bytes = int64_t{16} << 10;
+  RefusalObserver on_refused;
+};
+
+std::shared_ptr<grpc::ServerCredentials> PlainTextCredentials(CallCheckOptions check);
 
 struct TlsOptions {
   TlsFiles files;  // read again when they change
@@ -34,10 +40,9 @@ struct TlsOptions {
   absl::Duration reload_interval = absl::Seconds(10);  // whole seconds
 };
 
-// REQUIRES: CheckTlsFiles(options.files) is OK. `access` must outlive the server.
+// REQUIRES: CheckTlsFiles(options.files) is OK.
 std::shared_ptr<grpc::ServerCredentials> TlsCredentials(const TlsOptions& options,
-                                                        const AccessControl& access,
-                                                        RefusalObserver on_refused);
+                                                        CallCheckOptions check);
 
 }  // namespace shira
 

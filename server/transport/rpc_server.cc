@@ -1,58 +1,112 @@
 #include "server/transport/rpc_server.h"
 
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
-#include <grpcpp/server_builder.h>
+#include <grpcpp/resource_quota.h>
 
 #include <utility>
 
+#include "base/listening_socket.h"
+#include "base/status_macros.h"
 #include "base/strings.h"
 
 namespace shira {
+namespace {
+
+// gRPC closes the connection when metadata is beyond its own limit, which other calls may share. So
+// that is larger, and what is between the two limits costs a client its call alone.
+constexpr int kMetadataFactor = 4;
+
+std::vector<std::string> NamesOf(const std::vector<RpcServer::Service>& services) {
+  std::vector<std::string> names = {""};
+  for (const RpcServer::Service& service : services) names.push_back(service.name);
+  return names;
+}
+
+// What reflection lists.
+std::vector<std::string> NamesWithOurs(const std::vector<RpcServer::Service>& services) {
+  std::vector<std::string> names = {"grpc.health.v1.Health",
+                                    grpc::reflection::v1alpha::ServerReflection::service_full_name()};
+  for (const RpcServer::Service& service : services) names.push_back(service.name);
+  return names;
+}
+
+void SetLimits(const RpcServer::Options& options, grpc::ServerBuilder& builder) {
+  grpc::ResourceQuota memory("shira");
+  memory.Resize(static_cast<size_t>(options.message_memory_bytes));
+  builder.SetResourceQuota(memory);
+  builder.SetMaxReceiveMessageSize(static_cast<int>(options.max_message_bytes));
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE,
+                             static_cast<int>(options.max_metadata_bytes) * kMetadataFactor);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
+                             static_cast<int>(options.max_calls_per_connection));
+}
+
+// Half-open connections: the other end is gone, but nobody has told us.
+void SetKeepalive(const RpcServer::Options& options, grpc::ServerBuilder& builder) {
+  const int keepalive_ms = static_cast<int>(absl::ToInt64Milliseconds(options.keepalive));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, keepalive_ms);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, keepalive_ms);
+  // Until TLS and HTTP/2 have said hello.
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 2 * keepalive_ms);
+  // With calls or without: our pings, and those of clients.
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                             static_cast<int>(absl::ToInt64Milliseconds(options.min_ping_interval)));
+}
+
+}  // namespace
+
+RpcServer::RpcServer(const std::vector<Service>& services)
+    : names_(NamesOf(services)), reflection_(NamesWithOurs(services)) {}
 
 absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const Options& options,
                                                             const std::vector<Service>& services,
                                                             const AccessControl& access,
                                                             CallRecords& records,
                                                             CallEndObserver on_end) {
+  absl::StatusOr<ListeningSocket> socket = ListeningSocket::Open(options.listen);
+  if (!socket.ok()) {
+    return absl::UnavailableError(
+        StrCat("cannot listen on ", options.listen, ": ", ToStd(socket.status().message())));
+  }
   grpc::EnableDefaultHealthCheckService(true);
-  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
-  // Else a second server on the same port would start, and get every other call.
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  // Half-open connections: the other end is gone, but nobody has told us.
-  const int keepalive_ms = static_cast<int>(absl::ToInt64Milliseconds(options.keepalive));
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, keepalive_ms);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, keepalive_ms);
-  builder.SetMaxReceiveMessageSize(static_cast<int>(options.max_message_bytes));
+  SetLimits(options, builder);
+  SetKeepalive(options, builder);
 
-  const RefusalObserver on_refused = [on_end](std::string_view method, const absl::Status& status) {
-    LogRefusal(method, status);
-    on_end(method, status.code(), absl::ZeroDuration());
-  };
-  int port = 0;
-  builder.AddListeningPort(options.listen,
-                           options.tls != nullptr ? TlsCredentials(*options.tls, access, on_refused)
-                                                  : PlainTextCredentials(access, on_refused),
-                           &port);
+  CallCheckOptions check{.access = access,
+                         .max_metadata_bytes = options.max_metadata_bytes,
+                         .on_refused = [on_end](std::string_view method,
+                                                const absl::Status& status) {
+                           LogRefusal(method, status);
+                           on_end(method, status.code(), absl::ZeroDuration());
+                         }};
+  std::unique_ptr<RpcServer> server(new RpcServer(services));
+  server->connections_ = builder.experimental().AddExternalConnectionAcceptor(
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
+      options.tls != nullptr ? TlsCredentials(*options.tls, std::move(check))
+                             : PlainTextCredentials(std::move(check)));
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
   interceptors.push_back(MakeCallInterceptors(access, records, std::move(on_end)));
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
 
-  std::vector<std::string> names = {""};  // the server as a whole
-  for (const Service& service : services) {
-    builder.RegisterService(service.service);
-    names.push_back(service.name);
-  }
-  std::unique_ptr<RpcServer> server(new RpcServer(std::move(names)));
+  for (const Service& service : services) builder.RegisterService(service.service);
+  builder.RegisterService(&server->reflection_);
   server->server_ = builder.BuildAndStart();
-  const bool is_unix = options.listen.starts_with("unix:");
-  if (server->server_ == nullptr || (port == 0 && !is_unix)) {
-    return absl::UnavailableError(
-        StrCat("cannot listen on ", options.listen, ": in use, or not an address of this machine"));
+  if (server->server_ == nullptr) {
+    return absl::UnavailableError(StrCat("gRPC cannot serve ", options.listen));
   }
-  server->address_ = is_unix ? options.listen : StrCat(port);
+  server->address_ = socket->port() == 0 ? options.listen : StrCat(socket->port());
   server->SetServing(false);
+  server->acceptor_ = std::make_unique<ConnectionAcceptor>(
+      *std::move(socket),
+      ConnectionAcceptor::Options{.max_connections = options.max_connections,
+                                  .user_timeout = options.keepalive},
+      [connections = server->connections_.get()](int fd) {
+        grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
+        connection.fd = fd;
+        connections->HandleNewConnection(&connection);
+      });
   return server;
 }
 
@@ -68,6 +122,7 @@ void RpcServer::SetServing(bool serving) {
 void RpcServer::SetNotServingForGood() { server_->GetHealthCheckService()->Shutdown(); }
 
 void RpcServer::Shutdown(std::chrono::system_clock::time_point deadline) {
+  if (acceptor_ != nullptr) acceptor_->Stop();
   server_->Shutdown(deadline);
 }
 

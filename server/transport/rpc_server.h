@@ -1,12 +1,13 @@
 // File: server/transport/rpc_server.h
 //
 // One port with services on it: health and reflection are added, every call is checked, recorded
-// and logged.
+// and logged. No client can make it hold more than the options say.
 
 #ifndef SHIRA_SERVER_TRANSPORT_RPC_SERVER_H_
 #define SHIRA_SERVER_TRANSPORT_RPC_SERVER_H_
 
 #include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
 
 #include <chrono>
 #include <memory>
@@ -18,7 +19,9 @@
 #include "server/access/access_control.h"
 #include "server/transport/call_interceptor.h"
 #include "server/transport/call_records.h"
+#include "server/transport/connection_acceptor.h"
 #include "server/transport/port_credentials.h"
+#include "server/transport/reflection_service.h"
 
 namespace grpc {
 class Service;
@@ -30,11 +33,21 @@ namespace shira {
 class RpcServer {
  public:
   struct Options {
-    std::string listen;  // HOST:PORT or unix:PATH
+    std::string listen = {};  // HOST:PORT or unix:PATH
     int64_t max_message_bytes = int64_t{16} << 20;
+    // For messages that arrive, and for connections. Beyond it gRPC makes room: by ending connections
+    // without calls, and then calls, whoever's they are.
+    int64_t message_memory_bytes = int64_t{256} << 20;
+    // Of one call; four times that ends its connection.
+    int64_t max_metadata_bytes = int64_t{16} << 10;
+    int64_t max_connections = 1024;          // others are closed at once
+    int64_t max_calls_per_connection = 512;  // clients know it, and hold others back
     // A connection that is silent for so long is asked for a sign of life, and closed, with its
-    // calls, when none comes for as long again.
+    // calls, when none comes for as long again; so is one that never says what HTTP/2 begins with.
     absl::Duration keepalive = absl::Seconds(60);
+    // Clients that send signs of life more often, with calls or without, are told so and lose their
+    // connection. Ten seconds are usual, but one that was long on its way comes close to the next.
+    absl::Duration min_ping_interval = absl::Seconds(1);
     const TlsOptions* tls = nullptr;  // nullptr: plain text
   };
   struct Service {
@@ -55,20 +68,25 @@ class RpcServer {
   // The port that was bound, or unix:PATH.
   const std::string& address() const { return address_; }
 
+  ConnectionAcceptor::Stats connections() const { return acceptor_->stats(); }
+
   // What health says.
   void SetServing(bool serving);
   // Health says NOT_SERVING from now on, for good.
   void SetNotServingForGood();
 
-  // Takes no more calls, and cancels those that have not ended by `deadline`.
+  // Takes no more connections and calls, and cancels those that have not ended by `deadline`.
   void Shutdown(std::chrono::system_clock::time_point deadline);
 
  private:
-  explicit RpcServer(std::vector<std::string> names) : names_(std::move(names)) {}
+  explicit RpcServer(const std::vector<Service>& services);
 
-  const std::vector<std::string> names_;
+  const std::vector<std::string> names_;  // of services; "" is the server as a whole
   std::string address_;
+  ReflectionService reflection_;
   std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections_;  // of server_
+  std::unique_ptr<ConnectionAcceptor> acceptor_;
 };
 
 }  // namespace shira

@@ -3,9 +3,11 @@ but, when it dies, the streams that it was sending."""
 
 import collections
 import contextlib
+import itertools
 import json
 import os
 import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -227,6 +229,22 @@ class ClusterTest(unittest.TestCase):
             self.assertEqual([str(answer) for answer in answers if not answer.finished], [])
             self.check_tokens(answers, 40)
             self.assertEqual(self.cluster.homes(), before)
+
+    def test_no_two_clients_share_a_connection_to_a_replica(self):
+        name, home = next(iter(self.cluster.homes().items()))
+        connections = []
+        for client in range(6):
+            options = [("grpc.use_local_subchannel_pool", 1)]
+            with grpc.insecure_channel(f"127.0.0.1:{self.cluster.bind}", options=options) as channel:
+                model = channel.unary_unary("/shira.v1.Inference/GetModel")
+                ids = [f"client-{client}-call-{i}" for i in range(4)]
+                for request_id in ids:
+                    model(b"", metadata=[("x-request-id", request_id), ("shira-adapter", name)], timeout=30)
+            lines = self.cluster.servers[home].log().splitlines()
+            connections.append({re.search(r"peer=(\S+)", line)[1] for line in lines if any(f"request={i} " in line for i in ids)})
+        self.assertTrue(all(connections), connections)
+        for one, other in itertools.combinations(connections, 2):
+            self.assertFalse(one & other, connections)
 
     def test_administration_does_not_pass(self):
         stub = self.cluster.channel.unary_unary("/shira.v1.AdapterAdmin/RevertAdapter")

@@ -42,7 +42,7 @@ class AccessControlTest : public ::testing::Test {
 TEST_F(AccessControlTest, WithoutAFileEverybodyMayDoEverythingThatThereIs) {
   const auto control = Make({});
   EXPECT_THAT(control->Check(kLoad, {}), IsOk());
-  EXPECT_THAT(control->Check(kGenerate, {.authorization = "Bearer whatever"}), IsOk());
+  EXPECT_THAT(control->Check(kGenerate, {.authorizations = {"Bearer whatever"}}), IsOk());
   EXPECT_THAT(control->Check("/shira.v1.AdapterAdmin/Forgotten", {}), StatusIs(kUnimplemented));
   EXPECT_THAT(control->Check("", {}), StatusIs(kUnimplemented));
 }
@@ -52,9 +52,9 @@ TEST_F(AccessControlTest, ARoleOpensItsMethodsOnly) {
                                                           "inference web token-of-web-1234\n"
                                                           "read-only eye token-of-eye-1234\n"
                                                           "admin ops token-of-ops-1234\n")});
-  const CallerCredentials web{.authorization = "Bearer token-of-web-1234"};
-  const CallerCredentials eye{.authorization = "bearer token-of-eye-1234"};
-  const CallerCredentials ops{.authorization = "Bearer token-of-ops-1234"};
+  const CallerCredentials web{.authorizations = {"Bearer token-of-web-1234"}};
+  const CallerCredentials eye{.authorizations = {"bearer token-of-eye-1234"}};
+  const CallerCredentials ops{.authorizations = {"Bearer token-of-ops-1234"}};
   EXPECT_THAT(control->Check(kGenerate, web), IsOk());
   EXPECT_THAT(control->Check(kList, web), StatusIs(kDenied, HasSubstr("read-only")));
   EXPECT_THAT(control->Check(kLoad, web), StatusIs(kDenied, HasSubstr("'web'")));
@@ -72,11 +72,35 @@ TEST_F(AccessControlTest, WhoIsNotKnownGetsHealthAndNothingElse) {
       Make({.access_file = folder_.Write("access", "inference web token-of-web-1234\n")});
   for (const char* header : {"", "Bearer ", "Bearer wrong", "Basic token-of-web-1234", "Bearer",
                              "token-of-web-1234", "Bearer  token-of-web-1234"}) {
-    const CallerCredentials nobody{.authorization = header};
+    const CallerCredentials nobody{.authorizations = {header}};
     EXPECT_THAT(control->Check(kGenerate, nobody), StatusIs(kUnauthenticated)) << header;
     EXPECT_THAT(control->Check("/no.Such/Method", nobody), StatusIs(kUnauthenticated)) << header;
     EXPECT_THAT(control->Check(kHealth, nobody), IsOk()) << header;
   }
+}
+
+TEST_F(AccessControlTest, TwoAuthorizationHeadersAreNobodys) {
+  const auto control =
+      Make({.access_file = folder_.Write("access", "inference web token-of-web-1234\n")});
+  const std::string_view web = "Bearer token-of-web-1234";
+  for (const std::string_view other : {web, std::string_view("Bearer wrong"), std::string_view()}) {
+    EXPECT_THAT(control->Check(kGenerate, {.authorizations = {web, other}}),
+                StatusIs(kUnauthenticated, HasSubstr("more than one")));
+    EXPECT_THAT(control->Check(kGenerate, {.authorizations = {other, web}}),
+                StatusIs(kUnauthenticated));
+  }
+}
+
+TEST_F(AccessControlTest, AFileCanBeReadAtOnce) {
+  const std::string path = folder_.Write("access", "inference web token-of-web-1234\n");
+  const auto control = Make({.access_file = path, .reload_interval = absl::Hours(1)});
+  folder_.Write("access", "inference web token-of-web-5678\n");
+  EXPECT_THAT(control->Reload(), IsOk());
+  EXPECT_THAT(control->Check(kGenerate, {.authorizations = {"Bearer token-of-web-5678"}}), IsOk());
+  folder_.Write("access", "nonsense\n");
+  EXPECT_THAT(control->Reload(), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(control->Check(kGenerate, {.authorizations = {"Bearer token-of-web-5678"}}), IsOk());
+  EXPECT_THAT(Make({})->Reload(), IsOk());
 }
 
 TEST_F(AccessControlTest, CertificatesCountOnlyWhereTlsVerifiesThem) {
@@ -89,7 +113,7 @@ TEST_F(AccessControlTest, CertificatesCountOnlyWhereTlsVerifiesThem) {
   EXPECT_THAT(control->Check(kLoad, {.certificate_names = {"ops.example.org"}}), IsOk());
   EXPECT_THAT(control->Check(kLoad, {.certificate_names = {"other"}}), StatusIs(kUnauthenticated));
   // A token speaks for the call, whatever the connection's certificate.
-  EXPECT_THAT(control->Check(kLoad, {.authorization = "Bearer token-of-web-1234",
+  EXPECT_THAT(control->Check(kLoad, {.authorizations = {"Bearer token-of-web-1234"},
                                      .certificate_names = {"ops.example.org"}}),
               StatusIs(kDenied));
 
@@ -101,8 +125,8 @@ TEST_F(AccessControlTest, CertificatesCountOnlyWhereTlsVerifiesThem) {
 TEST_F(AccessControlTest, AChangedFileIsReadAgainUnlessItIsBad) {
   const std::string path = folder_.Write("access", "inference web token-of-web-1234\n");
   const auto control = Make({.access_file = path, .reload_interval = absl::Milliseconds(5)});
-  const CallerCredentials old_token{.authorization = "Bearer token-of-web-1234"};
-  const CallerCredentials new_token{.authorization = "Bearer token-of-web-5678"};
+  const CallerCredentials old_token{.authorizations = {"Bearer token-of-web-1234"}};
+  const CallerCredentials new_token{.authorizations = {"Bearer token-of-web-5678"}};
   const auto becomes = [&](const CallerCredentials& credentials, bool allowed) {
     for (int i = 0; i < 2000; ++i) {
       if (control->Check(kGenerate, credentials).ok() == allowed) return true;

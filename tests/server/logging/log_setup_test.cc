@@ -1,11 +1,12 @@
 #include "server/logging/log_setup.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <spdlog/sinks/ostream_sink.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
-#include <memory>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
@@ -14,21 +15,28 @@
 #include "absl/strings/str_split.h"
 #include "server/logging/log_event.h"
 #include "server/logging/request_scope.h"
+#include "tests/testutil/temp_folder.h"
 
 namespace shira {
 namespace {
 
+using ::shira::testing::TempFolder;
 using ::testing::ElementsAre;
 using ::testing::EndsWith;
 
 // The lines of some code that logs.
 template <typename Code>
-std::vector<std::string> LinesOf(const LogOptions& options, const Code& code) {
-  std::ostringstream stream;
-  StartLoggingTo(std::make_shared<spdlog::sinks::ostream_sink_mt>(stream), options);
+std::vector<std::string> LinesOf(LogOptions options, const Code& code) {
+  const TempFolder folder;
+  const std::string path = folder.Write("log", "");
+  options.fd = open(path.c_str(), O_WRONLY);
+  StartLogging(options);
   code();
-  spdlog::shutdown();  // everything is written
-  return absl::StrSplit(stream.str(), '\n', absl::SkipEmpty());
+  EXPECT_TRUE(StopLogging(absl::Seconds(60)));
+  close(options.fd);
+  std::ostringstream text;
+  text << std::ifstream(path).rdbuf();
+  return absl::StrSplit(text.str(), '\n', absl::SkipEmpty());
 }
 
 void LogSomething() {
@@ -63,6 +71,13 @@ TEST(LogSetupTest, EveryLineOfJsonIsOneObject) {
   EXPECT_EQ(objects[2]["request"], "id-2");
   EXPECT_EQ(objects[3]["event"], "call");
   EXPECT_EQ(objects[3].count("message"), 0u);
+}
+
+TEST(LogSetupTest, WhatIsLoggedAfterTheEndIsDroppedAndCounted) {
+  LinesOf({}, LogSomething);
+  EXPECT_EQ(DroppedLogLines(), 0);
+  spdlog::info("too late");
+  EXPECT_EQ(DroppedLogLines(), 1);
 }
 
 TEST(LogSetupTest, TheLevelDecidesWhatIsLogged) {

@@ -8,14 +8,11 @@
 #include <vector>
 
 #include "base/strings.h"
-#include "server/metrics/exporter.h"
 #include "server/metrics/server_samples.h"
-#include "tests/testutil/status_matchers.h"
 
 namespace shira {
 namespace {
 
-using ::shira::testing::StatusIs;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -106,14 +103,6 @@ TEST(MetricsTest, ThreadsMayObserveWhileOthersRead) {
     sum += std::stod(text.substr(at));
   }
   EXPECT_EQ(sum, 2000);
-}
-
-TEST(MetricsTest, ExportersSayWhereTheyCannotListen) {
-  const Metrics metrics({});
-  ASSERT_OK_AND_ASSIGN(const auto exporter, MetricsExporter::Start("127.0.0.1:0", metrics));
-  EXPECT_GT(exporter->port(), 0);
-  EXPECT_THAT(MetricsExporter::Start(StrCat("127.0.0.1:", exporter->port()), metrics),
-              StatusIs(absl::StatusCode::kUnavailable, HasSubstr("for metrics")));
 }
 
 TEST(ServerSamplesTest, TheProtocolsGaugeNamesAdaptersButNotTheBase) {
