@@ -237,7 +237,6 @@ absl::StatusOr<std::unique_ptr<RpcServer>> Server::Impl::OpenPort(
   SHIRA_ASSIGN_OR_RETURN(std::unique_ptr<RpcServer> port,
                          RpcServer::Start({.listen = listen,
                                            .max_message_bytes = options_.max_message_bytes,
-                                           .message_memory_bytes = options_.message_memory_bytes,
                                            .max_metadata_bytes = options_.max_metadata_bytes,
                                            .max_connections = max_connections_,
                                            .max_calls_per_connection =

@@ -26,7 +26,6 @@ struct Flags {
   int64_t max_adapter_mb = ServerOptions().max_adapter_bytes >> 20;
   int64_t max_message_mb = ServerOptions().max_message_bytes >> 20;
   int64_t max_metadata_kb = ServerOptions().max_metadata_bytes >> 10;
-  int64_t message_memory_mb = ServerOptions().message_memory_bytes >> 20;
   double keepalive_seconds = absl::ToDoubleSeconds(ServerOptions().keepalive);
   double drain_timeout_seconds = absl::ToDoubleSeconds(ServerOptions().drain_timeout);
   double drain_delay_seconds = absl::ToDoubleSeconds(ServerOptions().drain_delay);
@@ -166,10 +165,6 @@ void DefineLimitFlags(CLI::App& app, Flags& flags) {
   const CLI::Range megabytes(int64_t{1}, kMaxMegabytes);
   Add(app, group, "--max-message-mb", flags.max_message_mb, "Largest request, in MiB")
       ->check(CLI::Range(1, 2047));
-  Add(app, group, "--message-memory-mb", flags.message_memory_mb,
-      "Memory for requests that arrive at an address, and its connections, in MiB; beyond it, calls "
-      "end with RESOURCE_EXHAUSTED")
-      ->check(megabytes);
   Add(app, group, "--max-metadata-kb", flags.max_metadata_kb,
       "Largest metadata of one call, in KiB; a call with more is refused, and one with more than "
       "four times that loses its connection")
@@ -275,7 +270,6 @@ absl::StatusOr<ServerOptions> ToOptions(const Flags& flags) {
   options.max_adapter_bytes = flags.max_adapter_mb << 20;
   options.max_message_bytes = flags.max_message_mb << 20;
   options.max_metadata_bytes = flags.max_metadata_kb << 10;
-  options.message_memory_bytes = flags.message_memory_mb << 20;
   options.keepalive = absl::Seconds(flags.keepalive_seconds);
   options.drain_timeout = absl::Seconds(flags.drain_timeout_seconds);
   options.drain_delay = absl::Seconds(flags.drain_delay_seconds);

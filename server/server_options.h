@@ -37,10 +37,9 @@ struct ServerOptions {
   std::string port_file;  // gets the port (or the unix:PATH) once the server serves; empty: none
   std::string admin_port_file;  // the same for `admin_listen`
   int64_t max_message_bytes = int64_t{16} << 20;
-  int64_t message_memory_bytes = int64_t{256} << 20;  // of those that arrive at an address
-  int64_t max_metadata_bytes = int64_t{16} << 10;     // of one call
-  int64_t max_connections = 1024;                     // of each address
-  int64_t max_calls_per_connection = 512;             // at a time
+  int64_t max_metadata_bytes = int64_t{16} << 10;  // of one call
+  int64_t max_connections = 1024;                  // of each address
+  int64_t max_calls_per_connection = 512;          // at a time
   absl::Duration drain_timeout = absl::Seconds(30);
   // From SIGTERM on the port stays open for so long at the least, so that balancers see its health
   // before it is gone: gRPC cancels calls that reach a server which has begun to close.

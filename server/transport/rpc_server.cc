@@ -1,7 +1,6 @@
 #include "server/transport/rpc_server.h"
 
 #include <grpcpp/health_check_service_interface.h>
-#include <grpcpp/resource_quota.h>
 
 #include <utility>
 
@@ -31,9 +30,6 @@ std::vector<std::string> NamesWithOurs(const std::vector<RpcServer::Service>& se
 }
 
 void SetLimits(const RpcServer::Options& options, grpc::ServerBuilder& builder) {
-  grpc::ResourceQuota memory("shira");
-  memory.Resize(static_cast<size_t>(options.message_memory_bytes));
-  builder.SetResourceQuota(memory);
   builder.SetMaxReceiveMessageSize(static_cast<int>(options.max_message_bytes));
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE,
                              static_cast<int>(options.max_metadata_bytes) * kMetadataFactor);

@@ -35,9 +35,6 @@ class RpcServer {
   struct Options {
     std::string listen = {};  // HOST:PORT or unix:PATH
     int64_t max_message_bytes = int64_t{16} << 20;
-    // For messages that arrive, and for connections. Beyond it gRPC makes room: by ending connections
-    // without calls, and then calls, whoever's they are.
-    int64_t message_memory_bytes = int64_t{256} << 20;
     // Of one call; four times that ends its connection.
     int64_t max_metadata_bytes = int64_t{16} << 10;
     int64_t max_connections = 1024;          // others are closed at once

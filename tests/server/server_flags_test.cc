@@ -68,13 +68,12 @@ TEST_F(ServerFlagsTest, LimitsOfTheNetworkHaveTheirUnits) {
   ASSERT_OK_AND_ASSIGN(
       const CommandLine line,
       Parse({"--model", "/m", "--max-connections", "7", "--max-calls-per-connection", "8",
-             "--max-metadata-kb", "9", "--message-memory-mb", "10"}));
+             "--max-metadata-kb", "9"}));
   EXPECT_EQ(line.options.max_connections, 7);
   EXPECT_EQ(line.options.max_calls_per_connection, 8);
   EXPECT_EQ(line.options.max_metadata_bytes, 9 << 10);
-  EXPECT_EQ(line.options.message_memory_bytes, 10 << 20);
-  for (const char* flag : {"--max-connections", "--max-calls-per-connection", "--max-metadata-kb",
-                           "--message-memory-mb"}) {
+  for (const char* flag :
+       {"--max-connections", "--max-calls-per-connection", "--max-metadata-kb"}) {
     EXPECT_THAT(Parse({"--model", "/m", flag, "0"}), StatusIs(kInvalid, HasSubstr(flag)));
   }
 }
