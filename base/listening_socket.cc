@@ -229,8 +229,8 @@ absl::StatusOr<ListeningSocket> ListeningSocket::OpenTcp(const std::string& addr
       result.port_ = BoundPort(fd);
       if (everywhere) break;
     }
-    const bool complete = !result.fds_.empty() && (everywhere || error == 0 || IsMissingHere(error));
-    if (complete) return result;
+    const bool tolerable = everywhere || error == 0 || IsMissingHere(error);
+    if (tolerable && !result.fds_.empty()) return result;
     if (!any_port || error != EADDRINUSE) break;
   }
   return Unavailable(address, error);

@@ -1,7 +1,7 @@
 // File: client/connection_advice.h
 //
-// What a failed connection means, in words for people: gRPC says "Socket closed" when one side speaks
-// TLS and the other does not. Not installed.
+// What a failed connection means, in words for people: gRPC says "Socket closed" when one side
+// speaks TLS and the other does not. Not installed.
 
 #ifndef SHIRA_CLIENT_CONNECTION_ADVICE_H_
 #define SHIRA_CLIENT_CONNECTION_ADVICE_H_

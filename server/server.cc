@@ -180,7 +180,8 @@ void Server::Impl::WarnOfGrpc() const {
 
 void Server::Impl::LimitConnections() {
   const int64_t ports = options_.admin_listen.empty() ? 1 : 2;
-  const int64_t descriptors = RaiseDescriptorLimit(DescriptorsFor(ports * options_.max_connections));
+  const int64_t wanted = DescriptorsFor(ports * options_.max_connections);
+  const int64_t descriptors = RaiseDescriptorLimit(wanted);
   const int64_t room = std::max<int64_t>(1, ConnectionsFor(descriptors) / ports);
   max_connections_ = std::min(options_.max_connections, room);
   if (max_connections_ == options_.max_connections) return;
@@ -193,7 +194,8 @@ void Server::Impl::LimitConnections() {
 absl::Status Server::Impl::OpenMetrics() {
   metrics_.AddSource([this] { return SamplesOf(); });
   if (options_.metrics_listen.empty()) return absl::OkStatus();
-  SHIRA_ASSIGN_OR_RETURN(exporter_, MetricsExporter::Start({.listen = options_.metrics_listen}, metrics_));
+  SHIRA_ASSIGN_OR_RETURN(
+      exporter_, MetricsExporter::Start({.listen = options_.metrics_listen}, metrics_));
   spdlog::info("metrics at http://{} (port {})", options_.metrics_listen, exporter_->port());
   return absl::OkStatus();
 }

@@ -166,8 +166,7 @@ void DefineLimitFlags(CLI::App& app, Flags& flags) {
   Add(app, group, "--max-message-mb", flags.max_message_mb, "Largest request, in MiB")
       ->check(CLI::Range(1, 2047));
   Add(app, group, "--max-metadata-kb", flags.max_metadata_kb,
-      "Largest metadata of one call, in KiB; a call with more is refused, and one with more than "
-      "four times that loses its connection")
+      "Largest metadata of one call, in KiB; a call with more is refused")
       ->check(CLI::Range(4, 4096));
   Add(app, group, "--max-connections", options.max_connections,
       "Most connections to each address; others are closed at once. Fewer if the system permits "

@@ -26,6 +26,8 @@ namespace {
 // new ones waiting.
 constexpr int kLookMs = 200;
 
+pollfd ToRead(int fd) { return {.fd = fd, .events = POLLIN, .revents = 0}; }
+
 // One request and its answer.
 class Connection {
  public:
@@ -109,9 +111,9 @@ class MetricsExporter::Impl {
     while (true) {
       // What is listened on, what ends this, and the connections in their order.
       std::vector<pollfd> polled;
-      for (const int fd : socket_.fds()) polled.push_back({.fd = fd, .events = POLLIN, .revents = 0});
+      for (const int fd : socket_.fds()) polled.push_back(ToRead(fd));
       const size_t wake = polled.size();
-      polled.push_back({.fd = wake_, .events = POLLIN, .revents = 0});
+      polled.push_back(ToRead(wake_));
       for (const Connection& connection : connections_) polled.push_back(connection.polled());
       if (poll(polled.data(), polled.size(), connections_.empty() ? -1 : kLookMs) < 0) continue;
       if (polled[wake].revents != 0) return;

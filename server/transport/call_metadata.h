@@ -1,7 +1,7 @@
 // File: server/transport/call_metadata.h
 //
-// What is read from a call's metadata. A header that may occur once is read by none of these when it
-// occurs twice: proxies and servers that each take another one of the two could be played off
+// What is read from a call's metadata. A header that may occur once is read by none of these when
+// it occurs twice: proxies and servers that each take another one of the two could be played off
 // against each other.
 
 #ifndef SHIRA_SERVER_TRANSPORT_CALL_METADATA_H_

@@ -1,9 +1,9 @@
 // File: server/transport/port_credentials.h
 //
 // What gRPC needs to accept connections and calls on a port: plain text or TLS, and the check of
-// every call before it reaches a service: who calls, and how large the metadata is. The check is part
-// of the transport, so it holds for every method of every service, those of gRPC included. A call
-// that it refuses has a status without details, since gRPC sends none from here.
+// every call before it reaches a service: who calls, and how large the metadata is. The check is
+// part of the transport, so it holds for every method of every service, those of gRPC included. A
+// call that it refuses has a status without details, since gRPC sends none from here.
 
 #ifndef SHIRA_SERVER_TRANSPORT_PORT_CREDENTIALS_H_
 #define SHIRA_SERVER_TRANSPORT_PORT_CREDENTIALS_H_

@@ -11,9 +11,13 @@
 namespace shira {
 namespace {
 
-// gRPC closes the connection when metadata is beyond its own limit, which other calls may share. So
-// that is larger, and what is between the two limits costs a client its call alone.
+// gRPC's own limit is larger than ours: beyond it the system's gRPC, without our fixes, closes the
+// connection, which other calls share. Clients of gRPC know it, and fail such calls themselves.
 constexpr int kMetadataFactor = 4;
+
+int Milliseconds(absl::Duration duration) {
+  return static_cast<int>(absl::ToInt64Milliseconds(duration));
+}
 
 std::vector<std::string> NamesOf(const std::vector<RpcServer::Service>& services) {
   std::vector<std::string> names = {""};
@@ -23,8 +27,8 @@ std::vector<std::string> NamesOf(const std::vector<RpcServer::Service>& services
 
 // What reflection lists.
 std::vector<std::string> NamesWithOurs(const std::vector<RpcServer::Service>& services) {
-  std::vector<std::string> names = {"grpc.health.v1.Health",
-                                    grpc::reflection::v1alpha::ServerReflection::service_full_name()};
+  std::vector<std::string> names = {
+      "grpc.health.v1.Health", grpc::reflection::v1alpha::ServerReflection::service_full_name()};
   for (const RpcServer::Service& service : services) names.push_back(service.name);
   return names;
 }
@@ -39,7 +43,7 @@ void SetLimits(const RpcServer::Options& options, grpc::ServerBuilder& builder) 
 
 // Half-open connections: the other end is gone, but nobody has told us.
 void SetKeepalive(const RpcServer::Options& options, grpc::ServerBuilder& builder) {
-  const int keepalive_ms = static_cast<int>(absl::ToInt64Milliseconds(options.keepalive));
+  const int keepalive_ms = Milliseconds(options.keepalive);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, keepalive_ms);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, keepalive_ms);
   // Until TLS and HTTP/2 have said hello.
@@ -47,7 +51,7 @@ void SetKeepalive(const RpcServer::Options& options, grpc::ServerBuilder& builde
   // With calls or without: our pings, and those of clients.
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
-                             static_cast<int>(absl::ToInt64Milliseconds(options.min_ping_interval)));
+                             Milliseconds(options.min_ping_interval));
 }
 
 }  // namespace

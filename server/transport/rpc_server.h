@@ -35,7 +35,7 @@ class RpcServer {
   struct Options {
     std::string listen = {};  // HOST:PORT or unix:PATH
     int64_t max_message_bytes = int64_t{16} << 20;
-    // Of one call; four times that ends its connection.
+    // Of one call, which is refused if it has more.
     int64_t max_metadata_bytes = int64_t{16} << 10;
     int64_t max_connections = 1024;          // others are closed at once
     int64_t max_calls_per_connection = 512;  // clients know it, and hold others back

@@ -192,7 +192,7 @@ TEST_F(RpcServerTest, TwoAuthorizationHeadersAreRefused) {
   Start({}, {.access_file = path});
   const std::pair<std::string, std::string> good = {"authorization", "Bearer token-of-web-1234"};
   const std::pair<std::string, std::string> bad = {"authorization", "Bearer token-of-eve-1234"};
-  const auto code = [&](const Metadata& metadata) { return Call(kGetModel, metadata).error_code(); };
+  const auto code = [&](const Metadata& sent) { return Call(kGetModel, sent).error_code(); };
   EXPECT_EQ(code({good}), grpc::StatusCode::UNIMPLEMENTED);
   for (const Metadata& two : {Metadata{good, bad}, Metadata{bad, good}, Metadata{good, good}}) {
     EXPECT_EQ(code(two), grpc::StatusCode::UNAUTHENTICATED);
