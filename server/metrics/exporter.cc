@@ -31,7 +31,7 @@ pollfd ToRead(int fd) { return {.fd = fd, .events = POLLIN, .revents = 0}; }
 // One request and its answer.
 class Connection {
  public:
-  Connection(int fd, absl::Time deadline) : fd_(fd), deadline_(deadline) {}
+  Connection(int fd, SteadyTime deadline) : fd_(fd), deadline_(deadline) {}
   ~Connection() { close(fd_); }
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -40,7 +40,7 @@ class Connection {
     return {.fd = fd_, .events = static_cast<short>(answer_.empty() ? POLLIN : POLLOUT),
             .revents = 0};
   }
-  absl::Time deadline() const { return deadline_; }
+  SteadyTime deadline() const { return deadline_; }
 
   // Does what can be done without waiting. False when the connection is at its end.
   bool Continue(absl::FunctionRef<std::string()> metrics) {
@@ -80,7 +80,7 @@ class Connection {
   }
 
   const int fd_;
-  const absl::Time deadline_;
+  const SteadyTime deadline_;
   std::string request_;
   std::string answer_;  // empty: the request is not whole
   size_t written_ = 0;
@@ -125,7 +125,7 @@ class MetricsExporter::Impl {
   }
 
   void ContinueAll(const pollfd* polled) {
-    const absl::Time now = SteadyNow();
+    const SteadyTime now = SteadyNow();
     for (auto it = connections_.begin(); it != connections_.end(); ++polled) {
       const bool stays = polled->revents != 0 ? it->Continue([this] { return Text(); })
                                               : now < it->deadline();

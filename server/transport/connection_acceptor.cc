@@ -98,7 +98,7 @@ void ConnectionAcceptor::AcceptAll(int listening_fd) {
 void ConnectionAcceptor::Refuse(int fd) {
   close(fd);
   ++refused_;
-  const absl::Time now = SteadyNow();
+  const SteadyTime now = SteadyNow();
   if (now < next_log_) return;
   next_log_ = now + kLogInterval;
   spdlog::warn("connections: refused, {} are open (--max-connections {}); refused so far: {}",

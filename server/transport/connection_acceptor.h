@@ -14,6 +14,7 @@
 
 #include "absl/time/time.h"
 #include "base/listening_socket.h"
+#include "base/steady_clock.h"
 #include "server/transport/open_connections.h"
 
 namespace shira {
@@ -61,7 +62,7 @@ class ConnectionAcceptor {
   std::atomic<int64_t> refused_ = 0;
   const int wake_;   // readable: stop
   int spare_ = -1;   // kept for RefuseWithoutDescriptor()
-  absl::Time next_log_ = absl::InfinitePast();
+  SteadyTime next_log_;
   std::thread thread_;
 };
 

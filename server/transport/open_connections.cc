@@ -27,7 +27,7 @@ bool OpenConnections::TryAdd(int fd) {
   // The kernel gives the lowest number that is free, so that most closed connections go here.
   sockets_.erase(fd);
   if (static_cast<int64_t>(sockets_.size()) >= limit_) {
-    const absl::Time now = SteadyNow();
+    const SteadyTime now = SteadyNow();
     if (now < next_look_) return false;
     next_look_ = now + kLookInterval;
     ForgetClosed();

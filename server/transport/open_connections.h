@@ -14,7 +14,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
-#include "absl/time/time.h"
+#include "base/steady_clock.h"
 
 namespace shira {
 
@@ -45,7 +45,7 @@ class OpenConnections {
   const int64_t limit_;
   absl::Mutex mutex_;
   absl::flat_hash_map<int, Socket> sockets_ ABSL_GUARDED_BY(mutex_);
-  absl::Time next_look_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
+  SteadyTime next_look_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace shira
