@@ -151,6 +151,7 @@ void LoadedModel::Drain(absl::Duration timeout) { parts_->engine->Drain(timeout)
 
 absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(ModelOnDisk model,
                                                                const ServerOptions& options,
+                                                               WorkQueue& disk_work,
                                                                const absl::Notification& stop) {
   auto parts = std::make_unique<Parts>();
   parts->team = std::make_unique<ThreadTeam>(options.threads > 0 ? options.threads
@@ -175,8 +176,13 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(ModelOnDisk model
   SHIRA_ASSIGN_OR_RETURN(
       parts->registry,
       AdapterRegistry::Create(RegistryOptions(options), *parts->reader, *parts->switch_engine));
-  SHIRA_ASSIGN_OR_RETURN(const Engine::Options engine_options,
+  SHIRA_ASSIGN_OR_RETURN(Engine::Options engine_options,
                          EngineOptions(options, *parts->executor, *parts->switch_engine));
+  engine_options.preparation = {
+      .max_ahead = options.lifecycle.max_concurrent_loads,
+      .run = [&disk_work](std::string_view client, std::function<void()> work) {
+        return disk_work.Add(client, std::move(work));
+      }};
   parts->engine = std::make_unique<Engine>(engine_options, *parts->executor, *parts->switch_engine);
 
   const ModelConfig& config = parts->weights->config();

@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/synchronization/notification.h"
+#include "base/work_queue.h"
 #include "server/model/weight_loader.h"
 #include "server/server_options.h"
 #include "server/service/backend.h"
@@ -31,10 +32,11 @@ struct ModelOnDisk {
 // Owns the graph; the engine's thread runs from Load() on.
 class LoadedModel {
  public:
-  // Reads the weights, with progress in the log, and starts the engine. CANCELLED when `stop` was
-  // notified meanwhile.
+  // Reads the weights, with progress in the log, and starts the engine, which reads and compiles
+  // adapters in `disk_work` until it is drained. CANCELLED when `stop` was notified meanwhile.
   static absl::StatusOr<std::unique_ptr<LoadedModel>> Load(ModelOnDisk model,
                                                            const ServerOptions& options,
+                                                           WorkQueue& disk_work,
                                                            const absl::Notification& stop);
   ~LoadedModel();
 

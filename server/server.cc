@@ -19,6 +19,7 @@
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
 #include "base/strings.h"
+#include "base/work_queue.h"
 #include "server/access/access_control.h"
 #include "server/adapter_startup.h"
 #include "server/descriptor_limit.h"
@@ -43,6 +44,8 @@ namespace {
 
 // After the engine has drained: what clients get to read the ends of their answers.
 constexpr std::chrono::seconds kLastWritesTimeout(2);
+// A client has one of them at most, so that decoding is left with some of the machine.
+constexpr int kTextThreads = 2;
 
 void LogGrpc(gpr_log_func_args* args) {
   spdlog::debug("grpc: {}:{}: {}", args->file, args->line, args->message);
@@ -114,14 +117,23 @@ class Server::Impl {
   CallRecords records_;
   BackendGate gate_;
   Metrics metrics_{{.max_adapters = options_.metrics_max_adapters}};
-  GenerationLedger ledger_{{.max_waiting_per_client = options_.max_queued_per_client}, metrics_};
-  const ServiceContext context_{
-      .gate = gate_, .records = records_, .ledger = ledger_, .log_prompts = options_.log_prompts};
+  GenerationLedger ledger_{{.max_waiting_per_client = options_.max_queued_per_client,
+                            .max_unread_bytes = options_.max_unread_bytes},
+                           metrics_};
+  std::unique_ptr<LoadedModel> model_;
+  // Two lanes, so that a disk that hangs keeps nobody from tokenising. They use the model.
+  WorkQueue text_work_{{.name = "tokenising", .threads = kTextThreads}};
+  WorkQueue disk_work_{{.name = "adapters to be read",
+                        .threads = options_.lifecycle.max_concurrent_loads + 1}};
+  const ServiceContext context_{.gate = gate_,
+                                .records = records_,
+                                .ledger = ledger_,
+                                .text_work = text_work_,
+                                .log_prompts = options_.log_prompts};
   InferenceService inference_{context_};
   AdapterAdminService admin_{gate_};
   OperationsService operations_{context_, std::string(kVersion), start_time_};
   std::unique_ptr<MetricsExporter> exporter_;
-  std::unique_ptr<LoadedModel> model_;
   int64_t max_connections_ = 0;  // of each port
   std::vector<std::unique_ptr<RpcServer>> ports_;  // last: calls use what is above
 };
@@ -256,7 +268,8 @@ absl::StatusOr<std::unique_ptr<RpcServer>> Server::Impl::OpenPort(
 }
 
 absl::Status Server::Impl::Load(const absl::Notification& stop) {
-  SHIRA_ASSIGN_OR_RETURN(model_, LoadedModel::Load(*std::move(on_disk_), options_, stop));
+  SHIRA_ASSIGN_OR_RETURN(model_,
+                         LoadedModel::Load(*std::move(on_disk_), options_, disk_work_, stop));
   on_disk_.reset();
   const Backend& backend = model_->backend();
   SHIRA_RETURN_IF_ERROR(LoadStartupAdapters(options_, backend.registry, stop));
@@ -324,6 +337,7 @@ Server::Impl::~Impl() {
   if (model_ != nullptr) model_->backend().weight_guard.Stop();  // it speaks to the health service
   metrics_.RemoveSources();
   ports_.clear();
+  if (model_ != nullptr) model_->Drain(absl::ZeroDuration());  // the engine uses a lane
   for (const std::string& path : port_files_) std::remove(path.c_str());
 }
 

@@ -26,6 +26,7 @@ struct Flags {
   int64_t max_adapter_mb = ServerOptions().max_adapter_bytes >> 20;
   int64_t max_message_mb = ServerOptions().max_message_bytes >> 20;
   int64_t max_metadata_kb = ServerOptions().max_metadata_bytes >> 10;
+  int64_t max_unread_mb = ServerOptions().max_unread_bytes >> 20;
   double keepalive_seconds = absl::ToDoubleSeconds(ServerOptions().keepalive);
   double drain_timeout_seconds = absl::ToDoubleSeconds(ServerOptions().drain_timeout);
   double drain_delay_seconds = absl::ToDoubleSeconds(ServerOptions().drain_delay);
@@ -179,6 +180,9 @@ void DefineLimitFlags(CLI::App& app, Flags& flags) {
   Add(app, group, "--max-queued-per-client", options.max_queued_per_client,
       "Most generations of one client (by its identity, or else its host) that wait for their "
       "first token");
+  Add(app, group, "--max-unread-mb", flags.max_unread_mb,
+      "Memory for answers that clients do not read, in MiB; one client may have an eighth of it")
+      ->check(megabytes);
   Add(app, group, "--max-running", options.max_running,
       "Most answers that are generated at a time");
   Add(app, group, "--max-choices", options.max_choices,
@@ -269,6 +273,7 @@ absl::StatusOr<ServerOptions> ToOptions(const Flags& flags) {
   options.max_adapter_bytes = flags.max_adapter_mb << 20;
   options.max_message_bytes = flags.max_message_mb << 20;
   options.max_metadata_bytes = flags.max_metadata_kb << 10;
+  options.max_unread_bytes = flags.max_unread_mb << 20;
   options.keepalive = absl::Seconds(flags.keepalive_seconds);
   options.drain_timeout = absl::Seconds(flags.drain_timeout_seconds);
   options.drain_delay = absl::Seconds(flags.drain_delay_seconds);

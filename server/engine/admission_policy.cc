@@ -16,6 +16,8 @@ int64_t LevelOf(const SequenceView& sequence, absl::Duration waited,
   return sequence.priority + absl::IDivDuration(waited, limits.aging, &rest);
 }
 
+constexpr int64_t kMaxNotYet = 128;
+
 // One client's requests, in the order in which it gets its turns.
 class Line {
  public:
@@ -100,24 +102,30 @@ std::vector<SequenceView> AdmissionOrder(const AdmissionSnapshot& snapshot,
 }
 
 Admissions PlanAdmissions(const AdmissionSnapshot& snapshot, const AdmissionLimits& limits,
-                          absl::FunctionRef<bool(SequenceId)> reserve) {
+                          absl::FunctionRef<Room(SequenceId)> reserve) {
   Admissions result;
   int64_t room = limits.max_rows - snapshot.running_rows;
   if (room <= 0) return result;
+  int64_t not_yet = 0;
   std::vector<SequenceId> waiting;         // there was no room for them
   int64_t patience = limits.max_bypassed;  // how often all of them may still be passed
   for (const SequenceView& sequence : AdmissionOrder(snapshot, limits)) {
     if (room == 0 || (!waiting.empty() && patience <= 0)) break;
-    if (sequence.rows <= room && reserve(sequence.id)) {
+    const Room taken = sequence.rows <= room ? reserve(sequence.id) : Room::kNone;
+    if (taken == Room::kTaken) {
       room -= sequence.rows;
       result.admitted.push_back(sequence.id);
       result.bypassed.insert(result.bypassed.end(), waiting.begin(), waiting.end());
       patience -= waiting.empty() ? 0 : 1;
       continue;
     }
+    // Where so many find no room, asking the rest is a waste of the time between two steps.
+    if (taken == Room::kNotYet) {
+      if (++not_yet > kMaxNotYet) break;
+      continue;
+    }
     waiting.push_back(sequence.id);
     patience = std::min(patience, limits.max_bypassed - sequence.bypassed);
-    // Where so many find no room, asking the rest is a waste of the time between two steps.
     if (static_cast<int64_t>(waiting.size()) > limits.max_bypassed) break;
   }
   return result;

@@ -15,7 +15,8 @@
 //   one that was served longer ago; then the order of arrival.
 //
 // One for whom there is no room is passed by those behind it that fit, but by at most max_bypassed
-// of them: then everybody waits until it has its room.
+// of them: then everybody waits until it has its room. One whose weights are still being read is not
+// in anybody's way.
 
 #ifndef SHIRA_SERVER_ENGINE_ADMISSION_POLICY_H_
 #define SHIRA_SERVER_ENGINE_ADMISSION_POLICY_H_
@@ -61,10 +62,17 @@ struct Admissions {
 std::vector<SequenceView> AdmissionOrder(const AdmissionSnapshot& snapshot,
                                          const AdmissionLimits& limits);
 
-// `reserve` takes memory for a generation, and is false when there is none for it now. It is not
-// asked about one that has more rows than there is room for.
+// What there is for a generation.
+enum class Room {
+  kTaken,   // all its memory, which it has now
+  kNone,    // not enough memory
+  kNotYet,  // its weights are not there yet
+};
+
+// `reserve` takes memory for a generation. It is not asked about one that has more rows than there
+// is room for.
 Admissions PlanAdmissions(const AdmissionSnapshot& snapshot, const AdmissionLimits& limits,
-                          absl::FunctionRef<bool(SequenceId)> reserve);
+                          absl::FunctionRef<Room(SequenceId)> reserve);
 
 }  // namespace shira
 

@@ -28,6 +28,10 @@
 namespace shira {
 namespace {
 
+constexpr absl::Duration kLookAgain = absl::Milliseconds(20);
+// Of the queue, when there is no room for anybody.
+constexpr size_t kLookAhead = 8;
+
 AdmissionLimits AdmissionLimitsOf(const Engine::Options& options) {
   return {.max_rows = std::max<int64_t>(options.max_running, 1),
           .max_bypassed = std::max<int64_t>(options.max_bypassed, 0)};
@@ -54,6 +58,7 @@ class Engine::Impl {
              .max_choices = std::min(options.max_choices, admission_limits_.max_rows)}),
         controls_(mutex_),
         queue_(std::max<int64_t>(options.max_queued, 1)),
+        preparation_(options.preparation, [this] { OnNews(); }),
         runner_(StepLimitsOf(options), options.costs, options.learn_costs, executor, switch_engine,
                 memory_, stats_),
         thread_([this] { Loop(); }) {}
@@ -77,6 +82,7 @@ class Engine::Impl {
   using SequencePtr = std::unique_ptr<Sequence>;
   using Outcome = std::variant<GenerationResult, absl::Status>;
 
+  void OnNews() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status CheckRoomLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckHolds(const KvMemory::Demand& demand) const;
 
@@ -86,10 +92,14 @@ class Engine::Impl {
   bool WaitForWork() ABSL_LOCKS_EXCLUDED(mutex_);
   void EndInterrupted() ABSL_LOCKS_EXCLUDED(mutex_);
   void Admit() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Nobody can be admitted: gets the states of those ready who come next.
+  void PrepareNext(const AdmissionSnapshot& snapshot) ABSL_LOCKS_EXCLUDED(mutex_);
   // What those who have something queued or running have had. Valid until a sequence ends.
   ClientShares SharesOf(absl::Span<const SequenceView> queued, SteadyTime now);
-  // Takes memory for a queued sequence and makes it a running one. False when there is none now.
-  bool TryAdmit(SequenceId id) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Takes memory for a queued sequence and makes it a running one, or ends it.
+  Room TryAdmit(SequenceId id) ABSL_LOCKS_EXCLUDED(mutex_);
+  Sequence* FindQueued(SequenceId id) ABSL_LOCKS_EXCLUDED(mutex_);
+  SequencePtr TakeQueued(SequenceId id) ABSL_LOCKS_EXCLUDED(mutex_);
   void Step() ABSL_LOCKS_EXCLUDED(mutex_);
   void EndAll(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -114,8 +124,11 @@ class Engine::Impl {
   int64_t in_flight_ ABSL_GUARDED_BY(mutex_) = 0;  // submitted and not ended
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
+  bool news_ ABSL_GUARDED_BY(mutex_) = false;  // for the queue: somebody came, or is ready
 
   // The engine's thread alone.
+  StatePreparation preparation_;
+  bool queue_moved_ = false;  // since Admit() looked at it last
   std::vector<SequencePtr> running_;  // in the order of admission
   // When the clients that have something queued or running were served last.
   struct Turn {
@@ -177,6 +190,7 @@ absl::StatusOr<std::shared_ptr<CancellationToken>> Engine::Impl::Submit(Generati
   // Still under the lock, so that the engine's thread cannot admit it before.
   stats_.BookQueued(state);
   ++in_flight_;
+  news_ = true;
   return cancellation;
 }
 
@@ -246,17 +260,24 @@ void Engine::Impl::Loop() {
 }
 
 bool Engine::Impl::WaitForWork() {
-  const bool idle = running_.empty();
+  const bool idle = running_.empty() && !queue_moved_;
   absl::MutexLock lock(&mutex_);
-  // Whatever is queued is work: with nothing running it is admitted or fails. So no deadline can
-  // pass while the thread sleeps.
   const auto has_work = [&] {
     mutex_.AssertHeld();
     controls_.AssertMutexHeld();
-    return stop_ || !idle || !queue_.empty() || !controls_.empty();
+    return stop_ || !idle || news_ || !controls_.empty();
   };
-  mutex_.Await(absl::Condition(&has_work));
+  // With nothing running, those that are queued wait for their states. Nobody tells the engine of
+  // deadlines and cancellations meanwhile.
+  AwaitUntil(mutex_, absl::Condition(&has_work),
+             queue_.empty() ? SteadyTime::InfiniteFuture() : SteadyNow() + kLookAgain);
+  if (std::exchange(news_, false)) queue_moved_ = true;
   return !stop_;
+}
+
+void Engine::Impl::OnNews() {
+  absl::MutexLock lock(&mutex_);
+  news_ = true;
 }
 
 void Engine::Impl::EndInterrupted() {
@@ -281,15 +302,29 @@ void Engine::Impl::EndInterrupted() {
 void Engine::Impl::Admit() {
   const SteadyTime now = SteadyNow();
   AdmissionSnapshot snapshot = {.running_rows = RunningRows(), .queued = {}};
-  if (snapshot.running_rows < admission_limits_.max_rows) {
+  const bool has_room = snapshot.running_rows < admission_limits_.max_rows;
+  if (has_room || queue_moved_) {
     absl::MutexLock lock(&mutex_);
     snapshot.queued = queue_.Views(now);
   }
-  if (!snapshot.queued.empty()) snapshot.clients = SharesOf(snapshot.queued, now);
+  queue_moved_ = false;
+  if (snapshot.queued.empty()) return;
+  snapshot.clients = SharesOf(snapshot.queued, now);
+  if (!has_room) {
+    PrepareNext(snapshot);
+    return;
+  }
   const Admissions admissions =
       PlanAdmissions(snapshot, admission_limits_, [this](SequenceId id) { return TryAdmit(id); });
   absl::MutexLock lock(&mutex_);
   for (const SequenceId id : admissions.bypassed) queue_.Find(id)->Bypass();
+}
+
+void Engine::Impl::PrepareNext(const AdmissionSnapshot& snapshot) {
+  const std::vector<SequenceView> order = AdmissionOrder(snapshot, admission_limits_);
+  for (size_t i = 0; i < order.size() && i < kLookAhead; ++i) {
+    preparation_.Begin(*FindQueued(order[i].id), /*others_run=*/true);
+  }
 }
 
 ClientShares Engine::Impl::SharesOf(absl::Span<const SequenceView> queued, SteadyTime now) {
@@ -306,24 +341,27 @@ ClientShares Engine::Impl::SharesOf(absl::Span<const SequenceView> queued, Stead
   return shares;
 }
 
-bool Engine::Impl::TryAdmit(SequenceId id) {
-  Sequence* queued = nullptr;
-  {
-    absl::MutexLock lock(&mutex_);
-    queued = queue_.Find(id);
+Room Engine::Impl::TryAdmit(SequenceId id) {
+  Sequence* const queued = FindQueued(id);
+  absl::Status error;
+  switch (preparation_.Advance(*queued, !running_.empty(), error)) {
+    case StatePreparation::Progress::kReady:
+      break;
+    case StatePreparation::Progress::kUnderWay:
+      return Room::kNotYet;
+    case StatePreparation::Progress::kNoMemory:
+      return Room::kNone;
+    case StatePreparation::Progress::kFailed:
+      End(TakeQueued(id), error);
+      return Room::kNotYet;
   }
-  // Only this thread takes sequences out of the queue, so it is still there.
   absl::StatusOr<KvMemory::Reservation> memory = memory_.Reserve(queued->kv_demand());
   // With nothing running, waiting would not help.
-  if (absl::IsResourceExhausted(memory.status()) && !running_.empty()) return false;
-  SequencePtr sequence;
-  {
-    absl::MutexLock lock(&mutex_);
-    sequence = queue_.Take(id);
-  }
+  if (absl::IsResourceExhausted(memory.status()) && !running_.empty()) return Room::kNone;
+  SequencePtr sequence = TakeQueued(id);
   if (!memory.ok()) {
     End(std::move(sequence), memory.status());
-    return true;
+    return Room::kNotYet;
   }
   const SteadyTime now = SteadyNow();
   stats_.BookAdmitted(sequence->state(), now - sequence->submitted(), memory->cached_tokens,
@@ -331,7 +369,19 @@ bool Engine::Impl::TryAdmit(SequenceId id) {
   turns_[sequence->client()] = {.number = ++next_turn_, .time = now};
   sequence->Admit(*std::move(memory), now);
   running_.push_back(std::move(sequence));
-  return true;
+  queue_moved_ = true;
+  return Room::kTaken;
+}
+
+// Only this thread takes sequences out of the queue, so whatever was seen there is still there.
+Sequence* Engine::Impl::FindQueued(SequenceId id) {
+  absl::MutexLock lock(&mutex_);
+  return queue_.Find(id);
+}
+
+Engine::Impl::SequencePtr Engine::Impl::TakeQueued(SequenceId id) {
+  absl::MutexLock lock(&mutex_);
+  return queue_.Take(id);
 }
 
 void Engine::Impl::Step() {
@@ -347,6 +397,9 @@ void Engine::Impl::Step() {
 }
 
 void Engine::Impl::End(SequencePtr sequence, Outcome outcome) {
+  preparation_.Forget(sequence->id());
+  preparation_.OnMemoryFreed();
+  queue_moved_ = true;
   const absl::Status* failure = std::get_if<absl::Status>(&outcome);
   stats_.BookEnd(sequence->state(), sequence->admitted(),
                  failure == nullptr ? absl::OkStatus() : *failure,

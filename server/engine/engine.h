@@ -6,6 +6,9 @@
 //   admit (admission_policy, pure) -> plan (step_planner, pure) -> switch if planned -> one forward
 //   pass -> sample -> emit -> ...
 //
+// A generation whose adapters are not in memory waits in the queue while other threads read and
+// compile them (state_preparation).
+//
 // Between two steps it runs control operations: applying a state, anything that needs the weights
 // to hold still.
 
@@ -25,6 +28,7 @@
 #include "server/engine/engine_stats.h"
 #include "server/engine/generation.h"
 #include "server/engine/model_executor.h"
+#include "server/engine/state_preparation.h"
 #include "server/engine/step_costs.h"
 #include "server/engine/step_planner.h"
 #include "server/registry/state_handle.h"
@@ -45,6 +49,8 @@ class Engine {
     // What steps cost at the start (MeasureStepCosts), and whether real steps correct it.
     StepCosts costs = StepCosts();
     bool learn_costs = true;
+    // How states that are not in memory are read and compiled.
+    StatePreparation::Options preparation = {};
     // Beginnings of prompts that are kept for later ones, in KV memory that nobody else needs.
     int64_t max_prefixes = 0;
   };
@@ -71,7 +77,7 @@ class Engine {
   //   UNAVAILABLE         draining
   absl::StatusOr<std::shared_ptr<CancellationToken>> Submit(GenerationRequest request);
 
-  // Makes a state resident between two steps and waits for it. It stays resident until a generation
+  // Makes a state, which the handle has, resident between two steps and waits for it. It stays resident until a generation
   // needs another. DEADLINE_EXCEEDED if its turn did not come in time (nothing was written),
   // UNAVAILABLE when stopped.
   absl::StatusOr<SwitchStats> Apply(const StateHandle& state, SteadyTime deadline);

@@ -11,9 +11,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "base/steady_clock.h"
@@ -72,8 +75,32 @@ class GenerationObserver {
   virtual void OnChoiceEnd(const ChoiceResult& result) = 0;
   virtual void OnFinished(const GenerationResult& result) = 0;
   // CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE (drained), RESOURCE_EXHAUSTED, DATA_LOSS (logits that
-  // are not finite) or INTERNAL.
+  // are not finite), INTERNAL, and what the state's source says.
   virtual void OnFailed(const absl::Status& status) = 0;
+};
+
+// Lets the caller end a generation early. Thread-safe; outlives the generation harmlessly.
+class CancellationToken {
+ public:
+  // What the generation ends with; the first one counts. REQUIRES: !why.ok().
+  void Cancel(absl::Status why = absl::CancelledError("the generation was cancelled")) {
+    absl::MutexLock lock(&mutex_);
+    if (cancelled_) return;
+    why_ = std::move(why);
+    cancelled_ = true;
+  }
+  bool cancelled() const { return cancelled_; }
+  // OK unless it is cancelled.
+  absl::Status status() const {
+    if (!cancelled_) return absl::OkStatus();
+    absl::MutexLock lock(&mutex_);
+    return why_;
+  }
+
+ private:
+  std::atomic<bool> cancelled_{false};
+  mutable absl::Mutex mutex_;
+  absl::Status why_ ABSL_GUARDED_BY(mutex_);
 };
 
 struct GenerationRequest {
@@ -90,19 +117,14 @@ struct GenerationRequest {
   std::optional<int32_t> top_logprobs;  // nullopt: none; 0: the chosen token's only
   int32_t priority = 0;  // higher goes first; a second in the queue counts as much as one level
   SteadyTime deadline = SteadyTime::InfiniteFuture();
-  StateHandle state;  // which weights; keeps the adapters loaded until the generation ends
+  // Which weights; keeps the adapters loaded until the generation ends. The state itself need not be
+  // there: it is got when the generation's turn is near.
+  StateHandle state;
   std::shared_ptr<GenerationObserver> observer;
+  // Also ends it before it is submitted. nullptr: Submit() makes one.
+  std::shared_ptr<CancellationToken> cancellation;
 };
 
-// Lets the caller end a generation early. Thread-safe; outlives the generation harmlessly.
-class CancellationToken {
- public:
-  void Cancel() { cancelled_.store(true, std::memory_order_relaxed); }
-  bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
-
- private:
-  std::atomic<bool> cancelled_{false};
-};
 
 }  // namespace shira
 

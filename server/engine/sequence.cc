@@ -51,9 +51,10 @@ absl::Status Sequence::Check(const GenerationRequest& request, const Limits& lim
 Sequence::Sequence(SequenceId id, GenerationRequest request, const Limits& limits, SteadyTime now)
     : id_(id),
       request_(std::move(request)),
+      cancellation_(request_.cancellation != nullptr ? request_.cancellation
+                                                     : std::make_shared<CancellationToken>()),
       prompt_tokens_(static_cast<int64_t>(request_.prompt.size())),
       max_tokens_(std::min(request_.max_tokens, limits.max_sequence_tokens - prompt_tokens_)),
-      state_entries_(compiled_state().entries()),
       submitted_(now),
       waiting_since_(now),
       last_token_(now) {
@@ -77,8 +78,7 @@ int64_t Sequence::rows() const {
 SequenceView Sequence::View(SteadyTime now) const {
   SequenceView view = {.id = id_,
                        .client = request_.client,
-                       .state = compiled_state().key.digest(),
-                       .state_entries = state_entries_,
+                       .state = request_.state.key().digest(),
                        .prefill = prefill(),
                        .pending_tokens = 1,
                        .rows = rows(),
@@ -88,6 +88,7 @@ SequenceView Sequence::View(SteadyTime now) const {
                        .queued = now - submitted_,
                        .waited = now - waiting_since_,
                        .time_left = request_.deadline - now};
+  if (request_.state.state() != nullptr) view.state_entries = compiled_state().entries();
   if (view.prefill) view.pending_tokens = choices_.front().pending_tokens();
   for (const Choice& choice : choices_) {
     if (choice.ended()) continue;
@@ -98,7 +99,7 @@ SequenceView Sequence::View(SteadyTime now) const {
 }
 
 absl::Status Sequence::Interruption(SteadyTime now) const {
-  if (cancellation_->cancelled()) return absl::CancelledError("the generation was cancelled");
+  SHIRA_RETURN_IF_ERROR(cancellation_->status());
   if (now >= request_.deadline) {
     int64_t tokens = 0;
     for (const Choice& choice : choices_) tokens += choice.generated_tokens();
@@ -109,7 +110,7 @@ absl::Status Sequence::Interruption(SteadyTime now) const {
 }
 
 KvMemory::Demand Sequence::kv_demand() const {
-  return {.state = compiled_state().key.digest(),
+  return {.state = request_.state.key().digest(),
           .prompt = request_.prompt,
           .tokens = prompt_tokens_ + max_tokens_,
           .answers = static_cast<int64_t>(choices_.size())};

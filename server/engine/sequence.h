@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -46,6 +47,14 @@ class Sequence {
 
   SequenceId id() const { return id_; }
   const StateHandle& state() const { return request_.state; }
+  // Whether its state is in memory, as far as it is known without holding it there.
+  bool KnowsState() const { return request_.state.is_known(); }
+  // From then on it is held there.
+  bool FindState() { return request_.state.Find(); }
+  void SetState(std::shared_ptr<const CompiledState> state) {
+    request_.state.Set(std::move(state));
+  }
+  // REQUIRES: it has its state.
   const CompiledState& compiled_state() const { return *request_.state.state(); }
   const std::string& client() const { return request_.client; }
   const std::shared_ptr<CancellationToken>& cancellation() const { return cancellation_; }
@@ -55,11 +64,12 @@ class Sequence {
   // Answers that are not finished.
   int64_t rows() const;
 
-  // CANCELLED or DEADLINE_EXCEEDED when it has to end now.
+  // Why it was cancelled, or DEADLINE_EXCEEDED, when it has to end now.
   absl::Status Interruption(SteadyTime now) const;
 
   // All the KV memory that it can come to need.
   KvMemory::Demand kv_demand() const;
+  // REQUIRES: it has its state.
   void Admit(KvMemory::Reservation reservation, SteadyTime now);
   bool admitted() const { return admitted_; }
   // One that was submitted later was admitted first.
@@ -106,10 +116,9 @@ class Sequence {
 
   const SequenceId id_;
   GenerationRequest request_;
-  const std::shared_ptr<CancellationToken> cancellation_ = std::make_shared<CancellationToken>();
+  const std::shared_ptr<CancellationToken> cancellation_;
   const int64_t prompt_tokens_;
   const int64_t max_tokens_;  // of an answer; what there is room for, at most
-  const int64_t state_entries_;
   const SteadyTime submitted_;
 
   std::vector<Choice> choices_;  // at least one; the prompt is run in the first

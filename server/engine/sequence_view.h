@@ -20,7 +20,7 @@ struct SequenceView {
   SequenceId id = 0;
   std::string_view client = {};  // who shares with others; lives as long as the sequence
   Sha256Digest state;          // StateKey::digest() of the weights that it wants
-  int64_t state_entries = 0;   // elements that this state changes
+  int64_t state_entries = 0;   // elements that this state changes; 0 until it is in memory
   bool prefill = false;        // prompt tokens are pending
   int64_t pending_tokens = 0;  // of the prompt, and not in the cache; 1 (per row) when decoding
   int64_t rows = 1;            // of a decode step: answers that are not finished

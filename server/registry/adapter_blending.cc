@@ -4,6 +4,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "adapters/format/adapter_writer.h"
+#include "base/out_of_memory.h"
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
 #include "base/strings.h"
@@ -53,9 +54,10 @@ absl::StatusOr<AdapterRegistry::BlendResult> AdapterRegistry::Impl::CreateBlend(
   SHIRA_ASSIGN_OR_RETURN(const Sha256Digest digest, BlendDigest(options, std::move(terms)));
   SHIRA_ASSIGN_OR_RETURN(const LoadTurn turn, BeginLoad(name, path, /*key=*/""));
   FusionReport report;
-  absl::StatusOr<LoadResult> result = [&]() -> absl::StatusOr<LoadResult> {
+  absl::StatusOr<LoadResult> result = CatchOutOfMemory([&]() -> absl::StatusOr<LoadResult> {
     const SteadyTime start = SteadyNow();
-    absl::StatusOr<FusionResult> blend = BlendPinned(options, parts, sources);
+    absl::StatusOr<FusionResult> blend =
+        CatchOutOfMemory([&] { return BlendPinned(options, parts, sources); });
     if (!blend.ok()) return Publish(turn.record, start, blend.status(), {});
     report = std::move(blend->report);
     SHIRA_ASSIGN_OR_RETURN(const Novelty novelty,
@@ -69,10 +71,11 @@ absl::StatusOr<AdapterRegistry::BlendResult> AdapterRegistry::Impl::CreateBlend(
       absl::MutexLock lock(&mutex_);
       return LoadResult{Describe(*turn.record, resident->key), /*already_loaded=*/true};
     }
-    absl::StatusOr<DeltaBacking> backing = MakeBlendReady(blend->adapter, path);
+    absl::StatusOr<DeltaBacking> backing =
+        CatchOutOfMemory([&] { return MakeBlendReady(blend->adapter, path); });
     if (!backing.ok()) return Publish(turn.record, start, backing.status(), {});
     return Publish(turn.record, start, blend->adapter, *std::move(backing));
-  }();
+  });
   EndTurn(turn, result);
   SHIRA_RETURN_IF_ERROR(result.status());
   if (!result->already_loaded) SaveChanges();

@@ -3,6 +3,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_join.h"
+#include "base/out_of_memory.h"
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
 #include "base/strings.h"
@@ -66,7 +67,9 @@ absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Impl::LoadShared(
                     "\n");
   SHIRA_ASSIGN_OR_RETURN(const LoadTurn turn, BeginLoad(request.name, request.path, key));
   if (!turn.is_mine) return AwaitJob(turn);
-  absl::StatusOr<LoadResult> result = LoadAlone(request, turn.record);
+  // The turn ends whatever happens in it.
+  const absl::StatusOr<LoadResult> result =
+      CatchOutOfMemory([&] { return LoadAlone(request, turn.record); });
   EndTurn(turn, result);
   if (result.ok() && !result->already_loaded) {
     RefreshDefault();
@@ -78,7 +81,7 @@ absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Impl::LoadShared(
 absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Impl::LoadAlone(
     const LoadRequest& request, const RecordPtr& record) {
   const SteadyTime start = SteadyNow();
-  absl::StatusOr<AdapterPtr> adapter = Read(request);
+  absl::StatusOr<AdapterPtr> adapter = CatchOutOfMemory([&] { return Read(request); });
   // Held until it is published, so that nothing moves it out of memory meanwhile.
   absl::StatusOr<std::shared_ptr<const CompiledState>> compiled = nullptr;
   DeltaBacking backing{.path = request.path, .source = request.path, .owner = request.owner};
@@ -261,7 +264,7 @@ absl::StatusOr<std::shared_ptr<const CompiledState>> AdapterRegistry::Impl::Comp
     const AdapterPtr& adapter) {
   SHIRA_ASSIGN_OR_RETURN(const StateKey key, StateKey::Create({{adapter->digest, 1.0}}));
   const auto read = [&] { return std::vector<WeightedAdapterRef>{{adapter, 1.0}}; };
-  return states_.Get(key, read);
+  return states_.Get(key, adapter->entries(), [] {}, read);
 }
 
 }  // namespace shira

@@ -77,6 +77,7 @@ class AdapterMemory {
       ABSL_LOCKS_EXCLUDED(mutex_);
 
   int64_t in_use_bytes() const { return budget_->in_use_bytes(); }
+  int64_t limit_bytes() const { return budget_->limit_bytes(); }
 
   // How many had to go to make room, so far.
   int64_t evicted_states() const ABSL_LOCKS_EXCLUDED(mutex_);

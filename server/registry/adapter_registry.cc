@@ -270,6 +270,12 @@ absl::StatusOr<StateHandle> AdapterRegistry::Acquire(absl::Span<const AdapterSel
   return impl_->Acquire(terms);
 }
 
+absl::StatusOr<StateHandle> AdapterRegistry::Hold(absl::Span<const AdapterSelectionTerm> terms) {
+  return impl_->Hold(terms);
+}
+
+absl::StatusOr<StateHandle> AdapterRegistry::HoldDefault() { return impl_->HoldDefault(); }
+
 absl::StatusOr<StateHandle> AdapterRegistry::AcquireDefault() { return impl_->AcquireDefault(); }
 
 absl::Status AdapterRegistry::SetDefault(absl::Span<const AdapterSelectionTerm> terms) {

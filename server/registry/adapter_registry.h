@@ -245,8 +245,15 @@ class AdapterRegistry {
   //   RESOURCE_EXHAUSTED   over the budget
   absl::StatusOr<StateHandle> Acquire(absl::Span<const AdapterSelectionTerm> terms);
 
-  // Pins the state of requests that name none; the base until SetDefault(). Errors of Acquire(): an
-  // adapter of the default may have failed at a restart, and then no other takes its place.
+  // Pins the adapters alone, which takes no time: the handle's state is to be had when it is needed.
+  // Errors of Acquire() about names and weights; RESOURCE_EXHAUSTED for what is larger than the whole
+  // budget.
+  absl::StatusOr<StateHandle> Hold(absl::Span<const AdapterSelectionTerm> terms);
+  // The same for requests that name none; the base until SetDefault(). An adapter of the default may
+  // have failed at a restart, and then no other takes its place.
+  absl::StatusOr<StateHandle> HoldDefault();
+
+  // Pins the state of requests that name none. Errors of Acquire().
   absl::StatusOr<StateHandle> AcquireDefault();
   // The default keeps the names: it follows replaced adapters and moved aliases. Errors of
   // Acquire().

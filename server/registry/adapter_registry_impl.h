@@ -78,6 +78,9 @@ class AdapterRegistry::Impl : public std::enable_shared_from_this<Impl> {
   absl::StatusOr<std::vector<AdapterRef>> ResolveDefault() const ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<StateHandle> Acquire(absl::Span<const AdapterSelectionTerm> terms)
       ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<StateHandle> Hold(absl::Span<const AdapterSelectionTerm> terms)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<StateHandle> HoldDefault() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<StateHandle> AcquireDefault() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status SetDefault(absl::Span<const AdapterSelectionTerm> terms) ABSL_LOCKS_EXCLUDED(mutex_);
   std::vector<AdapterRef> Describe(const StateKey& key) const ABSL_LOCKS_EXCLUDED(mutex_);
@@ -96,6 +99,17 @@ class AdapterRegistry::Impl : public std::enable_shared_from_this<Impl> {
     std::vector<AdapterRef> adapters;  // in the state's canonical order
     std::vector<RecordPtr> records;
   };
+  // The same before there is a state.
+  struct Wanted {
+    std::vector<AdapterSelectionTerm> terms;
+    StateKey key;
+    std::vector<AdapterRef> adapters;
+    std::vector<RecordPtr> records;    // in the order of the terms
+    std::vector<DeltaSource> sources;  // of each
+    int64_t entries = 0;               // of all
+  };
+  // A handle's: it unpins.
+  class HeldAdapters;
 
   // ---- Names and uses: adapter_uses.cc ----
 
@@ -115,6 +129,15 @@ class AdapterRegistry::Impl : public std::enable_shared_from_this<Impl> {
                                         absl::Span<const AdapterSelectionTerm> terms);
 
   absl::StatusOr<Pinned> Pin(absl::Span<const AdapterSelectionTerm> terms)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // The names' part of Pin(), and the state's.
+  absl::StatusOr<Wanted> PinNamed(absl::Span<const AdapterSelectionTerm> terms)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<std::shared_ptr<const CompiledState>> Supply(const Wanted& wanted,
+                                                              absl::FunctionRef<void()> on_memory)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // Keeps the state of `wanted` if it is the default's.
+  void KeepIfDefault(const Wanted& wanted, const std::shared_ptr<const CompiledState>& state)
       ABSL_LOCKS_EXCLUDED(mutex_);
   void PinRecords(absl::Span<const RecordPtr> records) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void UnpinRecords(absl::Span<const RecordPtr> records) ABSL_LOCKS_EXCLUDED(mutex_);

@@ -3,6 +3,7 @@
 #include <set>
 #include <utility>
 
+#include "base/out_of_memory.h"
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
 #include "base/strings.h"
@@ -165,7 +166,7 @@ absl::Status AdapterRegistry::Impl::RestoreOne(const RegistrySnapshot::Adapter& 
     record->saved = saved;
     records_[saved.name][saved.version] = record;
   }
-  absl::StatusOr<AdapterPtr> adapter = ReadSaved(saved);
+  absl::StatusOr<AdapterPtr> adapter = CatchOutOfMemory([&] { return ReadSaved(saved); });
   using StatePtr = std::shared_ptr<const CompiledState>;
   absl::StatusOr<StatePtr> state =
       adapter.ok() ? CompileOwnState(*adapter) : absl::StatusOr<StatePtr>(adapter.status());

@@ -106,48 +106,79 @@ absl::StatusOr<std::vector<AdapterRef>> AdapterRegistry::Impl::ResolveDefault() 
 
 // ---- Pins ---------------------------------------------------------------------------------------
 
+class AdapterRegistry::Impl::HeldAdapters final : public StateSource {
+ public:
+  HeldAdapters(std::shared_ptr<Impl> registry, Wanted wanted)
+      : registry_(std::move(registry)), wanted_(std::move(wanted)) {}
+  ~HeldAdapters() override { registry_->UnpinRecords(wanted_.records); }
+
+  absl::StatusOr<std::shared_ptr<const CompiledState>> Get(
+      absl::FunctionRef<void()> on_memory) override {
+    SHIRA_ASSIGN_OR_RETURN(std::shared_ptr<const CompiledState> state,
+                           registry_->Supply(wanted_, on_memory));
+    registry_->KeepIfDefault(wanted_, state);
+    return state;
+  }
+
+ private:
+  const std::shared_ptr<Impl> registry_;
+  const Wanted wanted_;
+};
+
 absl::StatusOr<AdapterRegistry::Impl::Pinned> AdapterRegistry::Impl::Pin(
     absl::Span<const AdapterSelectionTerm> terms) {
-  Pinned pinned;
-  std::vector<DeltaSource> sources;
+  SHIRA_ASSIGN_OR_RETURN(Wanted wanted, PinNamed(terms));
+  absl::Cleanup unpin = [&] { UnpinRecords(wanted.records); };
+  SHIRA_ASSIGN_OR_RETURN(std::shared_ptr<const CompiledState> state, Supply(wanted, [] {}));
+  std::move(unpin).Cancel();
+  return Pinned{std::move(state), std::move(wanted.adapters), std::move(wanted.records)};
+}
+
+absl::StatusOr<AdapterRegistry::Impl::Wanted> AdapterRegistry::Impl::PinNamed(
+    absl::Span<const AdapterSelectionTerm> terms) {
+  Wanted wanted;
+  wanted.terms.assign(terms.begin(), terms.end());
   std::vector<StateTerm> key_terms;
-  {
-    absl::MutexLock lock(&mutex_);
-    SHIRA_ASSIGN_OR_RETURN(pinned.records, FindReady(terms));
-    for (size_t i = 0; i < terms.size(); ++i) {
-      const AdapterRecord& record = *pinned.records[i];
-      sources.push_back(record.source());
-      key_terms.push_back({record.adapter->digest, terms[i].weight});
-    }
-    pinned.adapters = RefsOf(pinned.records, terms);
-    PinRecords(pinned.records);
+  absl::MutexLock lock(&mutex_);
+  SHIRA_ASSIGN_OR_RETURN(wanted.records, FindReady(terms));
+  for (size_t i = 0; i < terms.size(); ++i) {
+    const AdapterRecord& record = *wanted.records[i];
+    wanted.sources.push_back(record.source());
+    wanted.entries += record.adapter->entries;
+    key_terms.push_back({record.adapter->digest, terms[i].weight});
   }
-  absl::Cleanup unpin = [&] { UnpinRecords(pinned.records); };
-  SHIRA_ASSIGN_OR_RETURN(const StateKey key, StateKey::Create(std::move(key_terms)));
+  SHIRA_ASSIGN_OR_RETURN(wanted.key, StateKey::Create(std::move(key_terms)));
+  wanted.adapters = RefsOf(wanted.records, terms);
+  PinRecords(wanted.records);
+  return wanted;
+}
+
+absl::StatusOr<std::shared_ptr<const CompiledState>> AdapterRegistry::Impl::Supply(
+    const Wanted& wanted, absl::FunctionRef<void()> on_memory) {
   const SteadyTime start = SteadyNow();
   bool compiled = false;
   bool read_files = false;
   const auto read = [&]() -> absl::StatusOr<std::vector<WeightedAdapterRef>> {
     compiled = true;
     std::vector<WeightedAdapterRef> adapters;
-    for (size_t i = 0; i < terms.size(); ++i) {
-      SHIRA_ASSIGN_OR_RETURN(DeltaSupplier::Supply supply, deltas_.Get(sources[i]));
+    for (size_t i = 0; i < wanted.terms.size(); ++i) {
+      SHIRA_ASSIGN_OR_RETURN(DeltaSupplier::Supply supply, deltas_.Get(wanted.sources[i]));
       read_files |= supply.was_read;
-      adapters.push_back({std::move(supply.deltas), terms[i].weight});
+      adapters.push_back({std::move(supply.deltas), wanted.terms[i].weight});
     }
     return adapters;
   };
-  SHIRA_ASSIGN_OR_RETURN(pinned.state, states_.Get(key, read));
-  std::move(unpin).Cancel();
+  SHIRA_ASSIGN_OR_RETURN(std::shared_ptr<const CompiledState> state,
+                         states_.Get(wanted.key, wanted.entries, on_memory, read));
   absl::MutexLock lock(&mutex_);
   if (read_files) {
     stats_.cold_starts.Add(SteadyNow() - start);
   } else if (compiled) {
     stats_.compilations.Add(SteadyNow() - start);
-  } else if (!terms.empty()) {
+  } else if (!wanted.terms.empty()) {
     ++stats_.warm_uses;
   }
-  return pinned;
+  return state;
 }
 
 void AdapterRegistry::Impl::PinRecords(absl::Span<const RecordPtr> records) {
@@ -182,7 +213,44 @@ absl::StatusOr<StateHandle> AdapterRegistry::Impl::Acquire(
   return ToHandle(std::move(pinned));
 }
 
+absl::StatusOr<StateHandle> AdapterRegistry::Impl::Hold(
+    absl::Span<const AdapterSelectionTerm> terms) {
+  SHIRA_ASSIGN_OR_RETURN(Wanted wanted, PinNamed(terms));
+  const StateKey key = wanted.key;
+  std::vector<AdapterRef> adapters = wanted.adapters;
+  const int64_t entries = wanted.entries;
+  const auto source = std::make_shared<HeldAdapters>(shared_from_this(), std::move(wanted));
+  // Or it would wait for memory that nobody can give back.
+  SHIRA_RETURN_IF_ERROR(states_.CheckFits(entries));
+  const std::shared_ptr<const CompiledState> known =
+      key.is_base() ? engine_.base() : memory_.FindState(key);
+  if (known != nullptr && !key.is_base()) {
+    absl::MutexLock lock(&mutex_);
+    ++stats_.warm_uses;
+  }
+  return StateHandle(key, known, std::move(adapters), source);
+}
+
 // ---- The default state --------------------------------------------------------------------------
+
+absl::StatusOr<StateHandle> AdapterRegistry::Impl::HoldDefault() {
+  std::vector<AdapterSelectionTerm> terms;
+  {
+    absl::MutexLock lock(&mutex_);
+    SHIRA_RETURN_IF_ERROR(FindDefault().status());
+    terms = default_terms_;
+  }
+  return Hold(terms);
+}
+
+void AdapterRegistry::Impl::KeepIfDefault(const Wanted& wanted,
+                                          const std::shared_ptr<const CompiledState>& state) {
+  Pinned previous;  // dropped after the lock is
+  absl::MutexLock lock(&mutex_);
+  const absl::StatusOr<std::vector<RecordPtr>> records = FindReady(default_terms_);
+  if (default_terms_ != wanted.terms || !records.ok() || *records != wanted.records) return;
+  previous = std::exchange(default_, {state, wanted.adapters, wanted.records});
+}
 
 absl::StatusOr<StateHandle> AdapterRegistry::Impl::AcquireDefault() {
   std::vector<AdapterSelectionTerm> terms;

@@ -22,28 +22,14 @@ constexpr char kWhatToDo[] =
 absl::StatusOr<DeltaSupplier::Supply> DeltaSupplier::Get(const DeltaSource& source) {
   if (source.held != nullptr) return Supply{source.held};
   if (auto kept = memory_.FindDeltas(source.digest)) return Supply{std::move(kept)};
-  const ReadingKey key(source.name, source.digest);
-  std::shared_ptr<Reading> reading;
-  {
-    absl::MutexLock lock(&mutex_);
-    std::shared_ptr<Reading>& slot = readings_[key];
-    if (slot != nullptr) {
-      reading = slot;
-      mutex_.Await(absl::Condition(&reading->done));
-      SHIRA_RETURN_IF_ERROR(reading->deltas.status());
-      return Supply{*reading->deltas, /*was_read=*/true};
-    }
-    slot = std::make_shared<Reading>();
-    reading = slot;
-  }
-  absl::StatusOr<std::shared_ptr<const SparseAdapter>> deltas = Read(source);
-  if (deltas.ok()) deltas = memory_.KeepDeltas(*std::move(deltas));
-  absl::MutexLock lock(&mutex_);
-  reading->deltas = deltas;
-  reading->done = true;
-  readings_.erase(key);
-  SHIRA_RETURN_IF_ERROR(deltas.status());
-  return Supply{*std::move(deltas), /*was_read=*/true};
+  SHIRA_ASSIGN_OR_RETURN(
+      std::shared_ptr<const SparseAdapter> deltas,
+      readings_.Do({source.name, source.digest},
+                   [&]() -> absl::StatusOr<std::shared_ptr<const SparseAdapter>> {
+                     SHIRA_ASSIGN_OR_RETURN(auto read, Read(source));
+                     return memory_.KeepDeltas(std::move(read));
+                   }));
+  return Supply{std::move(deltas), /*was_read=*/true};
 }
 
 absl::StatusOr<std::shared_ptr<const SparseAdapter>> DeltaSupplier::Read(

@@ -9,13 +9,11 @@
 #include <string>
 #include <utility>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
 #include "adapters/format/adapter_reader.h"
 #include "adapters/sparse_adapter.h"
 #include "base/sha256.h"
+#include "base/single_flight.h"
 #include "server/registry/adapter_memory.h"
 #include "server/registry/load_slots.h"
 #include "server/registry/path_confinement.h"
@@ -50,8 +48,9 @@ class DeltaSupplier {
   //   NOT_FOUND          nothing is there any more
   //   DATA_LOSS          what is there is not what was loaded
   //   PERMISSION_DENIED  the path leads out of the roots by now
+  //   RESOURCE_EXHAUSTED there is no memory to read it into
   //   and others of the file system
-  absl::StatusOr<Supply> Get(const DeltaSource& source) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<Supply> Get(const DeltaSource& source);
 
  private:
   absl::StatusOr<std::shared_ptr<const SparseAdapter>> Read(const DeltaSource& source) const;
@@ -62,14 +61,8 @@ class DeltaSupplier {
   AdapterMemory& memory_;
   LoadSlots& slots_;
 
-  // One reading, and what came of it. Guarded by mutex_.
-  struct Reading {
-    bool done = false;
-    absl::StatusOr<std::shared_ptr<const SparseAdapter>> deltas = absl::UnknownError("not done");
-  };
-  absl::Mutex mutex_;
   using ReadingKey = std::pair<std::string, Sha256Digest>;  // the adapter's name, for errors
-  absl::flat_hash_map<ReadingKey, std::shared_ptr<Reading>> readings_ ABSL_GUARDED_BY(mutex_);
+  SingleFlight<ReadingKey, std::shared_ptr<const SparseAdapter>> readings_;
 };
 
 }  // namespace shira

@@ -82,8 +82,8 @@ class ResidentCache {
  private:
   using List = std::list<Entry>;  // most recently used first
 
-  // Exact where it matters: others can get an object from the cache alone, so if the cache is its
-  // only holder, that does not change behind the caller's back.
+  // If the cache is the only holder, that changes behind the caller's back at most by way of a weak
+  // pointer, and then an object that is evicted lives on, counted, with whoever was faster.
   static bool IsPinned(const Entry& entry) { return entry.object.use_count() > 1; }
 
   typename List::iterator Erase(typename List::iterator it) {

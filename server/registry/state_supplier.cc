@@ -1,50 +1,55 @@
 #include "server/registry/state_supplier.h"
 
+#include <algorithm>
 #include <utility>
 
-#include "absl/cleanup/cleanup.h"
 #include "base/status_macros.h"
+#include "base/strings.h"
 #include "server/registry/memory_charge.h"
 
 namespace shira {
 
-absl::StatusOr<std::shared_ptr<const CompiledState>> StateSupplier::Get(const StateKey& key,
-                                                                        ReadAdapters read) {
+absl::StatusOr<std::shared_ptr<const CompiledState>> StateSupplier::Get(
+    const StateKey& key, int64_t entries, absl::FunctionRef<void()> on_memory, ReadAdapters read) {
   if (key.is_base()) return engine_.base();
-  {
-    absl::MutexLock lock(&mutex_);
-    const auto nobody_compiles = [&] {
-      mutex_.AssertHeld();
-      return !compiling_.contains(key);
-    };
-    mutex_.Await(absl::Condition(&nobody_compiles));
-    if (std::shared_ptr<const CompiledState> state = memory_.FindState(key)) return state;
-    compiling_.insert(key);
-  }
-  const absl::Cleanup done = [&] {
-    absl::MutexLock lock(&mutex_);
-    compiling_.erase(key);
-  };
-  return Compile(read);
+  if (std::shared_ptr<const CompiledState> state = memory_.FindState(key)) return state;
+  return compiling_.Do(key, [&] { return Compile(key, entries, on_memory, read); });
 }
 
-absl::StatusOr<std::shared_ptr<const CompiledState>> StateSupplier::Compile(ReadAdapters read) {
+absl::StatusOr<std::shared_ptr<const CompiledState>> StateSupplier::Compile(
+    const StateKey& key, int64_t entries, absl::FunctionRef<void()> on_memory, ReadAdapters read) {
+  // Compiled by the flight before this one.
+  if (std::shared_ptr<const CompiledState> state = memory_.FindState(key)) return state;
+  SHIRA_ASSIGN_OR_RETURN(MemoryBudget::Reservation reservation, memory_.Reserve(BytesOf(entries)));
+  on_memory();
   SHIRA_ASSIGN_OR_RETURN(std::vector<WeightedAdapterRef> adapters, read());
-  // Asked of the budget before anything is allocated.
-  SHIRA_ASSIGN_OR_RETURN(MemoryBudget::Reservation reservation,
-                         memory_.Reserve(BytesBound(adapters)));
+  // How large the tables are is known only now. They are asked of the budget before anything is
+  // allocated, too.
+  SHIRA_ASSIGN_OR_RETURN(
+      const MemoryBudget::Reservation tables,
+      memory_.Reserve(std::max<int64_t>(0, BytesBound(adapters) - reservation.bytes())));
   SHIRA_ASSIGN_OR_RETURN(std::shared_ptr<const CompiledState> state,
                          engine_.Compile(std::move(adapters)));
   return memory_.KeepState(std::move(state), std::move(reservation));
 }
 
+absl::Status StateSupplier::CheckFits(int64_t entries) const {
+  if (BytesOf(entries) <= memory_.limit_bytes()) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      StrCat("the adapters' state needs at least ", BytesOf(entries), " bytes, more than the ",
+             memory_.limit_bytes(), " bytes of their memory budget: use fewer, or raise it"));
+}
+
+int64_t StateSupplier::BytesOf(int64_t entries) const {
+  return 2 * entries * static_cast<int64_t>(engine_.parameters().element_bytes());
+}
+
 int64_t StateSupplier::BytesBound(const std::vector<WeightedAdapterRef>& adapters) const {
-  const auto element_bytes = static_cast<int64_t>(engine_.parameters().element_bytes());
   int64_t bytes = 0;
   for (const WeightedAdapterRef& ref : adapters) {
     const MemoryParts deltas = PartsOf(*ref.adapter);
-    bytes += 2 * ref.adapter->entries() * element_bytes;  // fused values and originals
-    bytes += deltas.full_bytes() - deltas.own_bytes;      // tables
+    bytes += BytesOf(ref.adapter->entries());
+    bytes += deltas.full_bytes() - deltas.own_bytes;  // tables
   }
   return bytes;
 }

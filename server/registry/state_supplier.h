@@ -1,7 +1,7 @@
 // File: server/registry/state_supplier.h
 //
 // Compiled states on demand, within the memory budget: from memory, or compiled by one of those who
-// want the same one while the others wait for it.
+// want the same one while the others wait for it (single_flight.h).
 
 #ifndef SHIRA_SERVER_REGISTRY_STATE_SUPPLIER_H_
 #define SHIRA_SERVER_REGISTRY_STATE_SUPPLIER_H_
@@ -10,14 +10,12 @@
 #include <memory>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/container/flat_hash_set.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
 #include "adapters/switch/compiled_state.h"
 #include "adapters/switch/state_key.h"
 #include "adapters/switch/switch_engine.h"
+#include "base/single_flight.h"
 #include "server/registry/adapter_memory.h"
 
 namespace shira {
@@ -28,23 +26,31 @@ class StateSupplier {
   // `engine` and `memory` must outlive this object.
   StateSupplier(SwitchEngine& engine, AdapterMemory& memory) : engine_(engine), memory_(memory) {}
 
-  // The state with the key `key`. Only if it has to be compiled, `read` is called for its adapters.
-  // Errors of `read`, of AdapterMemory::Reserve() and of SwitchEngine::Compile().
+  // The state with the key `key`, whose adapters have `entries` entries together. If it has to be
+  // compiled, the memory that so many entries need is taken first, then `on_memory` is called, and
+  // then `read` for the adapters. Errors of AdapterMemory::Reserve(), which cost nobody a file to be
+  // read, of `read` and of SwitchEngine::Compile().
   using ReadAdapters = absl::FunctionRef<absl::StatusOr<std::vector<WeightedAdapterRef>>()>;
-  absl::StatusOr<std::shared_ptr<const CompiledState>> Get(const StateKey& key, ReadAdapters read)
-      ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<std::shared_ptr<const CompiledState>> Get(const StateKey& key, int64_t entries,
+                                                           absl::FunctionRef<void()> on_memory,
+                                                           ReadAdapters read);
+
+  // RESOURCE_EXHAUSTED when a state of so many entries could not be had if nobody had any memory.
+  absl::Status CheckFits(int64_t entries) const;
 
  private:
-  absl::StatusOr<std::shared_ptr<const CompiledState>> Compile(ReadAdapters read);
+  absl::StatusOr<std::shared_ptr<const CompiledState>> Compile(const StateKey& key, int64_t entries,
+                                                               absl::FunctionRef<void()> on_memory,
+                                                               ReadAdapters read);
   // What the state of `adapters` adds to the budget at most. Where they overlap, or where another
   // state has the same tables and originals, it is less; but that state may be the one to go.
   int64_t BytesBound(const std::vector<WeightedAdapterRef>& adapters) const;
+  // Of these bytes, those of `entries` fused values and originals.
+  int64_t BytesOf(int64_t entries) const;
 
   SwitchEngine& engine_;
   AdapterMemory& memory_;
-
-  absl::Mutex mutex_;
-  absl::flat_hash_set<StateKey> compiling_ ABSL_GUARDED_BY(mutex_);
+  SingleFlight<StateKey, std::shared_ptr<const CompiledState>> compiling_;
 };
 
 }  // namespace shira

@@ -54,18 +54,15 @@ absl::Status GenerateCall::Start(const ServiceContext& service,
   if (IsRequestId(request.request_id())) record_->request_id = request.request_id();
   wanted_adapter_ = SelectionLabel(request);
   SHIRA_ASSIGN_OR_RETURN(const Backend* backend, service.gate.Enter());
-  SHIRA_ASSIGN_OR_RETURN(token_, StartGeneration(service, *backend, request,
-                                                 {.id = record_->request_id,
-                                                  .client = record_->client(),
-                                                  .may_raise_priority =
-                                                      record_->roles.may_raise_priority(),
-                                                  .deadline = DeadlineOf(context)},
-                                                 sink));
-  return absl::OkStatus();
-}
-
-void GenerateCall::Cancel() {
-  if (token_ != nullptr) token_->Cancel();
+  GenerationCaller caller{.id = record_->request_id,
+                          .client = record_->client(),
+                          .may_raise_priority = record_->roles.may_raise_priority(),
+                          .deadline = DeadlineOf(context),
+                          .cancellation = token_};
+  SHIRA_ASSIGN_OR_RETURN(AdmittedGeneration admitted,
+                         AdmitGeneration(service, *backend, request, caller));
+  entry_ = admitted.entry;
+  return StartGeneration(service, *backend, request, std::move(caller), std::move(admitted), sink);
 }
 
 void GenerateCall::RecordSummary(const v1::GenerateSummary& summary) const {
@@ -87,6 +84,7 @@ void GenerateCall::RecordSummary(const v1::GenerateSummary& summary) const {
 }
 
 void GenerateCall::RecordError(const absl::Status& status) const {
+  if (entry_ != nullptr) entry_->Abandon();
   if (!wanted_adapter_.empty()) record_->details.push_back({"adapter", wanted_adapter_});
   spdlog::debug("generate {}: {}", record_->request_id,
                 ForLog(ToStd(status.message()), kMaxMessageBytes));
@@ -118,6 +116,8 @@ void UnaryGenerateReactor::OnSummary(v1::GenerateSummary summary) {
     response_.mutable_choices()->Add(std::move(choices_[end.index()]));
   }
   *response_.mutable_summary() = std::move(summary);
+  // It is made already; what it takes counts when the client asks for more.
+  call_.SetAnswer(static_cast<int64_t>(response_.SpaceUsedLong()));
   Finish(grpc::Status::OK);
 }
 
@@ -137,15 +137,20 @@ void StreamGenerateReactor::OnChunk(AnswerChunk chunk) {
   Step step = Step::kNothing;
   {
     absl::MutexLock lock(&mutex_);
-    const auto same = std::find_if(
-        pending_.begin(), pending_.end(),
-        [&](const AnswerChunk& pending) { return pending.choice() == chunk.choice(); });
+    const auto bytes = static_cast<int64_t>(chunk.SpaceUsedLong());
+    const absl::Status counted = call_.AddUnread(bytes);
+    const auto same =
+        std::find_if(pending_.begin(), pending_.end(), [&](const Pending& pending) {
+          return pending.chunk.choice() == chunk.choice();
+        });
     if (same == pending_.end()) {
-      pending_.push_back(std::move(chunk));
+      pending_.push_back({std::move(chunk), bytes});
     } else {
-      same->set_finish_reason(chunk.finish_reason());
-      AppendChunk(std::move(chunk), *same);
+      same->chunk.set_finish_reason(chunk.finish_reason());
+      AppendChunk(std::move(chunk), same->chunk);
+      same->bytes += bytes;
     }
+    if (!counted.ok()) Break(counted);
     step = NextStep();
   }
   Take(step);
@@ -176,25 +181,32 @@ void StreamGenerateReactor::OnError(absl::Status status) {
 }
 
 void StreamGenerateReactor::OnWriteDone(bool ok) {
-  if (!ok) call_.Cancel();
   Step step = Step::kNothing;
   {
     absl::MutexLock lock(&mutex_);
     writing_ = false;
-    broken_ = broken_ || !ok;
+    call_.AddUnread(-std::exchange(written_bytes_, 0)).IgnoreError();
+    if (!ok) Break(absl::CancelledError("the client is gone"));
     step = NextStep();
   }
   Take(step);
 }
 
+void StreamGenerateReactor::Break(absl::Status why) {
+  call_.Cancel(std::move(why));
+  broken_ = true;
+}
+
 StreamGenerateReactor::Step StreamGenerateReactor::NextStep() {
-  if (writing_) return Step::kNothing;
   if (broken_) {
+    for (const Pending& pending : pending_) call_.AddUnread(-pending.bytes).IgnoreError();
     pending_.clear();
     summary_.reset();
   }
+  if (writing_) return Step::kNothing;
   if (!pending_.empty()) {
-    *outgoing_.mutable_chunk() = std::move(pending_.front());
+    *outgoing_.mutable_chunk() = std::move(pending_.front().chunk);
+    written_bytes_ = pending_.front().bytes;
     pending_.pop_front();
   } else if (summary_.has_value()) {
     *outgoing_.mutable_summary() = *std::move(summary_);

@@ -3,9 +3,9 @@
 // The two kinds of call that carry an answer: all at once, or as it comes. Each object is one call
 // and deletes itself when gRPC is done with it.
 //
-// Threads: Start() runs in the handler, events of AnswerSink come on the engine's thread, reactions
-// (OnCancel, OnWriteDone, OnDone) on gRPC's. gRPC holds reactions back until the handler has
-// returned, so nothing overtakes Start(). Every started generation ends with exactly one OnSummary
+// Threads: Start() runs in the handler, events of AnswerSink come on the engine's thread, or on the
+// one that tokenises when that fails, reactions (OnCancel, OnWriteDone, OnDone) on gRPC's. gRPC holds
+// reactions back until the handler has returned, so none of them overtakes Start(). Every started generation ends with exactly one OnSummary
 // or OnError, and only these two finish the call; so OnDone comes after the sink's last event.
 
 #ifndef SHIRA_SERVER_SERVICE_GENERATE_REACTORS_H_
@@ -18,6 +18,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -36,8 +37,14 @@ class GenerateCall {
   absl::Status Start(const ServiceContext& service, const grpc::CallbackServerContext& context,
                      const v1::GenerateRequest& request, AnswerSink& sink);
 
-  // Ends the generation at its next token. Harmless before and after it.
-  void Cancel();
+  // Ends the generation at its next token, or before it has begun. Harmless after it.
+  void Cancel(absl::Status why = absl::CancelledError("the generation was cancelled")) {
+    token_->Cancel(std::move(why));
+  }
+
+  // As GenerationLedger::Entry. REQUIRES: the sink has had an event of the engine.
+  absl::Status AddUnread(int64_t bytes) { return entry_->AddUnread(bytes); }
+  void SetAnswer(int64_t bytes) { entry_->SetAnswer(bytes); }
 
   // What came of it, into the call's record. Never the prompt or the answer. REQUIRES: called
   // before the call is finished.
@@ -45,10 +52,12 @@ class GenerateCall {
   void RecordError(const absl::Status& status) const;
 
  private:
-  // Constant after Start().
+  const std::shared_ptr<CancellationToken> token_ = std::make_shared<CancellationToken>();
+  // Constant once the sink may get an event.
   std::shared_ptr<CallRecord> record_;
   std::string wanted_adapter_;
-  std::shared_ptr<CancellationToken> token_;
+  // Until gRPC is done with the call: then the answer is with its client, or with the kernel.
+  std::shared_ptr<GenerationLedger::Entry> entry_;
 };
 
 // Generate: collects the answer in `response`.
@@ -74,8 +83,8 @@ class UnaryGenerateReactor final : public grpc::ServerUnaryReactor, private Answ
 };
 
 // StreamGenerate: one write at a time. What the engine makes during a write is merged into one
-// chunk per answer, so a client that reads slowly gets fewer, longer chunks; memory is bounded by
-// the answers.
+// chunk per answer, so a client that reads slowly gets fewer, longer chunks. One that leaves too
+// much unread has its generation ended.
 class StreamGenerateReactor final : public grpc::ServerWriteReactor<v1::StreamGenerateResponse>,
                                     private AnswerSink {
  public:
@@ -92,10 +101,17 @@ class StreamGenerateReactor final : public grpc::ServerWriteReactor<v1::StreamGe
   // done and this object gone.
   enum class Step { kNothing, kWrite, kFinish };
 
+  struct Pending {
+    AnswerChunk chunk;
+    int64_t bytes = 0;  // that it takes in memory
+  };
+
   void OnChunk(AnswerChunk chunk) override ABSL_LOCKS_EXCLUDED(mutex_);
   void OnSummary(v1::GenerateSummary summary) override ABSL_LOCKS_EXCLUDED(mutex_);
   void OnError(absl::Status status) override ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Ends the generation, and forgets what is not written.
+  void Break(absl::Status why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Decides, and for kWrite fills outgoing_.
   Step NextStep() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Take(Step step) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -107,11 +123,13 @@ class StreamGenerateReactor final : public grpc::ServerWriteReactor<v1::StreamGe
   absl::Status end_status_;
 
   absl::Mutex mutex_;
-  std::deque<AnswerChunk> pending_ ABSL_GUARDED_BY(mutex_);             // at most one per answer
+  std::deque<Pending> pending_ ABSL_GUARDED_BY(mutex_);                 // at most one per answer
   std::optional<v1::GenerateSummary> summary_ ABSL_GUARDED_BY(mutex_);  // still to be written
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;  // the sink had its last event
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
-  bool broken_ ABSL_GUARDED_BY(mutex_) = false;  // the client is gone: writes are pointless
+  // The client is gone, or does not read: writes are pointless.
+  bool broken_ ABSL_GUARDED_BY(mutex_) = false;
+  int64_t written_bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // of outgoing_, while writing_
 };
 
 }  // namespace shira

@@ -1,8 +1,10 @@
 #include "server/service/inference_service.h"
 
+#include <functional>
 #include <string>
 #include <utility>
 
+#include "base/out_of_memory.h"
 #include "base/status_macros.h"
 #include "server/service/error_details.h"
 #include "server/service/generate_reactors.h"
@@ -13,10 +15,28 @@
 namespace shira {
 namespace {
 
+constexpr int kSmallDetokenization = 4096;  // ids
+
 grpc::ServerUnaryReactor* FinishWith(grpc::CallbackServerContext& context,
                                      const absl::Status& status) {
   grpc::ServerUnaryReactor* reactor = context.DefaultReactor();
   reactor->Finish(ToGrpcStatus(status));
+  return reactor;
+}
+
+// Finishes the call with what work() returns, which is called here if it is small, and else on a
+// thread for that.
+grpc::ServerUnaryReactor* FinishAfter(const ServiceContext& service,
+                                      grpc::CallbackServerContext& context, bool is_small,
+                                      std::function<absl::Status()> work) {
+  if (is_small) return FinishWith(context, CatchOutOfMemory(work));
+  grpc::ServerUnaryReactor* reactor = context.DefaultReactor();
+  const absl::Status queued =
+      service.text_work.Add(service.records.Of(context)->client(), [&context, reactor, work] {
+        reactor->Finish(context.IsCancelled() ? grpc::Status::CANCELLED
+                                              : ToGrpcStatus(CatchOutOfMemory(work)));
+      });
+  if (!queued.ok()) reactor->Finish(ToGrpcStatus(WithReason(queued, "SERVER_BUSY")));
   return reactor;
 }
 
@@ -70,13 +90,19 @@ grpc::ServerWriteReactor<v1::StreamGenerateResponse>* InferenceService::StreamGe
 grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext* context,
                                                      const v1::TokenizeRequest* request,
                                                      v1::TokenizeResponse* response) {
-  return FinishWith(*context, TokenizeInto(context_.gate, *request, *response));
+  return FinishAfter(context_, *context, InputBytes(*request) <= kSmallInputBytes,
+                     [this, request, response] {
+                       return TokenizeInto(context_.gate, *request, *response);
+                     });
 }
 
 grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerContext* context,
                                                        const v1::DetokenizeRequest* request,
                                                        v1::DetokenizeResponse* response) {
-  return FinishWith(*context, DetokenizeInto(context_.gate, *request, *response));
+  return FinishAfter(context_, *context, request->ids_size() <= kSmallDetokenization,
+                     [this, request, response] {
+                       return DetokenizeInto(context_.gate, *request, *response);
+                     });
 }
 
 grpc::ServerUnaryReactor* InferenceService::GetModel(grpc::CallbackServerContext* context,

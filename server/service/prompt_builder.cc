@@ -8,6 +8,15 @@
 
 namespace shira {
 
+size_t InputBytes(const v1::GenerateRequest& request) {
+  // Token ids are taken as they are.
+  return request.prompt().size() + request.chat().ByteSizeLong();
+}
+
+size_t InputBytes(const v1::TokenizeRequest& request) {
+  return request.text().size() + request.chat().ByteSizeLong();
+}
+
 absl::StatusOr<PromptBuilder::Prompt> PromptBuilder::Build(
     const v1::GenerateRequest& request) const {
   Prompt prompt;

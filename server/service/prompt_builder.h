@@ -5,6 +5,7 @@
 #ifndef SHIRA_SERVER_SERVICE_PROMPT_BUILDER_H_
 #define SHIRA_SERVER_SERVICE_PROMPT_BUILDER_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -15,6 +16,13 @@
 #include "shira/v1/inference.pb.h"
 
 namespace shira {
+
+// What is tokenised where the call is; anything larger has a thread of its own for that.
+inline constexpr size_t kSmallInputBytes = size_t{16} << 10;
+
+// Of what is to be tokenised or rendered.
+size_t InputBytes(const v1::GenerateRequest& request);
+size_t InputBytes(const v1::TokenizeRequest& request);
 
 // Thread-safe.
 class PromptBuilder {

@@ -5,6 +5,7 @@
 #ifndef SHIRA_SERVER_SERVICE_SERVICE_CONTEXT_H_
 #define SHIRA_SERVER_SERVICE_SERVICE_CONTEXT_H_
 
+#include "base/work_queue.h"
 #include "server/service/backend.h"
 #include "server/service/generation_ledger.h"
 #include "server/transport/call_records.h"
@@ -16,6 +17,7 @@ struct ServiceContext {
   const BackendGate& gate;
   const CallRecords& records;
   GenerationLedger& ledger;
+  WorkQueue& text_work;  // for what takes long to tokenise
   bool log_prompts = false;  // and answers
 };
 

@@ -5,7 +5,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/out_of_memory.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "base/strings.h"
 #include "server/logging/log_event.h"
 #include "server/service/error_details.h"
@@ -68,11 +70,38 @@ absl::StatusOr<std::vector<AdapterRef>> ResolveAdapters(const AdapterRegistry& r
                     is_default ? ErrorMetadata() : AdapterAtFault(registry, *options.adapters));
 }
 
-absl::StatusOr<StateHandle> AcquireSelected(AdapterRegistry& registry,
-                                            const GenerateOptions& options) {
-  if (options.adapters.has_value()) return AcquireAdapters(registry, *options.adapters);
-  absl::StatusOr<StateHandle> state = registry.AcquireDefault();
-  if (!state.ok()) return WithReason(state.status(), Operation::kUseAdapter);
+// What the API promises about errors, for those that come while the generation waits.
+class ExplainedSource final : public StateSource {
+ public:
+  ExplainedSource(const AdapterRegistry& registry, std::vector<AdapterSelectionTerm> terms,
+                  std::shared_ptr<StateSource> source)
+      : registry_(registry), terms_(std::move(terms)), source_(std::move(source)) {}
+
+  absl::StatusOr<std::shared_ptr<const CompiledState>> Get(
+      absl::FunctionRef<void()> on_memory) override {
+    absl::StatusOr<std::shared_ptr<const CompiledState>> state = source_->Get(on_memory);
+    if (state.ok()) return state;
+    return WithReason(state.status(), Operation::kUseAdapter, AdapterAtFault(registry_, terms_));
+  }
+
+ private:
+  const AdapterRegistry& registry_;
+  const std::vector<AdapterSelectionTerm> terms_;
+  const std::shared_ptr<StateSource> source_;
+};
+
+// The adapters' handle, whose state is got when it is the generation's turn.
+absl::StatusOr<StateHandle> HoldSelected(AdapterRegistry& registry,
+                                         const GenerateOptions& options) {
+  const bool is_default = !options.adapters.has_value();
+  absl::StatusOr<StateHandle> state =
+      is_default ? registry.HoldDefault() : registry.Hold(*options.adapters);
+  const std::vector<AdapterSelectionTerm> terms =
+      is_default ? std::vector<AdapterSelectionTerm>() : *options.adapters;
+  if (!state.ok()) {
+    return WithReason(state.status(), Operation::kUseAdapter, AdapterAtFault(registry, terms));
+  }
+  state->SetSource(std::make_shared<ExplainedSource>(registry, terms, state->source()));
   return state;
 }
 
@@ -86,30 +115,17 @@ void LogPrompt(const PromptBuilder::Prompt& prompt, const Tokenizer& tokenizer,
   LogEvent(spdlog::level::info, "prompt", {{"request", id}, {"text", text}});
 }
 
-}  // namespace
-
-absl::StatusOr<StateHandle> AcquireAdapters(AdapterRegistry& registry,
-                                            absl::Span<const AdapterSelectionTerm> terms) {
-  absl::StatusOr<StateHandle> state = registry.Acquire(terms);
-  if (!state.ok()) {
-    return WithReason(state.status(), Operation::kUseAdapter, AdapterAtFault(registry, terms));
-  }
-  return state;
+// An error without a reason is none that the request could have caused.
+absl::Status Explained(absl::Status status) {
+  if (!absl::IsResourceExhausted(status)) return status;
+  return WithReason(std::move(status), "OUT_OF_MEMORY");
 }
 
-absl::StatusOr<std::shared_ptr<CancellationToken>> StartGeneration(
-    const ServiceContext& service, const Backend& backend, const v1::GenerateRequest& request,
-    const GenerationCaller& caller, AnswerSink& sink) {
-  SHIRA_ASSIGN_OR_RETURN(GenerateOptions options, ParseGenerateRequest(request, backend.limits));
-  SHIRA_RETURN_IF_ERROR(CheckPriority(options.priority, caller));
-  SHIRA_ASSIGN_OR_RETURN(const std::vector<AdapterRef> named,
-                         ResolveAdapters(backend.registry, options));
-  SHIRA_ASSIGN_OR_RETURN(std::shared_ptr<GenerationLedger::Entry> entry,
-                         service.ledger.Admit(caller.client, named));
-  if (absl::Status room = backend.engine.CheckRoom(); !room.ok()) {
-    return WithReason(room, Operation::kQueueGeneration, {{"request_id", caller.id}});
-  }
-
+// The part of the way that may take long. As StartGeneration().
+absl::Status Submit(const ServiceContext& service, const Backend& backend,
+                    const v1::GenerateRequest& request, const GenerationCaller& caller,
+                    AdmittedGeneration admitted, AnswerSink& sink) {
+  GenerateOptions& options = admitted.options;
   const PromptBuilder prompts(backend.tokenizer, backend.chat_template);
   SHIRA_ASSIGN_OR_RETURN(PromptBuilder::Prompt prompt, prompts.Build(request));
   SHIRA_RETURN_IF_ERROR(CheckPromptLength(prompt, backend.limits));
@@ -117,7 +133,7 @@ absl::StatusOr<std::shared_ptr<CancellationToken>> StartGeneration(
   if (service.log_prompts) LogPrompt(prompt, backend.tokenizer, caller.id);
 
   GenerationRequest generation;
-  SHIRA_ASSIGN_OR_RETURN(generation.state, AcquireSelected(backend.registry, options));
+  SHIRA_ASSIGN_OR_RETURN(generation.state, HoldSelected(backend.registry, options));
   if (!options.has_seed) options.sampling.seed = DrawSeed();
   generation.id = caller.id;
   generation.client = caller.client;
@@ -133,6 +149,7 @@ absl::StatusOr<std::shared_ptr<CancellationToken>> StartGeneration(
   generation.choices = options.choices;
   generation.priority = options.priority;
   generation.deadline = caller.deadline;
+  generation.cancellation = caller.cancellation;
   const std::optional<uint64_t> seed =
       options.sampling.greedy() ? std::nullopt : std::optional(options.sampling.seed);
   AnswerObserver::Request answer{.id = caller.id,
@@ -141,17 +158,62 @@ absl::StatusOr<std::shared_ptr<CancellationToken>> StartGeneration(
                                  .prompt = generation.prompt,
                                  .choices = options.choices,
                                  .deadline = caller.deadline,
-                                 .entry = std::move(entry),
+                                 .entry = std::move(admitted.entry),
                                  .log_answer = service.log_prompts};
   generation.observer = std::make_shared<AnswerObserver>(std::move(answer), backend.tokenizer,
                                                          std::move(options.text), sink);
+  return WithReason(backend.engine.Submit(std::move(generation)).status(),
+                    Operation::kQueueGeneration, {{"request_id", caller.id}});
+}
 
-  absl::StatusOr<std::shared_ptr<CancellationToken>> token =
-      backend.engine.Submit(std::move(generation));
-  if (!token.ok()) {
-    return WithReason(token.status(), Operation::kQueueGeneration, {{"request_id", caller.id}});
+}  // namespace
+
+absl::StatusOr<StateHandle> AcquireAdapters(AdapterRegistry& registry,
+                                            absl::Span<const AdapterSelectionTerm> terms) {
+  absl::StatusOr<StateHandle> state = registry.Acquire(terms);
+  if (!state.ok()) {
+    return WithReason(state.status(), Operation::kUseAdapter, AdapterAtFault(registry, terms));
   }
-  return token;
+  return state;
+}
+
+absl::StatusOr<AdmittedGeneration> AdmitGeneration(const ServiceContext& service,
+                                                   const Backend& backend,
+                                                   const v1::GenerateRequest& request,
+                                                   const GenerationCaller& caller) {
+  AdmittedGeneration admitted;
+  SHIRA_ASSIGN_OR_RETURN(admitted.options, ParseGenerateRequest(request, backend.limits));
+  SHIRA_RETURN_IF_ERROR(CheckPriority(admitted.options.priority, caller));
+  SHIRA_ASSIGN_OR_RETURN(const std::vector<AdapterRef> adapters,
+                         ResolveAdapters(backend.registry, admitted.options));
+  SHIRA_ASSIGN_OR_RETURN(admitted.entry, service.ledger.Admit(caller.client, adapters));
+  if (const absl::Status room = backend.engine.CheckRoom(); !room.ok()) {
+    return WithReason(room, Operation::kQueueGeneration, {{"request_id", caller.id}});
+  }
+  return admitted;
+}
+
+absl::Status StartGeneration(const ServiceContext& service, const Backend& backend,
+                             const v1::GenerateRequest& request, GenerationCaller caller,
+                             AdmittedGeneration admitted, AnswerSink& sink) {
+  if (InputBytes(request) <= kSmallInputBytes) {
+    return Explained(CatchOutOfMemory([&] {
+      return Submit(service, backend, request, caller, std::move(admitted), sink);
+    }));
+  }
+  const std::string client = caller.client;
+  auto work = [&service, &backend, &request, &sink, caller = std::move(caller),
+               admitted = std::make_shared<AdmittedGeneration>(std::move(admitted))]() {
+    const absl::Status status = CatchOutOfMemory([&]() -> absl::Status {
+      SHIRA_RETURN_IF_ERROR(caller.cancellation->status());
+      if (SteadyNow() >= caller.deadline) {
+        return absl::DeadlineExceededError("the call's deadline passed before it was tokenised");
+      }
+      return Submit(service, backend, request, caller, std::move(*admitted), sink);
+    });
+    if (!status.ok()) sink.OnError(Explained(status));
+  };
+  return WithReason(service.text_work.Add(client, std::move(work)), "SERVER_BUSY");
 }
 
 }  // namespace shira

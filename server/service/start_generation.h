@@ -1,8 +1,9 @@
 // File: server/service/start_generation.h
 //
 // The way of a generation from the public API's request into the engine's queue. What costs little
-// is first, so that a request that is refused has cost little: validate, find the adapters' names,
-// the caller's quota, room in the queue; then tokenise, pin the adapters, submit.
+// is first, so that a request that is refused has cost little: AdmitGeneration() validates, finds
+// the adapters' names, and asks for the caller's quota and room in the queue; StartGeneration()
+// tokenises, pins the adapters and submits.
 
 #ifndef SHIRA_SERVER_SERVICE_START_GENERATION_H_
 #define SHIRA_SERVER_SERVICE_START_GENERATION_H_
@@ -14,12 +15,13 @@
 #include "base/steady_clock.h"
 #include "server/engine/generation.h"
 #include "server/service/answer_observer.h"
+#include "server/service/generate_request.h"
 #include "server/service/service_context.h"
 #include "shira/v1/inference.pb.h"
 
 namespace shira {
 
-// Pins `terms`. Errors name the adapter at fault in their metadata.
+// Pins `terms`, compiled. Errors name the adapter at fault in their metadata.
 absl::StatusOr<StateHandle> AcquireAdapters(AdapterRegistry& registry,
                                             absl::Span<const AdapterSelectionTerm> terms);
 
@@ -29,14 +31,27 @@ struct GenerationCaller {
   std::string client;  // whom limits count for
   bool may_raise_priority = false;  // above the default
   SteadyTime deadline;
+  std::shared_ptr<CancellationToken> cancellation;
 };
 
-// On OK `sink` gets the answer's events,
-// on an error it gets none. `sink` must live until its last event. Takes as long as tokenising
-// does, and a few milliseconds more for a set of adapters that is not compiled yet.
-absl::StatusOr<std::shared_ptr<CancellationToken>> StartGeneration(
-    const ServiceContext& service, const Backend& backend, const v1::GenerateRequest& request,
-    const GenerationCaller& caller, AnswerSink& sink);
+// A request that is in order and within its caller's quota, which it counts for as long as anybody
+// holds the entry.
+struct AdmittedGeneration {
+  GenerateOptions options;
+  std::shared_ptr<GenerationLedger::Entry> entry;
+};
+
+absl::StatusOr<AdmittedGeneration> AdmitGeneration(const ServiceContext& service,
+                                                   const Backend& backend,
+                                                   const v1::GenerateRequest& request,
+                                                   const GenerationCaller& caller);
+
+// On OK `sink` gets the answer's events, which may be that it could not be started; on an error it
+// gets none. A small input is tokenised at once, others on a thread for that. All arguments but
+// `caller` and `admitted` must live until the sink's last event.
+absl::Status StartGeneration(const ServiceContext& service, const Backend& backend,
+                             const v1::GenerateRequest& request, GenerationCaller caller,
+                             AdmittedGeneration admitted, AnswerSink& sink);
 
 }  // namespace shira
 

@@ -104,8 +104,8 @@ TEST_F(ServerFlagsTest, EveryFlagIsAKeyAndThePrintedConfigGivesItselfAgain) {
   ASSERT_OK_AND_ASSIGN(
       const CommandLine printed,
       Parse({"--model", "/m", "--adapter", "a=/x", "--adapter", "b=/y z", "--kv-cache-mb", "77",
-             "--tls-client-optional", "--tls-cert", "/c", "--tls-key", "/k", "--tls-client-ca",
-             "/ca", "--log-format", "json", "--print-config"}));
+             "--max-unread-mb", "5", "--tls-client-optional", "--tls-cert", "/c", "--tls-key", "/k",
+             "--tls-client-ca", "/ca", "--log-format", "json", "--print-config"}));
   EXPECT_EQ(printed.action, CommandLine::Action::kPrint);
   ASSERT_OK_AND_ASSIGN(const CommandLine again,
                        Parse({"--config", Config(printed.text), "--print-config"}));
@@ -114,6 +114,7 @@ TEST_F(ServerFlagsTest, EveryFlagIsAKeyAndThePrintedConfigGivesItselfAgain) {
   EXPECT_EQ(serve.options.adapters.size(), 2u);
   EXPECT_EQ(serve.options.adapters.at(1).path, "/y z");
   EXPECT_EQ(serve.options.kv_cache_bytes, int64_t{77} << 20);
+  EXPECT_EQ(serve.options.max_unread_bytes, int64_t{5} << 20);
   EXPECT_TRUE(serve.options.tls_client_optional);
   EXPECT_TRUE(serve.options.log_json);
 

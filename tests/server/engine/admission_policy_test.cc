@@ -27,7 +27,9 @@ SequenceView Waiting(SequenceId id, int32_t priority = 0,
   return view;
 }
 
-bool Always(SequenceId) { return true; }
+Room Always(SequenceId) { return Room::kTaken; }
+
+Room RoomIf(bool fits) { return fits ? Room::kTaken : Room::kNone; }
 
 SequenceView Of(std::string_view client, SequenceView view) {
   view.client = client;
@@ -111,7 +113,7 @@ TEST(AdmissionPolicyTest, ADeadlineDecidesWithinAClientOnly) {
 }
 
 TEST(AdmissionPolicyTest, OneWithoutRoomIsPassedBoundedly) {
-  const auto fits = [](SequenceId id) { return id != 1; };
+  const auto fits = [](SequenceId id) { return RoomIf(id != 1); };
   AdmissionSnapshot snapshot{.running_rows = 0,
                              .queued = {Waiting(1), Waiting(2), Waiting(3), Waiting(4)}};
   Admissions admissions = PlanAdmissions(snapshot, kLimits, fits);
@@ -129,7 +131,7 @@ TEST(AdmissionPolicyTest, OneThatFitsLaterIsNotAskedAboutEarlier) {
   snapshot.queued[0].rows = 2;
   PlanAdmissions(snapshot, kLimits, [&](SequenceId id) {
     asked.push_back(id);
-    return true;
+    return Room::kTaken;
   });
   EXPECT_THAT(asked, ElementsAre(2));
 }
@@ -140,9 +142,19 @@ TEST(AdmissionPolicyTest, AsksAboutFewWhenNobodyFits) {
   int asked = 0;
   PlanAdmissions(snapshot, kLimits, [&](SequenceId) {
     ++asked;
-    return false;
+    return Room::kNone;
   });
   EXPECT_EQ(asked, kLimits.max_bypassed + 1);
+}
+
+TEST(AdmissionPolicyTest, OneWhoseWeightsAreBeingReadIsInNobodysWay) {
+  AdmissionSnapshot snapshot;
+  for (SequenceId id = 0; id < 50; ++id) snapshot.queued.push_back(Waiting(id));
+  const Admissions admissions = PlanAdmissions(snapshot, kLimits, [](SequenceId id) {
+    return id < 40 ? Room::kNotYet : Room::kTaken;
+  });
+  EXPECT_THAT(admissions.admitted, ElementsAre(40, 41, 42, 43));
+  EXPECT_THAT(admissions.bypassed, IsEmpty());
 }
 
 // Random arrivals and sizes against a memory of 100: everybody gets in, and nobody is passed by
@@ -180,9 +192,9 @@ TEST(AdmissionPolicyTest, NobodyStarvesWhateverArrives) {
       std::map<SequenceId, Job> jobs;
       for (const Job& job : queued) jobs[job.view.id] = job;
       const Admissions admissions = PlanAdmissions(snapshot, limits, [&](SequenceId id) {
-        if (used + jobs[id].memory > 100) return false;
+        if (used + jobs[id].memory > 100) return Room::kNone;
         used += jobs[id].memory;
-        return true;
+        return Room::kTaken;
       });
       for (const SequenceId id : admissions.admitted) {
         running.push_back(jobs[id]);

@@ -30,7 +30,7 @@ class EngineUnloadTest : public testing::RegistryFixture {
     GenerationRequest request;
     request.prompt = {1, 2, 3};
     request.max_tokens = max_tokens;
-    SHIRA_ASSIGN_OR_RETURN(request.state, registry_->Acquire(terms));
+    SHIRA_ASSIGN_OR_RETURN(request.state, registry_->Hold(terms));
     request.observer = std::move(observer);
     return model_.Submit(std::move(request));
   }

@@ -1,8 +1,15 @@
 // The registry and its memory: what is evicted, what is read again, and how many adapters fit.
 
 #include <filesystem>
+#include <new>
+#include <thread>
+#include <vector>
 
+#include "absl/time/clock.h"
+#include "base/steady_clock.h"
+#include "server/registry/adapter_memory.h"
 #include "server/registry/adapter_registry.h"
+#include "server/registry/state_supplier.h"
 #include "tests/server/registry/registry_fixture.h"
 #include "tests/testutil/status_matchers.h"
 
@@ -42,6 +49,115 @@ class AdapterRegistryMemoryTest : public testing::RegistryFixture {
 
   int64_t one_state_ = 0;
 };
+
+// ---- Holding --------------------------------------------------------------------------------------
+
+TEST_F(AdapterRegistryMemoryTest, AHandleThatOnlyHoldsTakesNoMemory) {
+  RestartWithRoomForOneState();
+  std::vector<StateHandle> held;
+  for (int i = 1; i <= 20; ++i) {
+    ASSERT_OK_AND_ASSIGN(StateHandle handle, registry_->Hold({{"a", 1.0 + i / 1024.0}}));
+    EXPECT_TRUE(handle);
+    EXPECT_FALSE(handle.is_known());
+    EXPECT_FALSE(handle.Find());
+    ASSERT_EQ(handle.adapters().size(), 1u);
+    held.push_back(std::move(handle));
+  }
+  EXPECT_EQ(registry_->memory_in_use_bytes(), one_state_);
+  EXPECT_EQ(Info("a").running_requests, 20);
+  EXPECT_THAT(Unload("a", SteadyNow()), StatusIs(absl::StatusCode::kDeadlineExceeded));
+  held.clear();
+  EXPECT_THAT(Unload("a"), IsOk());
+}
+
+TEST_F(AdapterRegistryMemoryTest, AHeldStateIsFoundOrGotAndHasToWaitForOthersMemory) {
+  RestartWithRoomForOneState();
+  ASSERT_OK_AND_ASSIGN(StateHandle warm, registry_->Hold({{"a", 1.0}}));
+  EXPECT_TRUE(warm.is_known());
+  ASSERT_OK_AND_ASSIGN(StateHandle cold, registry_->Hold({{"a", 2.0}}));
+  EXPECT_TRUE(warm.Find());
+  bool has_memory = false;
+  const auto get = [&] { return cold.source()->Get([&] { has_memory = true; }); };
+  EXPECT_THAT(get(), StatusIs(absl::StatusCode::kResourceExhausted));
+  EXPECT_FALSE(has_memory);
+  warm = StateHandle();
+  ASSERT_OK_AND_ASSIGN(std::shared_ptr<const CompiledState> state, get());
+  EXPECT_TRUE(has_memory);
+  cold.Set(std::move(state));
+  EXPECT_EQ(cold.state()->key, cold.key());
+  // What was known may be gone when it is looked for.
+  ASSERT_OK_AND_ASSIGN(StateHandle again, registry_->Hold({{"a", 2.0}}));
+  EXPECT_TRUE(again.is_known());
+  cold = StateHandle();
+  ASSERT_THAT(registry_->Acquire({{"a", 3.0}}), IsOk());
+  EXPECT_FALSE(again.Find());
+}
+
+TEST_F(AdapterRegistryMemoryTest, HoldingSaysWhatIsWrongWithNames) {
+  MustLoad("a", 0.5f);
+  const AdapterSelectionTerm a{"a", 1.0};
+  for (const auto& [terms, code] :
+       std::vector<std::pair<std::vector<AdapterSelectionTerm>, absl::StatusCode>>{
+           {{{"b", 1.0}}, absl::StatusCode::kNotFound},
+           {{a, a}, absl::StatusCode::kInvalidArgument}}) {
+    EXPECT_THAT(registry_->Hold(terms), StatusIs(code));
+    EXPECT_THAT(registry_->Resolve(terms), StatusIs(code));
+  }
+  ASSERT_OK_AND_ASSIGN(const std::vector<AdapterRef> named, registry_->Resolve({a}));
+  EXPECT_EQ(named.at(0).version, 1);
+  EXPECT_EQ(Info("a").running_requests, 0);
+  ASSERT_THAT(registry_->SetDefault({a}), IsOk());
+  ASSERT_OK_AND_ASSIGN(StateHandle by_default, registry_->HoldDefault());
+  EXPECT_TRUE(by_default.Find());
+  EXPECT_EQ(by_default.adapters().at(0).name, "a");
+  EXPECT_EQ(registry_->ResolveDefault()->at(0).name, "a");
+}
+
+TEST_F(AdapterRegistryMemoryTest, WhatIsLargerThanTheBudgetIsNotWaitedFor) {
+  AdapterMemory memory(100);
+  const StateSupplier states(engine_, memory);
+  EXPECT_THAT(states.CheckFits(25), IsOk());  // two values of two bytes each
+  EXPECT_THAT(states.CheckFits(26),
+              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("at least 104 bytes")));
+}
+
+// ---- Want of memory -------------------------------------------------------------------------------
+
+TEST_F(AdapterRegistryMemoryTest, AnAllocationThatFailsEndsTheLoadAndNothingElse) {
+  WriteAdapter("a", 0.5f);
+  SetCompileHook([] { throw std::bad_alloc(); });
+  EXPECT_THAT(Load("a"),
+              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("out of memory")));
+  EXPECT_EQ(Info("a").state, AdapterState::kFailed);
+  EXPECT_EQ(registry_->memory_in_use_bytes(), 0);
+  SetCompileHook(nullptr);
+  EXPECT_THAT(Load("a"), IsOk());
+}
+
+TEST_F(AdapterRegistryMemoryTest, AnAllocationThatFailsEndsTheUseForAllWhoWaitForIt) {
+  MustLoad("a", 0.5f);
+  MustLoad("b", 0.25f);
+  const int64_t before = registry_->memory_in_use_bytes();
+  SetCompileHook([] {
+    absl::SleepFor(absl::Milliseconds(10));
+    throw std::bad_alloc();
+  });
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 3; ++i) {
+    threads.emplace_back([&] {
+      EXPECT_THAT(registry_->Acquire({{"a", 2.0}}),
+                  StatusIs(absl::StatusCode::kResourceExhausted));
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_THAT(registry_->CreateBlend("sum", {{"a", 1.0}, {"b", 1.0}}, {FusionRule::kSum}, ""),
+              StatusIs(absl::StatusCode::kResourceExhausted));
+  EXPECT_EQ(registry_->memory_in_use_bytes(), before);
+  EXPECT_EQ(Info("a").running_requests, 0);
+  SetCompileHook(nullptr);
+  EXPECT_THAT(registry_->Acquire({{"a", 2.0}}), IsOk());
+  EXPECT_THAT(registry_->CreateBlend("sum", {{"a", 1.0}, {"b", 1.0}}, {FusionRule::kSum}, ""), IsOk());
+}
 
 // ---- The budget ---------------------------------------------------------------------------------
 

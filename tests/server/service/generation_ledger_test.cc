@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -41,8 +42,65 @@ class GenerationLedgerTest : public ::testing::Test {
   }
 
   Metrics metrics_{{}};
-  GenerationLedger ledger_{{.max_waiting_per_client = 2}, metrics_};
+  GenerationLedger ledger_{
+      {.max_waiting_per_client = 2, .max_unread_bytes = 8000, .last_words = absl::ZeroDuration()},
+      metrics_};
 };
+
+TEST_F(GenerationLedgerTest, WhatHasEndedButIsNotReadCountsForItsClient) {
+  std::vector<Entry> ended;
+  for (int i = 0; i < 2; ++i) {
+    ended.push_back(MustAdmit("a", {"tone"}));
+    ended.back()->OnToken();
+    ended.back()->OnEnd("stop", 1, 1, std::nullopt);
+    EXPECT_EQ(Loads(), "");
+  }
+  EXPECT_THAT(ledger_.Admit("a", {}).status(),
+              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("2 ended that it does not")));
+  EXPECT_NE(MustAdmit("b", {}), nullptr);
+  ended.pop_back();
+  EXPECT_NE(MustAdmit("a", {}), nullptr);
+}
+
+TEST_F(GenerationLedgerTest, LastWordsMayBeOnTheirWayForAWhile) {
+  GenerationLedger ledger({.max_waiting_per_client = 1, .last_words = absl::Hours(1)}, metrics_);
+  std::vector<Entry> ended;
+  for (int i = 0; i < 5; ++i) {
+    ended.push_back(*ledger.Admit("a", {}));
+    ended.back()->OnEnd("stop", 1, 1, std::nullopt);
+    ended.back()->SetAnswer(int64_t{1} << 40);
+  }
+}
+
+TEST_F(GenerationLedgerTest, UnreadStreamsAreBoundedForAClientAndForAll) {
+  const Entry entry = MustAdmit("a", {});
+  EXPECT_THAT(entry->AddUnread(1000), IsOk());
+  EXPECT_THAT(entry->AddUnread(1), StatusIs(absl::StatusCode::kResourceExhausted,
+                                            HasSubstr("1001 bytes of streams")));
+  EXPECT_THAT(entry->AddUnread(-1), IsOk());
+  std::vector<Entry> others;
+  for (const char* client : {"b", "c", "d", "e", "f", "g", "h"}) {
+    others.push_back(MustAdmit(client, {}));
+    EXPECT_THAT(others.back()->AddUnread(1000), IsOk());
+  }
+  const Entry last = MustAdmit("i", {});
+  EXPECT_THAT(last->AddUnread(1),
+              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("8001 of all clients")));
+  others.pop_back();
+  EXPECT_THAT(last->AddUnread(1), IsOk());
+}
+
+TEST_F(GenerationLedgerTest, AnswersThatAreNotReadKeepFurtherOnesAway) {
+  Entry answered = MustAdmit("a", {});
+  answered->OnEnd("stop", 1, 1, std::nullopt);
+  answered->SetAnswer(1001);
+  // Not a reason to end the client's streams.
+  EXPECT_THAT(MustAdmit("b", {})->AddUnread(500), IsOk());
+  EXPECT_THAT(ledger_.Admit("a", {}).status(),
+              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("1 answers of 1001 bytes")));
+  answered.reset();
+  EXPECT_NE(MustAdmit("a", {}), nullptr);
+}
 
 TEST_F(GenerationLedgerTest, AClientMayHaveSoManyWaitingForTheirFirstToken) {
   Entry first = MustAdmit("a", {});

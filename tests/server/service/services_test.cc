@@ -114,7 +114,9 @@ class ServicesTest : public RegistryFixture {
   Metrics metrics_{{}};
   GenerationLedger ledger_{{}, metrics_};
   CallRecords records_;
-  const ServiceContext context_{.gate = gate_, .records = records_, .ledger = ledger_};
+  WorkQueue text_work_{{.name = "tokenising"}};
+  const ServiceContext context_{
+      .gate = gate_, .records = records_, .ledger = ledger_, .text_work = text_work_};
   InferenceService inference_service_{context_};
   AdapterAdminService admin_service_{gate_};
   std::unique_ptr<grpc::Server> server_;

@@ -1,0 +1,61 @@
+// File: base/single_flight.h
+//
+// What several threads want at the same time is made by one of them, while the others wait for it.
+
+#ifndef SHIRA_BASE_SINGLE_FLIGHT_H_
+#define SHIRA_BASE_SINGLE_FLIGHT_H_
+
+#include <memory>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "base/out_of_memory.h"
+
+namespace shira {
+
+// Thread-safe. Key is hashable, T copyable.
+template <typename Key, typename T>
+class SingleFlight {
+ public:
+  // Calls make() on this thread, or waits for the thread that is doing so for an equal key, and
+  // returns the same as that one, errors included. A flight ends whatever happens in it: want of
+  // memory is RESOURCE_EXHAUSTED for everybody. Nothing is kept once it has ended. make() must not
+  // ask for its own key.
+  absl::StatusOr<T> Do(const Key& key, absl::FunctionRef<absl::StatusOr<T>()> make)
+      ABSL_LOCKS_EXCLUDED(mutex_) {
+    const auto mine = std::make_shared<Flight>();
+    {
+      absl::MutexLock lock(&mutex_);
+      const auto [place, is_mine] = flights_.try_emplace(key, mine);
+      if (!is_mine) {
+        const std::shared_ptr<Flight> flight = place->second;
+        mutex_.Await(absl::Condition(&flight->landed));
+        return flight->result;
+      }
+    }
+    absl::StatusOr<T> result = CatchOutOfMemory(make);
+    absl::MutexLock lock(&mutex_);
+    mine->result = result;
+    mine->landed = true;
+    flights_.erase(key);
+    return result;
+  }
+
+ private:
+  // Guarded by mutex_.
+  struct Flight {
+    bool landed = false;
+    absl::StatusOr<T> result = absl::UnknownError("under way");
+  };
+
+  absl::Mutex mutex_;
+  absl::flat_hash_map<Key, std::shared_ptr<Flight>> flights_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace shira
+
+#endif  // SHIRA_BASE_SINGLE_FLIGHT_H_

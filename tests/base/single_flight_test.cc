@@ -1,0 +1,71 @@
+#include "base/single_flight.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <new>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/time/clock.h"
+#include "tests/testutil/status_matchers.h"
+
+namespace shira {
+namespace {
+
+using ::shira::testing::IsOkAndHolds;
+using ::shira::testing::StatusIs;
+
+// One flight that `others` threads join, and what each of them got.
+std::vector<absl::StatusOr<int>> Join(SingleFlight<std::string, int>& flights, int others,
+                                      absl::FunctionRef<absl::StatusOr<int>()> make) {
+  std::vector<absl::StatusOr<int>> results(others + 1, absl::UnknownError(""));
+  std::vector<std::thread> threads;
+  results[0] = flights.Do("key", [&]() -> absl::StatusOr<int> {
+    for (int i = 1; i <= others; ++i) {
+      threads.emplace_back([&, i] {
+        results[i] = flights.Do("key", []() -> absl::StatusOr<int> { return -1; });
+      });
+    }
+    // Long enough for most to join; those that do not make a flight of their own.
+    absl::SleepFor(absl::Milliseconds(20));
+    return make();
+  });
+  for (std::thread& thread : threads) thread.join();
+  return results;
+}
+
+TEST(SingleFlightTest, OneMakesWhatAllGet) {
+  SingleFlight<std::string, int> flights;
+  for (const absl::StatusOr<int>& result : Join(flights, 4, [] { return 7; })) {
+    EXPECT_TRUE(*result == 7 || *result == -1);
+  }
+  EXPECT_THAT(flights.Do("key", []() -> absl::StatusOr<int> { return 8; }), IsOkAndHolds(8));
+}
+
+TEST(SingleFlightTest, AnErrorIsForEverybodyAndForNobodyAfterwards) {
+  SingleFlight<std::string, int> flights;
+  const auto results = Join(flights, 4, [] { return absl::DataLossError("gone"); });
+  EXPECT_THAT(results[0], StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(flights.Do("key", []() -> absl::StatusOr<int> { return 8; }), IsOkAndHolds(8));
+}
+
+TEST(SingleFlightTest, AFlightThatRunsOutOfMemoryEndsToo) {
+  SingleFlight<std::string, int> flights;
+  const auto results = Join(flights, 4, []() -> absl::StatusOr<int> { throw std::bad_alloc(); });
+  EXPECT_THAT(results[0], StatusIs(absl::StatusCode::kResourceExhausted));
+  EXPECT_THAT(flights.Do("key", []() -> absl::StatusOr<int> { return 8; }), IsOkAndHolds(8));
+}
+
+TEST(SingleFlightTest, OtherKeysDoNotWait) {
+  SingleFlight<std::string, int> flights;
+  const auto inner = [&]() -> absl::StatusOr<int> {
+    return flights.Do("other", []() -> absl::StatusOr<int> { return 5; });
+  };
+  EXPECT_THAT(flights.Do("key", inner), IsOkAndHolds(5));
+}
+
+}  // namespace
+}  // namespace shira
