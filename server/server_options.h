@@ -74,7 +74,7 @@ struct ServerOptions {
   int64_t max_queued = 1024;
   int64_t max_queued_per_client = 256;  // of one identity, or else of one host
   // Of answers that clients have not read; one of them may have an eighth.
-  int64_t max_unread_bytes = int64_t{256} << 20;
+  int64_t max_unread_bytes = int64_t{128} << 20;
   int64_t max_running = 16;             // answers at a time
   int64_t max_choices = 8;              // of one request
   int64_t step_tokens = 512;

@@ -39,7 +39,7 @@ class GenerationLedger {
     int64_t max_waiting_per_client = 256;
     // Of streams, in memory; and, apart from these, of ended calls. One client may have one in
     // kClientShare of it.
-    int64_t max_unread_bytes = int64_t{256} << 20;
+    int64_t max_unread_bytes = int64_t{128} << 20;
     // How long the last words of a call may be on their way before it counts as not read.
     absl::Duration last_words = absl::Seconds(2);
   };
