@@ -125,7 +125,6 @@ struct GenerationRequest {
   std::shared_ptr<CancellationToken> cancellation;
 };
 
-
 }  // namespace shira
 
 #endif  // SHIRA_SERVER_ENGINE_GENERATION_H_
