@@ -160,7 +160,7 @@ make_grpc() {
   version=$(dpkg-query -W -f '${source:Version}' libgrpc-dev)
   key=$({ dpkg-query -W -f '${Package} ${Version}\n' libgrpc-dev libabsl-dev libprotobuf-dev libc-ares-dev libre2-dev libssl-dev
     g++ -dumpfullversion -dumpmachine; cat cmake/grpc/* cmake/patches/*.patch; } | sha256sum | cut -c1-16)
-  built=${SHIRA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/shira}/grpc-$key
+  built=$(realpath -m "${SHIRA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/shira}")/grpc-$key
   if [ ! -f "$built/lib/cmake/grpc/gRPCConfig.cmake" ]; then
     say "gRPC $version with the fixes of cmake/patches: $built (once; 5 to 10 minutes on 2 cores)"
     local work log=$deps/grpc.log; work=$(mktemp -d "$deps/grpc.XXXX")
