@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# transformers 5.23.0 (gguf 0.19.0): a GGUF model in several files (NAME-00001-of-00002.gguf ..., as gguf's own writer and llama.cpp's
-# gguf-split make them) loads "successfully" from its first file alone. The tensors of the other files, which lie beside it, are filled
-# with random numbers; loading ends normally, and only a warning in the log lists them as newly initialized.
+# transformers 5.23.0 (gguf 0.19.0, accelerate 1.15.0): a GGUF model in several files (NAME-00001-of-00002.gguf ..., as gguf's own writer
+# and llama.cpp's gguf-split make them) loads "successfully" from its first file alone. The tensors of the other files, which lie beside
+# it, are filled with random numbers; loading ends normally, and only a warning in the log lists them as newly initialized.
 #
 # Seen: 2 files, 12 tensors. After from_pretrained(folder, gguf_file="m-00001-of-00002.gguf") the matrices of the second file are not the
 # file's, and differ from one loading to the next; its norms are ones. Its output matrix is not even listed as missing: the model is taken
@@ -12,7 +12,7 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" --disable-pip-version-check --quiet install torch==2.13.0 transformers==5.23.0 gguf==0.19.0 numpy==2.4.6
+"$work/venv/bin/pip" --disable-pip-version-check --quiet install torch==2.13.0 transformers==5.23.0 gguf==0.19.0 accelerate==1.15.0 numpy==2.4.6
 HF_HUB_OFFLINE=1 HF_HOME="$work/hf" "$work/venv/bin/python" -B - "$work" <<'PYTHON'
 import sys
 
