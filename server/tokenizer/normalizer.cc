@@ -11,6 +11,7 @@
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "server/tokenizer/json_fields.h"
+#include "server/tokenizer/newer_characters.h"
 #include "server/tokenizer/pattern.h"
 #include "server/tokenizer/utf8.h"
 
@@ -56,7 +57,8 @@ class Lowercase final : public Normalizer {
     result.reserve(text.size());
     for (size_t offset = 0; offset < text.size();) {
       const char32_t character = NextCharacter(text, &offset);
-      AppendUtf8(static_cast<char32_t>(u_tolower(static_cast<UChar32>(character))), &result);
+      const auto lower = static_cast<char32_t>(u_tolower(static_cast<UChar32>(character)));
+      AppendUtf8(NewerToLower(lower), &result);
       // The only character whose lower case is two: dotted capital I.
       if (character == 0x130) AppendUtf8(0x307, &result);
     }

@@ -1,17 +1,43 @@
 #include "server/tokenizer/oniguruma_pattern.h"
 
 #include <cstddef>
+#include <initializer_list>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/ascii.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "server/tokenizer/newer_characters.h"
 
 namespace shira {
 namespace {
 
-// Without the brackets, for use inside of a class too.
-constexpr std::string_view kWord = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
+// What these categories hold, as members of a class, without brackets. It begins and ends with a
+// property, so that a hyphen before or behind it stays a hyphen.
+std::string Categories(std::initializer_list<std::string_view> names) {
+  std::string newer;
+  std::string members;
+  for (const std::string_view name : names) newer += NewerOfCategory(name);
+  for (const std::string_view name : names) StrAppend(&members, "\\p{", name, "}");
+  return newer.empty() ? members : StrCat(members, newer, members);
+}
+
+// Letters, marks, decimal digits, connectors, and the circled and squared letters, which are
+// alphabetic and nothing else of these.
+const std::string& WordOfClass() {
+  static const std::string& word = *new std::string(
+      StrCat("\\p{L}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}",
+             "\\x{1f170}-\\x{1f189}", Categories({"L", "Nl", "M", "Nd", "Pc"})));
+  return word;
+}
+
+// Outside of a class Oniguruma counts six characters of Latin-1 too, superscripts and fractions.
+const std::string& Word() {
+  static const std::string& word =
+      *new std::string(StrCat("\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}", WordOfClass()));
+  return word;
+}
 
 class Translator {
  public:
@@ -38,6 +64,19 @@ class Translator {
     offset_ += bytes;
   }
 
+  // Replaces by the characters that `members` holds, or by all others. PCRE2 cannot take such a
+  // complement into a class: there it waits for the class's end.
+  void ReplaceBySet(size_t bytes, const std::string& members, bool complement) {
+    offset_ += bytes;
+    if (!in_class_) {
+      StrAppend(&result_, complement ? "[^" : "[", members, "]");
+    } else if (complement) {
+      complements_.push_back(members);
+    } else {
+      result_ += members;
+    }
+  }
+
   absl::Status Unknown(std::string_view what) const {
     return absl::UnimplementedError(StrCat("regular expression '", pattern_, "', offset ", offset_,
                                            ": this program has no equal of ", what));
@@ -50,7 +89,9 @@ class Translator {
     if (At("\\")) return Escape();
     if (At("[")) {
       in_class_ = true;
-      Copy(At("[^") ? 2 : 1);
+      class_negated_ = At("[^");
+      complements_.clear();
+      Copy(class_negated_ ? 2 : 1);
       if (At("]")) Replace(1, "\\]");  // a literal at the first place
       return absl::OkStatus();
     }
@@ -74,9 +115,35 @@ class Translator {
     if (At("[:")) return Unknown("a POSIX bracket");
     if (At("[")) return Unknown("a class inside of a class");
     if (At("&&")) return Unknown("an intersection of classes");
-    if (At("]")) in_class_ = false;
-    Copy(1);
+    if (At("]")) {
+      EndOfClass();
+    } else {
+      Copy(1);
+    }
     return absl::OkStatus();
+  }
+
+  // A class with complements is a choice between the class of the rest and theirs; if negated, what
+  // is in none of them.
+  void EndOfClass() {
+    in_class_ = false;
+    Copy(1);
+    if (complements_.empty()) return;
+    const size_t begin = atom_ + (class_negated_ ? 2 : 1);
+    std::string rest = result_.substr(begin, result_.size() - begin - 1);
+    result_.resize(atom_);
+    if (rest.starts_with("^")) rest.insert(0, "\\");
+    result_ += "(?:";
+    if (class_negated_) {
+      if (!rest.empty()) StrAppend(&result_, "(?![", rest, "])");
+      for (const std::string& members : complements_) StrAppend(&result_, "(?=[", members, "])");
+      result_ += "(?s:.)";
+    } else {
+      if (!rest.empty()) StrAppend(&result_, "[", rest, "]|");
+      for (const std::string& members : complements_) StrAppend(&result_, "[^", members, "]|");
+      result_.pop_back();
+    }
+    result_ += ")";
   }
 
   absl::Status Group() {
@@ -130,7 +197,12 @@ class Translator {
         Replace(2, "\\P{White_Space}");
         return absl::OkStatus();
       case 'w':
-        Replace(2, in_class_ ? std::string(kWord) : StrCat("[", kWord, "]"));
+      case 'W':
+        ReplaceBySet(2, in_class_ ? WordOfClass() : Word(), letter == 'W');
+        return absl::OkStatus();
+      case 'd':
+      case 'D':
+        ReplaceBySet(2, Categories({"Nd"}), letter == 'D');
         return absl::OkStatus();
       case 'v':
         Replace(2, "\\x0b");
@@ -142,8 +214,6 @@ class Translator {
       case 'p':
       case 'P':
         return Property();
-      case 'd':
-      case 'D':
       case 'x':
       case 'n':
       case 'r':
@@ -155,11 +225,8 @@ class Translator {
         return absl::OkStatus();
     }
     if (!in_class_) {
-      const std::string word = StrCat("[", kWord, "]");
+      const std::string word = StrCat("[", Word(), "]");
       switch (letter) {
-        case 'W':
-          Replace(2, StrCat("[^", kWord, "]"));
-          return absl::OkStatus();
         case 'b':
           Replace(2, StrCat("(?:(?<=", word, ")(?!", word, ")|(?<!", word, ")(?=", word, "))"));
           return absl::OkStatus();
@@ -184,20 +251,35 @@ class Translator {
       return Unknown("a property without braces");
     }
     std::string_view name = pattern_.substr(offset_ + 3, end - offset_ - 3);
-    std::string prefix = StrCat(pattern_.substr(offset_, 2), "{");
+    bool complement = pattern_[offset_ + 1] == 'P';
     if (name.starts_with("^")) {
-      prefix += "^";
+      complement = !complement;
       name.remove_prefix(1);
     }
-    // One or two letters name a general category, anything longer a script.
-    const bool category = name.size() <= 2 || name == "Any" || name == "White_Space";
-    Replace(end + 1 - offset_, StrCat(prefix, category ? "" : "sc:", name, "}"));
+    const size_t bytes = end + 1 - offset_;
+    if (name == "Any" || name == "White_Space") {
+      ReplaceBySet(bytes, StrCat("\\p{", name, "}"), complement);
+    } else if (name == "C" || name == "Cn") {
+      // What PCRE2 has as unassigned may be assigned by now.
+      std::string assigned = Categories({"L", "M", "N", "P", "S", "Z"});
+      if (name == "Cn") assigned += Categories({"Cc", "Cf", "Co", "Cs"});
+      ReplaceBySet(bytes, assigned, !complement);
+    } else if (name.size() <= 2) {
+      ReplaceBySet(bytes, Categories({name}), complement);
+    } else {
+      // Anything longer than a category is a script.
+      const std::string property = StrCat("\\p{sc:", name, "}");
+      const std::string newer = NewerOfScript(name);
+      ReplaceBySet(bytes, newer.empty() ? property : StrCat(property, newer, property), complement);
+    }
     return absl::OkStatus();
   }
 
   const std::string_view pattern_;
   size_t offset_ = 0;
   bool in_class_ = false;
+  bool class_negated_ = false;
+  std::vector<std::string> complements_;  // the sets whose complements the class has, as members
   std::string result_;
   size_t atom_ = 0;             // where in result_ the item that a quantifier would repeat begins
   std::vector<size_t> groups_;  // where the open groups begin

@@ -16,11 +16,15 @@ namespace shira {
 
 // The PCRE2 pattern (for PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE and newline LF) that matches what
 // `pattern` matches in Oniguruma:
-//   \s     White_Space (PCRE2 adds U+180E)           \w \b   letters, marks, decimal digits and
-//   connectors (PCRE2: no marks) \v     U+000B (PCRE2: any vertical space)        \uHHHH  that code
-//   point
-//   {,n}   {0,n}                                     {n,m}+  a repeated group, not a possessive one
-//   \p{Han} the Script property (PCRE2: Script_Extensions)
+//   \s       White_Space (PCRE2 adds U+180E)
+//   \w \b    letters, marks, decimal digits and connectors (PCRE2: no marks); outside of a class
+//            also the superscripts and fractions of Latin-1
+//   \v       U+000B (PCRE2: any vertical space)
+//   \uHHHH   that code point
+//   {,n}     {0,n}
+//   {n,m}+   a repeated group, not a possessive one
+//   \p{Han}  the Script property (PCRE2: Script_Extensions)
+//   \p{L}    and every other class with the characters of Unicode 16 (newer_characters.h)
 // UNIMPLEMENTED, with the offset, for back references, nested classes and intersections, POSIX
 // brackets, options other than (?i:...) and the escapes that this table and the common ones do not
 // hold. What is left of syntax errors is for PCRE2 to find.

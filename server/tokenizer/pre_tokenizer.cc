@@ -1,12 +1,17 @@
 #include "server/tokenizer/pre_tokenizer.h"
 
+#include <unicode/uniset.h>
+
 #include <algorithm>
+#include <cstdint>
 #include <utility>
 
+#include "absl/strings/str_format.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "server/tokenizer/byte_level.h"
 #include "server/tokenizer/json_fields.h"
+#include "server/tokenizer/newer_characters.h"
 #include "server/tokenizer/pattern.h"
 
 namespace shira {
@@ -15,6 +20,20 @@ namespace {
 // GPT-2's rule, which ByteLevel applies when use_regex.
 constexpr std::string_view kByteLevelPattern =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+
+// Punctuation as Hugging Face's component has it: ASCII's, which holds symbols too, and what was of
+// category P in Unicode 8.0. Two characters have changed their category since.
+std::string PunctuationPattern() {
+  UErrorCode error = U_ZERO_ERROR;
+  icu::UnicodeSet set(u"[[[:P:]&[:Age=8.0:]]\\u166D\\U000111C9]", error);
+  std::string pattern = "[$+<=>^`|~";
+  for (int32_t range = 0; range < set.getRangeCount(); ++range) {
+    const auto first = static_cast<uint32_t>(set.getRangeStart(range));
+    const auto last = static_cast<uint32_t>(set.getRangeEnd(range));
+    absl::StrAppendFormat(&pattern, "\\x{%x}-\\x{%x}", first, last);
+  }
+  return pattern + "]";
+}
 
 struct Part {
   TextRange range;
@@ -179,7 +198,9 @@ absl::StatusOr<std::unique_ptr<const PreTokenizer>> MakeByteLevel(const nlohmann
 absl::StatusOr<std::unique_ptr<const PreTokenizer>> MakeDigits(const nlohmann::json& json,
                                                                std::string_view where) {
   SHIRA_ASSIGN_OR_RETURN(const bool individual, JsonBool(json, "individual_digits", where));
-  SHIRA_ASSIGN_OR_RETURN(Regex digit, Regex::Compile("\\p{N}"));
+  // Not a regular expression there, so it has another version of Unicode.
+  SHIRA_ASSIGN_OR_RETURN(
+      Regex digit, Regex::Compile(StrCat("[\\p{N}", NewerOfCategory("N", /*unicode=*/17), "]")));
   return PreTokenizer::Split(std::move(digit),
                              individual ? SplitBehavior::kIsolated : SplitBehavior::kContiguous,
                              /*invert=*/false);
@@ -191,8 +212,7 @@ absl::StatusOr<std::unique_ptr<const PreTokenizer>> MakePunctuation(const nlohma
   if (json.contains("behavior")) {
     SHIRA_ASSIGN_OR_RETURN(behavior, BehaviorFromJson(json, where));
   }
-  // ASCII's punctuation holds symbols that are not of Unicode's category P.
-  SHIRA_ASSIGN_OR_RETURN(Regex mark, Regex::Compile(R"([\p{P}$+<=>^`|~])"));
+  SHIRA_ASSIGN_OR_RETURN(Regex mark, Regex::Compile(PunctuationPattern()));
   return PreTokenizer::Split(std::move(mark), behavior, /*invert=*/false);
 }
 

@@ -1,8 +1,8 @@
 // File: server/tokenizer/regex.h
 //
 // A compiled regular expression of a tokenizer. PCRE2 with Unicode properties, just-in-time
-// compiled where the machine allows it. Its data on characters are those of the installed library:
-// Unicode 14 in Debian 12, where a character of a later version counts as unassigned.
+// compiled where the machine allows it. Characters have the classes of Unicode 16, whatever the
+// installed library knows (oniguruma_pattern.h).
 
 #ifndef SHIRA_SERVER_TOKENIZER_REGEX_H_
 #define SHIRA_SERVER_TOKENIZER_REGEX_H_

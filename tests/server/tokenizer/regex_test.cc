@@ -42,6 +42,32 @@ TEST(RegexTest, WhiteSpaceIsUnicodesProperty) {
   EXPECT_THAT(Matches(R"([^\s])", "\u180e \u200b"), ElementsAre("\u180e", "\u200b"));
 }
 
+// U+A7CB came with Unicode 16, U+2EBF0 with 15.1, U+1E4F0 with 15.
+TEST(RegexTest, CharactersHaveTheClassesOfUnicode16) {
+  EXPECT_THAT(Matches(R"(\p{L}+)", "a\ua7cb\U0002ebf0-"), ElementsAre("a\ua7cb\U0002ebf0"));
+  EXPECT_THAT(Matches(R"([^\p{L}\s]+)", "a\ua7cb!\U0002ebf0 "), ElementsAre("!"));
+  EXPECT_THAT(Matches(R"(\d|\p{Han})", "\U0001e4f0\ua7cb\U0002ebf0"),
+              ElementsAre("\U0001e4f0", "\U0002ebf0"));
+  EXPECT_THAT(Matches(R"(\p{Cn}|\P{L})", "\ua7cb\U0003ffff"), ElementsAre("\U0003ffff"));
+}
+
+TEST(RegexTest, ComplementsMayStandInAClass) {
+  EXPECT_THAT(Matches(R"([\P{L}x])", "ax\ua7cb1"), ElementsAre("x", "1"));
+  EXPECT_THAT(Matches(R"([^\P{L}x]+)", "axb\ua7cb\n1"), ElementsAre("a", "b\ua7cb"));
+  EXPECT_THAT(Matches(R"([\W\D]{2}+)", "a1-b"), ElementsAre("-b"));
+  EXPECT_THAT(Matches(R"([^^\W\D])", "^a1-"), ElementsAre("1"));
+}
+
+TEST(RegexTest, AHyphenBesideAClassIsNoRange) {
+  EXPECT_THAT(Matches(R"([\w-.])", "a-.,"), ElementsAre("a", "-", "."));
+  EXPECT_THAT(Matches(R"([!-\p{L}])", "a-!,"), ElementsAre("a", "-", "!"));
+}
+
+TEST(RegexTest, SuperscriptsAreOfWordsOutsideOfClassesOnly) {
+  EXPECT_THAT(Matches(R"(\w+)", "a\u00b2\u2074"), ElementsAre("a\u00b2"));
+  EXPECT_THAT(Matches(R"([\w]+)", "a\u00b2\u2074"), ElementsAre("a"));
+}
+
 TEST(RegexTest, AnIntervalWithPlusIsNotPossessive) {
   EXPECT_THAT(Matches(R"(\p{N}{1,3}+)", "1234567"), ElementsAre("1234567"));
   EXPECT_THAT(Matches(R"((?:ab){1,2}+b)", "ababb"), ElementsAre("ababb"));
