@@ -16,6 +16,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_join.h"
+#include "base/excerpt.h"
 #include "base/strings.h"
 
 namespace shira {
@@ -24,10 +25,14 @@ class ProblemList {
  public:
   // How many problems an error spells out; the rest is counted.
   static constexpr size_t kMaxListed = 20;
+  // Of one problem: names in files can be long.
+  static constexpr size_t kMaxProblemBytes = 600;
 
   template <typename... Parts>
   void Add(const Parts&... parts) {
-    if (count_++ < kMaxListed) problems_.push_back(StrCat(parts...));
+    if (count_++ < kMaxListed) {
+      problems_.push_back(Excerpt(StrCat(parts...), kMaxProblemBytes));
+    }
   }
 
   bool empty() const { return count_ == 0; }

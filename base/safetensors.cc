@@ -8,11 +8,14 @@
 
 #include "absl/status/status.h"
 #include "base/safetensors_writer.h"
+#include "base/excerpt.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 
 namespace shira {
 namespace {
+
+constexpr size_t kMaxProblemBytes = 600;
 
 static_assert(std::endian::native == std::endian::little,
               "tensors are used as they lie in the file");
@@ -206,7 +209,9 @@ int64_t TensorView::elements() const {
 absl::StatusOr<Safetensors> Safetensors::Parse(absl::Span<const std::byte> bytes,
                                                std::string_view source) {
   const auto refuse = [source](const auto&... parts) {
-    return absl::InvalidArgumentError(StrCat(source, ": ", parts...));
+    // A name in it is as long as the file wants it to be.
+    return absl::InvalidArgumentError(
+        StrCat(source, ": ", Excerpt(StrCat(parts...), kMaxProblemBytes)));
   };
   if (bytes.size() < kLengthBytes) {
     return refuse("not a safetensors file: ", bytes.size(), " bytes hold no header length");

@@ -16,6 +16,7 @@
 #include "adapters/format/base_name.h"
 #include "adapters/format/delta_validator.h"
 #include "adapters/format/whole_tensors.h"
+#include "base/excerpt.h"
 #include "base/problem_list.h"
 #include "base/safetensors.h"
 #include "base/sha256.h"
@@ -24,6 +25,11 @@
 
 namespace shira {
 namespace {
+
+// Of the name that an adapter's file gives its base model; kept while the adapter is loaded.
+constexpr size_t kMaxBaseModelBytes = 4096;
+// Of an error: whatever is in a file can be in it.
+constexpr size_t kMaxErrorBytes = 16'000;
 
 bool IsFrozen(const RawDelta& delta) {
   const auto* whole = std::get_if<EveryPosition>(&delta.positions);
@@ -37,8 +43,12 @@ AdapterReader::AdapterReader(BaseModelIdentity base, AdapterLimits limits)
 
 absl::StatusOr<std::shared_ptr<const SparseAdapter>> AdapterReader::Read(
     const std::string& path) const {
-  SHIRA_ASSIGN_OR_RETURN(const AdapterFiles files, ReadAdapterFiles(path, limits_.max_file_bytes));
-  return Parse(files);
+  const absl::StatusOr<AdapterFiles> files = ReadAdapterFiles(path, limits_.max_file_bytes);
+  absl::StatusOr<std::shared_ptr<const SparseAdapter>> adapter = files.status();
+  if (files.ok()) adapter = Parse(*files);
+  if (adapter.ok()) return adapter;
+  return absl::Status(adapter.status().code(),
+                      Excerpt(ToStd(adapter.status().message()), kMaxErrorBytes));
 }
 
 absl::StatusOr<std::shared_ptr<const SparseAdapter>> AdapterReader::Parse(
@@ -101,6 +111,11 @@ absl::StatusOr<std::shared_ptr<const SparseAdapter>> AdapterReader::Parse(
 
 absl::Status AdapterReader::CheckBase(const RawAdapter& raw, const AdapterFiles& files) const {
   const std::string& where = files.config_path.empty() ? files.tensors_path : files.config_path;
+  if (raw.base_model.size() > kMaxBaseModelBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("%s: base_model_name_or_path: expected at most %d bytes, found %d", where,
+                        kMaxBaseModelBytes, raw.base_model.size()));
+  }
   if (ContradictsBaseName(raw.base_model, base_.names)) {
     return absl::FailedPreconditionError(absl::StrFormat(
         "%s: base_model_name_or_path: expected this server's model (%s), found %s: if they are the "

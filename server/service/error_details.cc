@@ -61,6 +61,7 @@ constexpr auto kReasons = std::to_array<ReasonOf>({
     {Operation::kSetAlias, StatusCode::kInvalidArgument, "INVALID_ALIAS"},
     {Operation::kSetAlias, StatusCode::kAlreadyExists, "ADAPTER_ALREADY_EXISTS"},
     {Operation::kSetAlias, StatusCode::kNotFound, "ADAPTER_NOT_FOUND"},
+    {Operation::kSetAlias, StatusCode::kResourceExhausted, "TOO_MANY_ALIASES"},
     {Operation::kSetAlias, StatusCode::kFailedPrecondition, "ADAPTER_NOT_READY"},
     {Operation::kRollbackAlias, StatusCode::kNotFound, "ALIAS_NOT_FOUND"},
     {Operation::kRollbackAlias, StatusCode::kFailedPrecondition, "ALIAS_WITHOUT_HISTORY"},
@@ -101,18 +102,24 @@ absl::Status WithReason(absl::Status status, Operation operation, ErrorMetadata 
 }
 
 std::string ShortenForTrailers(std::string_view text, size_t max_bytes) {
-  size_t kept = std::min(text.size(), max_bytes);
+  // What is cut off need not be looked at.
+  std::string_view head = text.substr(0, std::min(text.size(), max_bytes));
   const auto* bytes = reinterpret_cast<const uint8_t*>(text.data());
+  size_t kept = head.size();
   if (kept < text.size()) U8_SET_CP_START(bytes, 0, kept);
-
-  std::string result(text.substr(0, kept));
+  head = head.substr(0, kept);
   bool valid = true;
   for (int32_t i = 0; valid && i < static_cast<int32_t>(kept);) {
     UChar32 character = 0;
     U8_NEXT(bytes, i, static_cast<int32_t>(kept), character);
     valid = character >= 0;
   }
-  if (!valid) result = absl::CHexEscape(result);
+  std::string result(head);
+  if (!valid) {
+    // An escaped byte takes four.
+    kept = std::min(kept, std::max<size_t>(max_bytes / 4, 1));
+    result = absl::CHexEscape(ToAbsl(head.substr(0, kept)));
+  }
   if (kept < text.size()) StrAppend(&result, "... (", text.size() - kept, " more bytes)");
   return result;
 }

@@ -212,6 +212,22 @@ TEST_F(AdapterReaderTest, ReportsEveryProblemAtOnce) {
                                HasSubstr("expected a finite one"), HasSubstr("nowhere.weight"))));
 }
 
+TEST_F(AdapterReaderTest, ErrorsAreShortHoweverLongNamesAre) {
+  const std::string name(1'000'000, 'n');
+  for (const int layers : {1, 50}) {
+    AdapterFolder files;
+    for (int i = 0; i < layers; ++i) files.AddLayer(name + std::to_string(i), {{0, 0}}, {1.0f});
+    const absl::Status status = Read(files).status();
+    EXPECT_THAT(status, StatusIs(kInvalid, HasSubstr("bytes left out")));
+    EXPECT_LT(status.message().size(), 20'000u);
+  }
+  AdapterFolder files = Good();
+  files.config = R"({"peft_type": ")" + name + R"("})";
+  EXPECT_LT(Read(files).status().message().size(), 20'000u);
+  files.config = R"({"peft_type": "SHIRA", "base_model_name_or_path": ")" + name + R"("})";
+  EXPECT_THAT(Read(files), StatusIs(kInvalid, HasSubstr("found 1000000")));
+}
+
 TEST_F(AdapterReaderTest, RefusesAnAdapterOfAnotherBase) {
   AdapterFolder files = Good();
   files.config = R"({"peft_type": "SHIRA", "base_model_name_or_path": "meta-llama/Llama-2-7b"})";

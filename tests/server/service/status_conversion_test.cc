@@ -95,6 +95,20 @@ TEST(StatusConversionTest, HugeErrorsFitIntoTrailers) {
   EXPECT_THAT(converted.error_message(), HasSubstr("more bytes"));
 }
 
+TEST(StatusConversionTest, HugeErrorsFitWhateverTheyAreMadeOf) {
+  for (const char* character : {"a", "%", "\n", "\u00e4", "\u6f22", "\xff", "\x01"}) {
+    std::string message;
+    for (int i = 0; i < 10'000; ++i) message += character;
+    const absl::Status status = WithReason(absl::ResourceExhaustedError(message), "REASON",
+                                           {{"name", message}, {"path", message}});
+    const grpc::Status converted = ToGrpcStatus(status);
+    size_t encoded = 0;
+    for (const char c : converted.error_message()) encoded += c < ' ' || c > '~' || c == '%' ? 3 : 1;
+    EXPECT_LT(encoded + converted.error_details().size() * 4 / 3, 6500u) << character;
+    EXPECT_THAT(converted.error_message(), HasSubstr("more bytes"));
+  }
+}
+
 TEST(ShortenForTrailersTest, CutsBetweenCharacters) {
   EXPECT_EQ(ShortenForTrailers("abc", 3), "abc");
   EXPECT_EQ(ShortenForTrailers("a\u00e4b", 2), "a... (3 more bytes)");
