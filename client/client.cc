@@ -319,10 +319,20 @@ absl::Status Client::DeleteAlias(const std::string& name, const CallOptions& opt
 }
 
 absl::StatusOr<std::vector<v1::Alias>> Client::ListAliases(const CallOptions& options) const {
-  const absl::StatusOr<v1::ListAliasesResponse> response =
-      CallUnary(*stubs_->admin, &v1::AdapterAdmin::StubInterface::ListAliases, {}, options);
-  if (!response.ok()) return response.status();
-  return std::vector<v1::Alias>(response->aliases().begin(), response->aliases().end());
+  std::vector<v1::Alias> aliases;
+  v1::ListAliasesRequest request;
+  do {
+    absl::StatusOr<v1::ListAliasesResponse> page =
+        CallUnary(*stubs_->admin, &v1::AdapterAdmin::StubInterface::ListAliases, request, options);
+    if (!page.ok()) return page.status();
+    if (!page->next_page_token().empty() && page->next_page_token() == request.page_token()) {
+      return absl::DataLossError(
+          "The server's list of aliases does not end: it gave one page token twice");
+    }
+    for (v1::Alias& alias : *page->mutable_aliases()) aliases.push_back(std::move(alias));
+    request.set_page_token(page->next_page_token());
+  } while (!request.page_token().empty());
+  return aliases;
 }
 
 absl::StatusOr<v1::ApplyAdapterResponse> Client::ApplyAdapter(

@@ -5,6 +5,7 @@
 #include "absl/functional/function_ref.h"
 #include "base/status_macros.h"
 #include "server/service/adapter_admin_service.h"
+#include "server/service/adapter_page.h"
 #include "server/service/error_details.h"
 #include "server/service/log_text.h"
 #include "server/service/proto_conversion.h"
@@ -93,12 +94,12 @@ grpc::Status AdapterAdminService::DeleteAlias(grpc::ServerContext* /*context*/,
 }
 
 grpc::Status AdapterAdminService::ListAliases(grpc::ServerContext* /*context*/,
-                                              const v1::ListAliasesRequest* /*request*/,
+                                              const v1::ListAliasesRequest* request,
                                               v1::ListAliasesResponse* response) {
-  return Call(gate_, [&](const Backend& backend) {
-    for (const AliasInfo& alias : backend.registry.Aliases()) {
-      *response->add_aliases() = ToProto(alias);
-    }
+  return Call(gate_, [&](const Backend& backend) -> absl::Status {
+    SHIRA_ASSIGN_OR_RETURN(const AliasPage page, PageOf(backend.registry.Aliases(), *request));
+    for (const AliasInfo& alias : page.aliases) *response->add_aliases() = ToProto(alias);
+    response->set_next_page_token(page.next_page_token);
     return absl::OkStatus();
   });
 }

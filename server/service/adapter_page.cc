@@ -16,6 +16,10 @@ namespace {
 
 constexpr int kDefaultPageSize = 100;
 constexpr int kMaxPageSize = 1000;
+// gRPC's clients take 4 MiB.
+constexpr size_t kMaxPageBytes = size_t{2} << 20;
+// Of an adapter without its texts: a generous guess.
+constexpr size_t kAdapterBytes = 256;
 
 using Position = std::pair<std::string, int64_t>;  // name, version
 
@@ -37,6 +41,15 @@ std::optional<Position> ParseToken(const std::string& token) {
   }
   position.first = text.substr(0, at);
   return position;
+}
+
+size_t BytesOf(const AdapterInfo& info) {
+  size_t bytes = kAdapterBytes + info.name.size() + info.path.size() + info.error.size();
+  for (const std::string& alias : info.aliases) bytes += alias.size();
+  if (info.adapter != nullptr) {
+    bytes += info.adapter->base_model.size() + info.adapter->format.size();
+  }
+  return bytes;
 }
 
 template <typename Enum>
@@ -79,13 +92,38 @@ absl::StatusOr<AdapterPage> PageOf(std::vector<AdapterInfo> all,
   const size_t size =
       request.page_size() == 0 ? kDefaultPageSize : std::min(request.page_size(), kMaxPageSize);
   AdapterPage page;
+  size_t bytes = 0;
   for (AdapterInfo& info : all) {
     if (PositionOf(info) <= after || !Matches(info, request)) continue;
-    if (page.adapters.size() == size) {
+    bytes += BytesOf(info);
+    if (page.adapters.size() == size || (!page.adapters.empty() && bytes > kMaxPageBytes)) {
       page.next_page_token = TokenOf(PositionOf(page.adapters.back()));
       break;
     }
     page.adapters.push_back(std::move(info));
+  }
+  return page;
+}
+
+absl::StatusOr<AliasPage> PageOf(std::vector<AliasInfo> all,
+                                 const v1::ListAliasesRequest& request) {
+  FieldProblems problems;
+  if (request.page_size() < 0) problems.Add("page_size", "is negative");
+  std::string after;
+  if (!absl::WebSafeBase64Unescape(request.page_token(), &after)) {
+    problems.Add("page_token", "is not the next_page_token of a page");
+  }
+  SHIRA_RETURN_IF_ERROR(problems.ToStatus());
+  const size_t size =
+      request.page_size() == 0 ? kMaxPageSize : std::min(request.page_size(), kMaxPageSize);
+  AliasPage page;
+  for (AliasInfo& alias : all) {
+    if (alias.name <= after) continue;
+    if (page.aliases.size() == size) {
+      page.next_page_token = absl::WebSafeBase64Escape(page.aliases.back().name);
+      break;
+    }
+    page.aliases.push_back(std::move(alias));
   }
   return page;
 }

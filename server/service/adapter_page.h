@@ -1,6 +1,6 @@
 // File: server/service/adapter_page.h
 //
-// ListAdapters' filters and paging. Pure.
+// ListAdapters' filters and paging, and ListAliases' paging. Pure.
 
 #ifndef SHIRA_SERVER_SERVICE_ADAPTER_PAGE_H_
 #define SHIRA_SERVER_SERVICE_ADAPTER_PAGE_H_
@@ -20,12 +20,21 @@ struct AdapterPage {
 };
 
 // The page of `all` (in the order of names, then versions) that follows the one that gave the
-// request's token, of those that match the request's filters. The token holds the last name and
+// request's token, of those that match the request's filters. A page has at most so many bytes that
+// every client takes it, or one adapter. The token holds the last name and
 // version of that page, so adapters that come or go between two pages make no other adapter occur
 // twice or be missed. INVALID_ARGUMENT for a negative size, a token that no page gave, or a state
 // or residency that there is not.
 absl::StatusOr<AdapterPage> PageOf(std::vector<AdapterInfo> all,
                                    const v1::ListAdaptersRequest& request);
+
+struct AliasPage {
+  std::vector<AliasInfo> aliases;
+  std::string next_page_token;  // empty: this is the last page
+};
+
+// The same for aliases, which are in the order of their names.
+absl::StatusOr<AliasPage> PageOf(std::vector<AliasInfo> all, const v1::ListAliasesRequest& request);
 
 }  // namespace shira
 

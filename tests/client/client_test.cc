@@ -204,6 +204,12 @@ TEST_F(ClientTest, MovesAliasesAndTakesThemBack) {
   EXPECT_EQ(alias.target().name(), "pirate");
   ASSERT_OK_AND_ASSIGN(const std::vector<v1::Alias> aliases, client_.ListAliases());
   EXPECT_EQ(aliases.size(), 1u);
+  ASSERT_TRUE(client_.SetAlias("canary", "party").ok());
+  ASSERT_TRUE(client_.SetAlias("test", "party").ok());
+  ASSERT_OK_AND_ASSIGN(const std::vector<v1::Alias> all, client_.ListAliases());  // 3 pages
+  ASSERT_EQ(all.size(), 3u);
+  EXPECT_EQ(all[0].name(), "canary");
+  EXPECT_EQ(all[2].name(), "test");
   EXPECT_TRUE(client_.DeleteAlias("prod").ok());
   EXPECT_EQ(client_.DeleteAlias("prod").code(), absl::StatusCode::kNotFound);
   EXPECT_TRUE(client_.PinAdapter("pirate")->adapter().pinned());

@@ -1,3 +1,4 @@
+#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
@@ -113,10 +114,14 @@ class FakeAdminService final : public v1::AdapterAdmin::Service {
     return state_.aliases.erase(request->name()) > 0 ? grpc::Status::OK : NoAlias(request->name());
   }
 
-  grpc::Status ListAliases(grpc::ServerContext*, const v1::ListAliasesRequest*,
+  // One alias a page.
+  grpc::Status ListAliases(grpc::ServerContext*, const v1::ListAliasesRequest* request,
                            v1::ListAliasesResponse* response) override {
     absl::MutexLock lock(&state_.mutex);
-    for (const auto& [name, alias] : state_.aliases) *response->add_aliases() = alias;
+    const auto next = state_.aliases.upper_bound(request->page_token());
+    if (next == state_.aliases.end()) return grpc::Status::OK;
+    *response->add_aliases() = next->second;
+    if (std::next(next) != state_.aliases.end()) response->set_next_page_token(next->first);
     return grpc::Status::OK;
   }
 

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/strings.h"
 #include "tests/testutil/status_matchers.h"
 
 namespace shira {
@@ -124,6 +125,56 @@ TEST(AdapterPageTest, NoAdaptersAreOneEmptyPage) {
   ASSERT_OK_AND_ASSIGN(const AdapterPage page, PageOf({}, Request(0, "")));
   EXPECT_THAT(page.adapters, IsEmpty());
   EXPECT_THAT(page.next_page_token, IsEmpty());
+}
+
+// gRPC's clients take messages of 4 MiB.
+TEST(AdapterPageTest, APageHasAtMostSoManyBytes) {
+  auto all = Adapters(std::vector<std::string>(1000, "a"));
+  for (size_t i = 0; i < all.size(); ++i) {
+    all[i].version = static_cast<int64_t>(i) + 1;
+    all[i].error = std::string(4000, 'e');
+    all[i].path = std::string(4000, 'p');
+  }
+  size_t count = 0;
+  int pages = 0;
+  AdapterPage page;
+  do {
+    ASSERT_OK_AND_ASSIGN(page, PageOf(all, Request(1000, page.next_page_token)));
+    count += page.adapters.size();
+    EXPECT_LE(page.adapters.size(), (size_t{4} << 20) / 8000);
+    ++pages;
+  } while (!page.next_page_token.empty());
+  EXPECT_EQ(count, 1000u);
+  EXPECT_LE(pages, 5);
+  // One alone is given whatever it has.
+  all[0].error = std::string(3'000'000, 'e');
+  ASSERT_OK_AND_ASSIGN(page, PageOf(all, Request(1000, "")));
+  EXPECT_THAT(page.adapters, SizeIs(1));
+}
+
+v1::ListAliasesRequest AliasRequest(int size, const std::string& token) {
+  v1::ListAliasesRequest request;
+  request.set_page_size(size);
+  request.set_page_token(token);
+  return request;
+}
+
+TEST(AliasPageTest, PagesCoverEverythingOnce) {
+  std::vector<AliasInfo> all;
+  for (int i = 1000; i < 3500; ++i) all.push_back({StrCat("alias-", i), {"tone", 1}, {}});
+  std::vector<std::string> names;
+  AliasPage page;
+  do {
+    ASSERT_OK_AND_ASSIGN(page, PageOf(all, AliasRequest(0, page.next_page_token)));
+    EXPECT_LE(page.aliases.size(), 1000u);
+    for (const AliasInfo& alias : page.aliases) names.push_back(alias.name);
+  } while (!page.next_page_token.empty());
+  ASSERT_EQ(names.size(), all.size());
+  for (size_t i = 0; i < all.size(); ++i) EXPECT_EQ(names[i], all[i].name);
+  ASSERT_OK_AND_ASSIGN(page, PageOf(all, AliasRequest(2, "")));
+  EXPECT_THAT(page.aliases, SizeIs(2));
+  EXPECT_THAT(PageOf(all, AliasRequest(-1, "")), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(PageOf(all, AliasRequest(1, "%%")), StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
 }  // namespace
