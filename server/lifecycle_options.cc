@@ -26,6 +26,9 @@ void ValidateValues(const LifecycleOptions& options, ProblemList& problems) {
     problems.Add("--max-concurrent-loads: expected at least 1, found ",
                  options.max_concurrent_loads);
   }
+  if (options.keep_versions < 0) {
+    problems.Add("--keep-versions: expected 0 or more, found ", options.keep_versions);
+  }
   if (options.max_upload_bytes > options.upload_quota_bytes) {
     problems.Add("--max-upload-mb: is more than --upload-quota-mb");
   }

@@ -61,7 +61,7 @@ BaseModelIdentity IdentityOf(const SwitchEngine& engine, const ModelConfig& conf
   return identity;
 }
 
-AdapterRegistry::Options RegistryOptions(const ServerOptions& options) {
+AdapterRegistry::Options RegistryOptions(const ServerOptions& options, Engine& engine) {
   AdapterRegistry::Options registry;
   registry.roots = options.adapter_roots;
   for (const NamedAdapter& adapter : options.adapters) {
@@ -72,12 +72,14 @@ AdapterRegistry::Options RegistryOptions(const ServerOptions& options) {
                         lifecycle.adapter_dirs.end());
   registry.max_adapters = options.max_adapters;
   registry.memory_budget_bytes = options.adapter_memory_bytes;
+  registry.keep_versions = lifecycle.keep_versions;
   registry.max_concurrent_loads = lifecycle.max_concurrent_loads;
   registry.state_file = lifecycle.state_file;
   registry.on_state_file_error = [](const absl::Status& status) {
     spdlog::error("the state file could not be written, and is written at the next change: {}",
                   std::string(status.message()));
   };
+  registry.on_gone = [&engine](const Sha256Digest& adapter) { engine.Leave(adapter); };
   if (!lifecycle.upload_dir.empty()) {
     registry.uploads = UploadStore::Options{lifecycle.upload_dir, lifecycle.max_upload_bytes,
                                             lifecycle.upload_quota_bytes};
@@ -140,8 +142,8 @@ struct LoadedModel::Parts {
   std::unique_ptr<SwitchEngine> switch_engine;
   std::unique_ptr<WeightGuard> weight_guard;
   std::unique_ptr<AdapterReader> reader;
-  std::unique_ptr<AdapterRegistry> registry;
   std::unique_ptr<Engine> engine;
+  std::unique_ptr<AdapterRegistry> registry;
 };
 
 LoadedModel::LoadedModel(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
@@ -173,9 +175,6 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(ModelOnDisk model
       IdentityOf(*parts->switch_engine, parts->weights->config(), std::move(model.names)),
       AdapterLimits{.max_file_bytes = static_cast<uint64_t>(options.max_adapter_bytes),
                     .max_entries = options.max_adapter_entries});
-  SHIRA_ASSIGN_OR_RETURN(
-      parts->registry,
-      AdapterRegistry::Create(RegistryOptions(options), *parts->reader, *parts->switch_engine));
   SHIRA_ASSIGN_OR_RETURN(Engine::Options engine_options,
                          EngineOptions(options, *parts->executor, *parts->switch_engine));
   engine_options.preparation = {
@@ -184,6 +183,9 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(ModelOnDisk model
         return disk_work.Add(client, std::move(work));
       }};
   parts->engine = std::make_unique<Engine>(engine_options, *parts->executor, *parts->switch_engine);
+  SHIRA_ASSIGN_OR_RETURN(parts->registry,
+                         AdapterRegistry::Create(RegistryOptions(options, *parts->engine),
+                                                 *parts->reader, *parts->switch_engine));
 
   const ModelConfig& config = parts->weights->config();
   const std::optional<ChatTemplate>& chat_template = parts->text.chat_template;

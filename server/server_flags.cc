@@ -104,6 +104,9 @@ void DefineLifecycleFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::Range(int64_t{1}, kMaxMegabytes));
   Add(app, group, "--upload-quota-mb", flags.upload_quota_mb, "Disk for all uploads, in MiB")
       ->check(CLI::Range(int64_t{1}, kMaxMegabytes));
+  Add(app, group, "--keep-versions", options.keep_versions,
+      "Versions of each name that stay beside the newest when it is replaced, to go back to, of "
+      "those that were uploaded or blended");
   Add(app, group, "--max-concurrent-loads", options.max_concurrent_loads,
       "Most adapters that are read from their files at a time; others wait");
   Add(app, group, "--verify-interval", flags.verify_interval_seconds,

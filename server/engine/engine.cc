@@ -73,7 +73,7 @@ class Engine::Impl {
       ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<VerifyReport> Verify(SteadyTime deadline) ABSL_LOCKS_EXCLUDED(mutex_);
   void CancelUsersOf(const Sha256Digest& adapter) ABSL_LOCKS_EXCLUDED(mutex_);
-  void ForgetPrefixesOf(const Sha256Digest& adapter) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Leave(const Sha256Digest& adapter) ABSL_LOCKS_EXCLUDED(mutex_);
   void Drain(absl::Duration timeout) ABSL_LOCKS_EXCLUDED(mutex_);
   int64_t context_length() const { return memory_.max_sequence_tokens(); }
   EngineStats stats() const;
@@ -101,6 +101,8 @@ class Engine::Impl {
   Sequence* FindQueued(SequenceId id) ABSL_LOCKS_EXCLUDED(mutex_);
   SequencePtr TakeQueued(SequenceId id) ABSL_LOCKS_EXCLUDED(mutex_);
   void Step() ABSL_LOCKS_EXCLUDED(mutex_);
+  // What is in use now, for stats().
+  void BookMemory();
   void EndAll(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Books the outcome and tells the observer. `sequence` is in neither list any more.
@@ -218,10 +220,17 @@ void Engine::Impl::CancelUsersOf(const Sha256Digest& adapter) {
   });
 }
 
-void Engine::Impl::ForgetPrefixesOf(const Sha256Digest& adapter) {
-  controls_.Post([this, adapter] {
+void Engine::Impl::Leave(const Sha256Digest& adapter) {
+  const auto leave = [&] {
     if (PrefixCache* prefixes = memory_.prefixes()) prefixes->EraseUsersOf(adapter);
-  });
+    const bool is_used = std::any_of(
+        running_.begin(), running_.end(),
+        [&](const SequencePtr& sequence) { return sequence->Uses(adapter); });
+    if (!is_used) runner_.Leave(adapter);
+    BookMemory();
+  };
+  // Once stopped, the engine keeps nothing that anybody could use.
+  controls_.Run(leave, SteadyTime::InfiniteFuture()).IgnoreError();
 }
 
 void Engine::Impl::Drain(absl::Duration timeout) {
@@ -390,6 +399,10 @@ void Engine::Impl::Step() {
       EndRunning(ended.sequence, std::move(ended.outcome));
     }
   }
+  BookMemory();
+}
+
+void Engine::Impl::BookMemory() {
   int64_t bytes = 0;
   for (const SequencePtr& sequence : running_) bytes += memory_.BytesOf(sequence->kv_demand());
   // Pages that several share were counted several times.
@@ -460,7 +473,7 @@ absl::StatusOr<VerifyReport> Engine::Verify(SteadyTime deadline) { return impl_-
 
 void Engine::CancelUsersOf(const Sha256Digest& adapter) { impl_->CancelUsersOf(adapter); }
 
-void Engine::ForgetPrefixesOf(const Sha256Digest& adapter) { impl_->ForgetPrefixesOf(adapter); }
+void Engine::Leave(const Sha256Digest& adapter) { impl_->Leave(adapter); }
 
 void Engine::Drain(absl::Duration timeout) { impl_->Drain(timeout); }
 

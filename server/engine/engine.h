@@ -35,8 +35,8 @@
 
 namespace shira {
 
-// Thread-safe. Apply(), Verify() and Drain() wait for the engine's thread, so an observer must not
-// call them.
+// Thread-safe. Apply(), Verify(), Leave() and Drain() wait for the engine's thread, so an observer
+// must not call them.
 class Engine {
  public:
   struct Options {
@@ -93,9 +93,10 @@ class Engine {
   // `timeout`, fails the rest with UNAVAILABLE, and stops the thread. Idempotent.
   void Drain(absl::Duration timeout);
 
-  // Frees the memory of kept prompts that were run with this adapter. For when it is unloaded; they
-  // could not be used for anything else in any case.
-  void ForgetPrefixesOf(const Sha256Digest& adapter);
+  // For when an adapter is gone: frees what was kept of prompts that were run with it, and makes the
+  // base resident in the place of a state with it, unless a running generation uses it. Between two
+  // steps; waits for that.
+  void Leave(const Sha256Digest& adapter);
 
   // Most tokens of one prompt and answer: what model and KV memory allow.
   int64_t context_length() const;

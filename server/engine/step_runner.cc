@@ -59,6 +59,14 @@ SwitchStats StepRunner::SwitchTo(std::shared_ptr<const CompiledState> state) {
   return switched;
 }
 
+void StepRunner::Leave(const Sha256Digest& adapter) {
+  const absl::Span<const StateTerm> terms = resident_->key.terms();
+  const bool has_it = std::any_of(terms.begin(), terms.end(), [&](const StateTerm& term) {
+    return term.adapter == adapter;
+  });
+  if (has_it) SwitchTo(switch_engine_.base());
+}
+
 std::vector<StepRunner::Ended> StepRunner::Run(
     absl::Span<const std::unique_ptr<Sequence>> running) {
   Sequence::StepTimes times;

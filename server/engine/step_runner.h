@@ -39,6 +39,9 @@ class StepRunner {
   // Makes `state` resident.
   SwitchStats SwitchTo(std::shared_ptr<const CompiledState> state);
 
+  // Makes the base resident if the state that is has this adapter in it.
+  void Leave(const Sha256Digest& adapter);
+
   // One step of `running`, which is not empty and in the order of admission. An error of the model
   // ends the sequences of the step.
   std::vector<Ended> Run(absl::Span<const std::unique_ptr<Sequence>> running);

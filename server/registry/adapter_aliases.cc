@@ -23,8 +23,13 @@ absl::StatusOr<AliasInfo> AdapterRegistry::Impl::SetAlias(const std::string& ali
     }
     SHIRA_ASSIGN_OR_RETURN(const RecordPtr record, Find(target));
     SHIRA_RETURN_IF_ERROR(ExpectReady(*record, target));
-    // What falls out of a full history need not be kept any more.
     const AliasInfo* before = aliases_.Find(alias);
+    if (before == nullptr && static_cast<int64_t>(aliases_.size()) >= options_.max_adapters) {
+      return absl::ResourceExhaustedError(
+          StrCat("cannot set alias '", alias, "': there are ", aliases_.size(),
+                 " aliases, as many as adapters are allowed; delete some"));
+    }
+    // What falls out of a full history need not be kept any more.
     const std::string dropped =
         before == nullptr || before->history.empty() ? "" : before->history.back().name;
     info = aliases_.Set(alias, record->id());
@@ -32,7 +37,6 @@ absl::StatusOr<AliasInfo> AdapterRegistry::Impl::SetAlias(const std::string& ali
     if (!dropped.empty()) RetireUnkept(dropped);
   }
   RefreshDefault();
-  SaveChanges();
   return info;
 }
 
@@ -52,29 +56,24 @@ absl::StatusOr<AliasInfo> AdapterRegistry::Impl::RollbackAlias(std::string_view 
     RetireUnkept(left);
   }
   RefreshDefault();
-  SaveChanges();
   return info;
 }
 
 absl::Status AdapterRegistry::Impl::DeleteAlias(std::string_view alias) {
-  {
-    absl::MutexLock lock(&mutex_);
-    for (const AdapterSelectionTerm& term : default_terms_) {
-      if (term.name == alias) {
-        return absl::FailedPreconditionError(StrCat("alias '", alias,
-                                                    "' is part of the default "
-                                                    "state: revert to the base first"));
-      }
+  absl::MutexLock lock(&mutex_);
+  for (const AdapterSelectionTerm& term : default_terms_) {
+    if (term.name == alias) {
+      return absl::FailedPreconditionError(
+          StrCat("alias '", alias, "' is part of the default state: revert to the base first"));
     }
-    const AliasInfo* found = aliases_.Find(alias);
-    if (found == nullptr) return absl::NotFoundError(StrCat("no alias '", alias, "' is set"));
-    const AliasInfo deleted = *found;
-    aliases_.Delete(alias);
-    ++changes_;
-    RetireUnkept(deleted.target.name);
-    for (const AdapterVersion& version : deleted.history) RetireUnkept(version.name);
   }
-  SaveChanges();
+  const AliasInfo* found = aliases_.Find(alias);
+  if (found == nullptr) return absl::NotFoundError(StrCat("no alias '", alias, "' is set"));
+  const AliasInfo deleted = *found;
+  aliases_.Delete(alias);
+  ++changes_;
+  RetireUnkept(deleted.target.name);
+  for (const AdapterVersion& version : deleted.history) RetireUnkept(version.name);
   return absl::OkStatus();
 }
 

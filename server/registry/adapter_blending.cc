@@ -78,7 +78,6 @@ absl::StatusOr<AdapterRegistry::BlendResult> AdapterRegistry::Impl::CreateBlend(
   });
   EndTurn(turn, result);
   SHIRA_RETURN_IF_ERROR(result.status());
-  if (!result->already_loaded) SaveChanges();
   return BlendResult{std::move(result->info), std::move(report), result->already_loaded};
 }
 

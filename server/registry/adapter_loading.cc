@@ -3,15 +3,20 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_join.h"
+#include "base/excerpt.h"
 #include "base/out_of_memory.h"
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
 #include "base/strings.h"
 #include "server/registry/adapter_name.h"
 #include "server/registry/adapter_registry_impl.h"
+#include "server/registry/freed_memory.h"
 
 namespace shira {
 namespace {
+
+// Of what is kept about an adapter that could not be loaded.
+constexpr size_t kMaxErrorBytes = 1500;
 
 absl::Status CheckExpectedDigest(std::string_view expected) {
   const bool hexadecimal = std::all_of(expected.begin(), expected.end(), [](char c) {
@@ -71,10 +76,8 @@ absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Impl::LoadShared(
   const absl::StatusOr<LoadResult> result =
       CatchOutOfMemory([&] { return LoadAlone(request, turn.record); });
   EndTurn(turn, result);
-  if (result.ok() && !result->already_loaded) {
-    RefreshDefault();
-    SaveChanges();
-  }
+  if (result.ok() && !result->already_loaded) RefreshDefault();
+  if (!result.ok()) ReturnFreedMemory();
   return result;
 }
 
@@ -148,7 +151,8 @@ absl::StatusOr<AdapterRegistry::Impl::LoadTurn> AdapterRegistry::Impl::BeginLoad
     }
   }
   if (turn.record == nullptr) {
-    const int64_t count = RecordCount();
+    int64_t count = RecordCount();
+    while (count >= options_.max_adapters && EndRecent(/*owner=*/std::nullopt)) --count;
     if (count >= options_.max_adapters) {
       return absl::ResourceExhaustedError(
           StrCat("cannot load adapter '", name, "': there are ", count,
@@ -236,7 +240,7 @@ absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Impl::Publish(
   if (!is_recovered) {
     AdapterVersions& versions = records_[record->name];
     versions.erase(0);
-    record->version = ++versions_[record->name];
+    record->version = versions_.Next(record->name);
     versions[record->version] = record;
   }
   ++changes_;
@@ -245,7 +249,7 @@ absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Impl::Publish(
     record->pinned = std::exchange(newest->pinned, false);
     newest->pinned_state = nullptr;
     replaced = newest->digest();
-    Retire(newest);
+    RetireUnkept(newest->name);
   }
   if (record->pinned) record->pinned_state = std::move(state);
   stats_.loads.Add(record->load_duration);
@@ -257,7 +261,7 @@ void AdapterRegistry::Impl::PublishFailure(AdapterRecord& record, const absl::St
   if (record.state == AdapterState::kReady) return;
   // Legal from kLoading; a record that was kFailed before stays so.
   record.state = AdapterState::kFailed;
-  record.error = std::string(error.message());
+  record.error = Excerpt(ToStd(error.message()), kMaxErrorBytes);
 }
 
 absl::StatusOr<std::shared_ptr<const CompiledState>> AdapterRegistry::Impl::CompileOwnState(

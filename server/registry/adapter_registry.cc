@@ -6,6 +6,7 @@
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "server/registry/adapter_registry_impl.h"
+#include "server/registry/freed_memory.h"
 
 namespace shira {
 namespace {
@@ -30,7 +31,8 @@ AdapterRegistry::Impl::Impl(Parts parts, const AdapterReader& reader, SwitchEngi
       slots_(std::max(1, options_.max_concurrent_loads)),
       memory_(options_.memory_budget_bytes),
       states_(engine, memory_),
-      deltas_(reader, all_paths_, memory_, slots_) {
+      deltas_(reader, all_paths_, memory_, slots_),
+      departures_(options_.on_gone, ReturnFreedMemory) {
   default_.state = engine_.base();
   cleaner_ = std::thread([this] { RemoveGarbageWhenThereIsSome(); });
 }
@@ -153,7 +155,7 @@ RegistryStats AdapterRegistry::Impl::stats() const {
       stats.in_memory += kept || record->backing.held != nullptr;
     }
   }
-  stats.aliases = static_cast<int64_t>(aliases_.List().size());
+  stats.aliases = static_cast<int64_t>(aliases_.size());
   stats.evicted_states = memory_.evicted_states();
   stats.evicted_deltas = memory_.evicted_deltas();
   stats.memory_in_use_bytes = memory_.in_use_bytes();
@@ -169,7 +171,7 @@ RegistryStats AdapterRegistry::Impl::stats() const {
 // ---- The public face ----------------------------------------------------------------------------
 
 AdapterRegistry::AdapterRegistry(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
-AdapterRegistry::~AdapterRegistry() = default;
+AdapterRegistry::~AdapterRegistry() { impl_->Stop(); }
 
 absl::StatusOr<std::unique_ptr<AdapterRegistry>> AdapterRegistry::Create(
     Options options, const AdapterReader& reader, SwitchEngine& engine) {
@@ -184,7 +186,7 @@ absl::StatusOr<std::unique_ptr<AdapterRegistry>> AdapterRegistry::Create(
   }
   std::unique_ptr<StateStore> store;
   if (!options.state_file.empty()) {
-    SHIRA_ASSIGN_OR_RETURN(store, StateStore::Open(options.state_file));
+    SHIRA_ASSIGN_OR_RETURN(store, StateStore::Open(options.state_file, options.write_state_file));
     paths.push_back(store->blends_folder());
   }
   SHIRA_ASSIGN_OR_RETURN(PathConfinement all_paths, PathConfinement::Create(paths));
@@ -195,58 +197,88 @@ absl::StatusOr<std::unique_ptr<AdapterRegistry>> AdapterRegistry::Create(
   return std::unique_ptr<AdapterRegistry>(new AdapterRegistry(std::move(impl)));
 }
 
-AdapterRegistry::RestoreReport AdapterRegistry::Restore() { return impl_->Restore(); }
+// Whatever the result says, of this call's changes or of somebody else's, is saved before.
+
+AdapterRegistry::RestoreReport AdapterRegistry::Restore() {
+  RestoreReport report = impl_->Restore();
+  impl_->SaveChanges();
+  return report;
+}
 
 absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Load(const std::string& name,
                                                                   const std::string& path,
                                                                   std::string_view expected_sha256,
                                                                   const LoadOptions& options) {
-  return impl_->Load(name, path, expected_sha256, options);
+  absl::StatusOr<LoadResult> result = impl_->Load(name, path, expected_sha256, options);
+  impl_->SaveChanges();
+  return result;
 }
 
 absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::Load(
     const std::string& name, const std::string& path, std::string_view expected_sha256) {
-  return impl_->Load(name, path, expected_sha256, LoadOptions());
+  return Load(name, path, expected_sha256, LoadOptions());
 }
 
 absl::StatusOr<AdapterRegistry::LoadResult> AdapterRegistry::LoadUpload(
     const std::string& name, const std::string& path, std::string_view expected_sha256,
     const LoadOptions& options) {
-  return impl_->LoadUpload(name, path, expected_sha256, options);
+  absl::StatusOr<LoadResult> result = impl_->LoadUpload(name, path, expected_sha256, options);
+  impl_->SaveChanges();
+  return result;
 }
 
 UploadStore* AdapterRegistry::uploads() { return impl_->uploads(); }
 
+absl::StatusOr<std::unique_ptr<UploadStore::Upload>> AdapterRegistry::BeginUpload(
+    UploadManifest manifest) {
+  return impl_->BeginUpload(manifest);
+}
+
 absl::StatusOr<AdapterRegistry::BlendResult> AdapterRegistry::CreateBlend(
     const std::string& name, absl::Span<const AdapterSelectionTerm> parts,
     const FusionOptions& options, const std::string& save_path) {
-  return impl_->CreateBlend(name, parts, options, save_path);
+  absl::StatusOr<BlendResult> result = impl_->CreateBlend(name, parts, options, save_path);
+  impl_->SaveChanges();
+  return result;
 }
 
 absl::Status AdapterRegistry::Unload(const std::string& name, SteadyTime deadline,
-                                     absl::FunctionRef<void(const AdapterInfo&)> on_unloading) {
-  return impl_->Unload(name, deadline, on_unloading);
+                                     absl::FunctionRef<void(const AdapterInfo&)> on_unloading,
+                                     absl::FunctionRef<bool()> is_cancelled) {
+  const absl::Status status = impl_->Unload(name, deadline, on_unloading, is_cancelled);
+  impl_->SaveChanges();
+  return status;
 }
 
 absl::StatusOr<AdapterInfo> AdapterRegistry::PinInMemory(std::string_view name) {
-  return impl_->PinInMemory(name);
+  absl::StatusOr<AdapterInfo> info = impl_->PinInMemory(name);
+  impl_->SaveChanges();
+  return info;
 }
 
 absl::StatusOr<AdapterInfo> AdapterRegistry::Unpin(std::string_view name) {
-  return impl_->Unpin(name);
+  absl::StatusOr<AdapterInfo> info = impl_->Unpin(name);
+  impl_->SaveChanges();
+  return info;
 }
 
 absl::StatusOr<AliasInfo> AdapterRegistry::SetAlias(const std::string& alias,
                                                     std::string_view target) {
-  return impl_->SetAlias(alias, target);
+  absl::StatusOr<AliasInfo> info = impl_->SetAlias(alias, target);
+  impl_->SaveChanges();
+  return info;
 }
 
 absl::StatusOr<AliasInfo> AdapterRegistry::RollbackAlias(std::string_view alias) {
-  return impl_->RollbackAlias(alias);
+  absl::StatusOr<AliasInfo> info = impl_->RollbackAlias(alias);
+  impl_->SaveChanges();
+  return info;
 }
 
 absl::Status AdapterRegistry::DeleteAlias(std::string_view alias) {
-  return impl_->DeleteAlias(alias);
+  const absl::Status status = impl_->DeleteAlias(alias);
+  impl_->SaveChanges();
+  return status;
 }
 
 std::vector<AliasInfo> AdapterRegistry::Aliases() const { return impl_->Aliases(); }
@@ -279,7 +311,9 @@ absl::StatusOr<StateHandle> AdapterRegistry::HoldDefault() { return impl_->HoldD
 absl::StatusOr<StateHandle> AdapterRegistry::AcquireDefault() { return impl_->AcquireDefault(); }
 
 absl::Status AdapterRegistry::SetDefault(absl::Span<const AdapterSelectionTerm> terms) {
-  return impl_->SetDefault(terms);
+  const absl::Status status = impl_->SetDefault(terms);
+  impl_->SaveChanges();
+  return status;
 }
 
 std::vector<AdapterRef> AdapterRegistry::Describe(const StateKey& key) const {

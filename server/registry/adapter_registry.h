@@ -10,7 +10,13 @@
 //
 // A name means its newest version that is not kUnloading. A version that is replaced serves the
 // requests that it has and goes with the last of them, unless an alias mentions it, the default
-// state names it or it is pinned: then it stays kReady, to be had as name@version.
+// state names it, it is pinned, or Options::keep_versions keeps it: then it stays kReady, to be had
+// as name@version, until that is over. However a version ends, the same happens: its memory goes,
+// its files if they are the registry's own, and, when no other version has its content,
+// Options::on_gone is called.
+//
+// What a call has changed, or says that another has changed, is in the state file when it returns;
+// Get(), List() and Aliases() alone do not wait for that.
 //
 // What a client names is an adapter, "name@version" or an alias.
 //
@@ -39,11 +45,13 @@
 #include "adapters/switch/fusion_blend.h"
 #include "adapters/switch/fusion_rule.h"
 #include "adapters/switch/switch_engine.h"
+#include "base/atomic_file.h"
 #include "base/steady_clock.h"
 #include "server/registry/adapter_state.h"
 #include "server/registry/alias_table.h"
 #include "server/registry/registry_stats.h"
 #include "server/registry/state_handle.h"
+#include "server/registry/state_store.h"
 #include "server/registry/upload_store.h"
 
 namespace shira {
@@ -87,7 +95,11 @@ class AdapterRegistry {
     // Adapters elsewhere, which only loads with LoadOptions::by_operator may name, and which may be
     // read again later. Nothing is ever written there.
     std::vector<std::string> operator_paths = {};
-    int64_t max_adapters = 10'000;
+    int64_t max_adapters = 10'000;  // and as many aliases
+    // Of each name so many versions before the newest stay, of those whose files are the registry's
+    // own: others may be written over by the next version. They go when an adapter or an upload
+    // would be refused for want of room.
+    int64_t keep_versions = 0;
     // For deltas and compiled states in memory, for as long as anybody holds them; what several
     // share counts once. Unused ones are evicted when room is needed (adapter_memory.h), and read
     // or compiled again when they are needed. What is being read is not counted.
@@ -97,11 +109,16 @@ class AdapterRegistry {
     // Where everything but running requests is kept over a restart (registry_snapshot.h); empty:
     // nowhere.
     std::string state_file = "";
+    StateStore::WriteFile write_state_file = WriteFileAtomically;
     // Called when the state file could not be written. What was to be saved is in effect, and saved
     // with the next change.
     std::function<void(const absl::Status&)> on_state_file_error = [](const absl::Status&) {};
     // Without a folder nothing can be uploaded.
     std::optional<UploadStore::Options> uploads = std::nullopt;
+    // Called when no version has this content any more, for what others have of it: states in the
+    // weights, kept prompts. On a thread of the registry's own, without any lock, so it may wait;
+    // never after the registry's destructor has returned.
+    std::function<void(const Sha256Digest&)> on_gone = [](const Sha256Digest&) {};
   };
 
   // `reader` and `engine` must outlive this object. INVALID_ARGUMENT for a root or operator's path
@@ -164,6 +181,9 @@ class AdapterRegistry {
                                         const LoadOptions& options);
   // nullptr: nothing can be uploaded.
   UploadStore* uploads();
+  // As uploads()->Begin(), but when there is no room, versions go that Options::keep_versions alone
+  // keeps, the least recently used first. REQUIRES: uploads() is there.
+  absl::StatusOr<std::unique_ptr<UploadStore::Upload>> BeginUpload(UploadManifest manifest);
 
   struct BlendResult {
     AdapterInfo info;
@@ -199,15 +219,19 @@ class AdapterRegistry {
                                           const std::string& save_path);
 
   // Stops new uses at once, waits for the running ones until `deadline`, then frees the memory and
-  // deletes what was uploaded. Of a name every version goes, of name@version that one.
+  // deletes what was uploaded, and waits for Options::on_gone. Of a name every version goes, of
+  // name@version that one.
   // `on_unloading` is called once for each that has content, when kUnloading is published and
   // before the wait: the place to cancel the running requests instead.
   //   NOT_FOUND            no such adapter
   //   FAILED_PRECONDITION  part of the default state: revert first; or an alias names it
   //   ABORTED              being loaded or unloaded by somebody else
   //   DEADLINE_EXCEEDED    still in use at the deadline; it is kReady again
+  //   CANCELLED            still in use when `is_cancelled`, which is asked several times a second,
+  //                        said true; it is kReady again
   absl::Status Unload(const std::string& name, SteadyTime deadline,
-                      absl::FunctionRef<void(const AdapterInfo&)> on_unloading);
+                      absl::FunctionRef<void(const AdapterInfo&)> on_unloading,
+                      absl::FunctionRef<bool()> is_cancelled = +[] { return false; });
 
   // Keeps the adapter's state in memory, whatever room is needed, until Unpin(). The next version
   // of a name takes over the pin of the one before. Errors of Acquire().
@@ -218,6 +242,7 @@ class AdapterRegistry {
   //   INVALID_ARGUMENT     bad name, or the target is an alias
   //   ALREADY_EXISTS       an adapter has this name
   //   NOT_FOUND, FAILED_PRECONDITION  the target, as Acquire()
+  //   RESOURCE_EXHAUSTED   Options::max_adapters aliases are there
   absl::StatusOr<AliasInfo> SetAlias(const std::string& alias, std::string_view target);
   // NOT_FOUND, or FAILED_PRECONDITION if there is no target before that can be used.
   absl::StatusOr<AliasInfo> RollbackAlias(std::string_view alias);

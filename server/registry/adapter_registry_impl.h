@@ -26,11 +26,13 @@
 #include "server/registry/adapter_registry.h"
 #include "server/registry/alias_table.h"
 #include "server/registry/delta_supplier.h"
+#include "server/registry/departures.h"
 #include "server/registry/load_slots.h"
 #include "server/registry/path_confinement.h"
 #include "server/registry/state_store.h"
 #include "server/registry/state_supplier.h"
 #include "server/registry/upload_store.h"
+#include "server/registry/version_numbers.h"
 
 namespace shira {
 
@@ -48,7 +50,13 @@ class AdapterRegistry::Impl : public std::enable_shared_from_this<Impl> {
   Impl(Parts parts, const AdapterReader& reader, SwitchEngine& engine);
   ~Impl();
 
-  // The public methods, without the lock.
+  // Calls Options::on_gone no more.
+  void Stop() { departures_.Stop(); }
+  // Saves what has changed, waits for whoever is saving it, and deletes the files of what is gone.
+  // Called before anybody is told of a change, whoever has made it.
+  void SaveChanges() ABSL_LOCKS_EXCLUDED(mutex_, saving_mutex_);
+
+  // The public methods, without the lock, and without saving.
   RestoreReport Restore() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<LoadResult> Load(const std::string& name, const std::string& path,
                                   std::string_view expected_sha256, const LoadOptions& options)
@@ -57,13 +65,15 @@ class AdapterRegistry::Impl : public std::enable_shared_from_this<Impl> {
                                         std::string_view expected_sha256,
                                         const LoadOptions& options) ABSL_LOCKS_EXCLUDED(mutex_);
   UploadStore* uploads() ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<std::unique_ptr<UploadStore::Upload>> BeginUpload(const UploadManifest& manifest)
+      ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<BlendResult> CreateBlend(const std::string& name,
                                           absl::Span<const AdapterSelectionTerm> parts,
                                           const FusionOptions& options,
                                           const std::string& save_path) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status Unload(const std::string& name, SteadyTime deadline,
-                      absl::FunctionRef<void(const AdapterInfo&)> on_unloading)
-      ABSL_LOCKS_EXCLUDED(mutex_);
+                      absl::FunctionRef<void(const AdapterInfo&)> on_unloading,
+                      absl::FunctionRef<bool()> is_cancelled) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<AdapterInfo> PinInMemory(std::string_view name) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<AdapterInfo> Unpin(std::string_view name) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<AliasInfo> SetAlias(const std::string& alias, std::string_view target)
@@ -146,6 +156,8 @@ class AdapterRegistry::Impl : public std::enable_shared_from_this<Impl> {
   void RefreshDefault() ABSL_LOCKS_EXCLUDED(mutex_);
   // Whether the default state names this very version.
   bool IsDefault(const AdapterRecord& record) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The adapters that the default state names, kReady or not.
+  std::vector<std::string> DefaultNames() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   AdapterInfo Describe(const AdapterRecord& record, const StateKey& resident) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -208,16 +220,21 @@ class AdapterRegistry::Impl : public std::enable_shared_from_this<Impl> {
 
   // ---- Versions: adapter_versions.cc ----
 
-  // Whether a version stays although a newer one is there.
-  bool IsKept(const AdapterRecord& record) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Takes a version out of service; it goes with its last user.
-  void Retire(const RecordPtr& record) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Retires what nothing keeps any more of a name's older versions.
+  // What keeps a version although a newer one is there: somebody wants this very version, or
+  // Options::keep_versions.
+  bool IsWanted(const AdapterRecord& record) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool IsRecent(const AdapterRecord& record) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Takes what nothing keeps any more of a name's older versions out of service; each goes with its
+  // last user. Called after everything that may end what keeps one.
   void RetireUnkept(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Forgets a version: its memory, its place in the aliases' histories, and its files if they are
-  // ours. REQUIRES: nobody uses it; changes_ has counted that it goes.
+  // Ends the least recently used version that Options::keep_versions alone keeps, of those with
+  // files of this owner, if one is given. False if there is none.
+  bool EndRecent(std::optional<FileOwner> owner) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Where every version ends: forgets it, its memory, its place in the aliases' histories, and its
+  // files if they are ours; if nobody else has its content, departures_ does the rest. REQUIRES:
+  // nobody uses it; changes_ has counted that it goes.
   void Erase(const RecordPtr& record) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Forgets what is in memory of an adapter that no record has.
+  // Forgets what is there of content that no record has.
   void DropUnlessLoaded(const Sha256Digest& digest) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   int64_t RecordCount() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -228,14 +245,13 @@ class AdapterRegistry::Impl : public std::enable_shared_from_this<Impl> {
     std::vector<AdapterInfo> infos;  // of those with content
   };
   absl::StatusOr<Unloading> BeginUnload(const std::string& name) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Back to kReady. Returns how many requests use them.
+  int64_t GiveUpUnload(const Unloading& unloading) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status ExpectUnloadable(const AdapterRecord& record) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // ---- The state file: adapter_restoring.cc ----
 
-  // Saves what has changed, and deletes the files of what is gone. Called by whoever has changed
-  // something, before they say that it is done.
-  void SaveChanges() ABSL_LOCKS_EXCLUDED(mutex_, saving_mutex_);
   RegistrySnapshot Snapshot() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Files of adapters that are gone, to be deleted once the state file does not name them any more.
   struct Garbage {
@@ -268,6 +284,7 @@ class AdapterRegistry::Impl : public std::enable_shared_from_this<Impl> {
   AdapterMemory memory_;
   StateSupplier states_;
   DeltaSupplier deltas_;
+  Departures departures_;
 
   // Held while the state file is written, so that no older snapshot comes after a newer one.
   absl::Mutex saving_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);
@@ -276,8 +293,7 @@ class AdapterRegistry::Impl : public std::enable_shared_from_this<Impl> {
 
   mutable absl::Mutex mutex_;
   std::map<std::string, AdapterVersions, std::less<>> records_ ABSL_GUARDED_BY(mutex_);
-  // The last version of every name that was ever ready: a version is never used twice.
-  std::map<std::string, int64_t> versions_ ABSL_GUARDED_BY(mutex_);
+  VersionNumbers versions_ ABSL_GUARDED_BY(mutex_);
   AliasTable aliases_ ABSL_GUARDED_BY(mutex_);
   std::vector<AdapterSelectionTerm> default_terms_ ABSL_GUARDED_BY(mutex_);
   // What the terms meant when they were looked at last; its records' pins are not counted.

@@ -15,7 +15,7 @@ namespace shira {
 
 RegistrySnapshot AdapterRegistry::Impl::Snapshot() const {
   RegistrySnapshot snapshot;
-  snapshot.last_versions = versions_;
+  snapshot.versions = versions_.Save();
   for (const auto& [name, versions] : records_) {
     for (const auto& [version, record] : versions) {
       if (record->saved.has_value()) {  // it may be there again at the next start
@@ -108,6 +108,20 @@ UploadStore* AdapterRegistry::Impl::uploads() {
   return uploads_.get();
 }
 
+absl::StatusOr<std::unique_ptr<UploadStore::Upload>> AdapterRegistry::Impl::BeginUpload(
+    const UploadManifest& manifest) {
+  while (true) {
+    RemoveGarbage();
+    absl::StatusOr<std::unique_ptr<UploadStore::Upload>> upload = uploads_->Begin(manifest);
+    if (!absl::IsResourceExhausted(upload.status())) return upload;
+    {
+      absl::MutexLock lock(&mutex_);
+      if (!EndRecent(FileOwner::kUpload)) return upload;
+    }
+    SaveChanges();
+  }
+}
+
 // ---- Restoring ----------------------------------------------------------------------------------
 
 AdapterRegistry::RestoreReport AdapterRegistry::Impl::Restore() {
@@ -117,7 +131,8 @@ AdapterRegistry::RestoreReport AdapterRegistry::Impl::Restore() {
   const RegistrySnapshot saved = is_known ? *store_->opened() : RegistrySnapshot();
   {
     absl::MutexLock lock(&mutex_);
-    versions_ = saved.last_versions;
+    versions_.Restore(saved.versions);
+    for (const RegistrySnapshot::Adapter& adapter : saved.adapters) versions_.Keep(adapter.name);
     for (const AliasInfo& alias : saved.aliases) aliases_.Restore(alias);
     default_terms_ = saved.default_state;
   }
@@ -149,6 +164,12 @@ AdapterRegistry::RestoreReport AdapterRegistry::Impl::Restore() {
     for (const std::filesystem::directory_iterator end; !error && it != end; it.increment(error)) {
       if (!sources.contains(it->path().native())) std::filesystem::remove(it->path(), error);
     }
+  }
+  {
+    absl::MutexLock lock(&mutex_);
+    std::set<std::string> names;
+    for (const RegistrySnapshot::Adapter& adapter : saved.adapters) names.insert(adapter.name);
+    for (const std::string& name : names) RetireUnkept(name);
   }
   RefreshDefault();
   return report;

@@ -268,26 +268,26 @@ absl::StatusOr<StateHandle> AdapterRegistry::Impl::AcquireDefault() {
   if (pinned.state == nullptr) {
     SHIRA_ASSIGN_OR_RETURN(pinned, Pin(terms));
     absl::MutexLock lock(&mutex_);
-    if (default_terms_ == terms) default_ = pinned;
+    // Unless they mean something else by now: it would hold what has to go.
+    const absl::StatusOr<std::vector<RecordPtr>> records = FindReady(default_terms_);
+    if (default_terms_ == terms && records.ok() && *records == pinned.records) default_ = pinned;
   }
   return ToHandle(std::move(pinned));
 }
 
 absl::Status AdapterRegistry::Impl::SetDefault(absl::Span<const AdapterSelectionTerm> terms) {
   SHIRA_ASSIGN_OR_RETURN(Pinned pinned, Pin(terms));
-  {
-    const absl::Cleanup unpin = [this, records = pinned.records] { UnpinRecords(records); };
-    Pinned previous;  // dropped after the lock is
-    absl::MutexLock lock(&mutex_);
-    for (const RecordPtr& record : pinned.records) {
-      SHIRA_RETURN_IF_ERROR(ExpectReady(*record, record->name));
-    }
-    previous = std::exchange(default_, std::move(pinned));
-    default_terms_.assign(terms.begin(), terms.end());
-    ++changes_;
-    for (const RecordPtr& record : previous.records) RetireUnkept(record->name);
+  const absl::Cleanup unpin = [this, records = pinned.records] { UnpinRecords(records); };
+  Pinned previous;  // dropped after the lock is
+  absl::MutexLock lock(&mutex_);
+  for (const RecordPtr& record : pinned.records) {
+    SHIRA_RETURN_IF_ERROR(ExpectReady(*record, record->name));
   }
-  SaveChanges();
+  const std::vector<std::string> left = DefaultNames();
+  previous = std::exchange(default_, std::move(pinned));
+  default_terms_.assign(terms.begin(), terms.end());
+  ++changes_;
+  for (const std::string& name : left) RetireUnkept(name);
   return absl::OkStatus();
 }
 
@@ -306,6 +306,16 @@ bool AdapterRegistry::Impl::IsDefault(const AdapterRecord& record) const {
                        const absl::StatusOr<RecordPtr> named = Find(term.name);
                        return named.ok() && named->get() == &record;
                      });
+}
+
+std::vector<std::string> AdapterRegistry::Impl::DefaultNames() const {
+  std::vector<std::string> names;
+  for (const AdapterSelectionTerm& term : default_terms_) {
+    if (const absl::StatusOr<RecordPtr> record = Find(term.name); record.ok()) {
+      names.push_back((*record)->name);
+    }
+  }
+  return names;
 }
 
 std::vector<AdapterRef> AdapterRegistry::Impl::DefaultState() const {

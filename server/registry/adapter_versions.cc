@@ -1,5 +1,3 @@
-#include <malloc.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -12,40 +10,67 @@
 namespace shira {
 namespace {
 
-// An adapter is many buffers of a few KB, which the allocator keeps for itself when they are freed.
-// Takes a few ms; other threads wait for it at most where they allocate.
-void ReturnFreedMemory() {
-#ifdef __GLIBC__
-  malloc_trim(0);
-#endif
-}
+// How often a waiting unload asks whether its caller is still there.
+constexpr absl::Duration kCancellationInterval = absl::Milliseconds(50);
 
 }  // namespace
 
 // ---- Versions -----------------------------------------------------------------------------------
 
-bool AdapterRegistry::Impl::IsKept(const AdapterRecord& record) const {
+bool AdapterRegistry::Impl::IsWanted(const AdapterRecord& record) const {
   return record.pinned || aliases_.Mentions(record.id()) || IsDefault(record);
 }
 
-void AdapterRegistry::Impl::Retire(const RecordPtr& record) {
-  if (IsKept(*record)) return;
-  if (record->state == AdapterState::kReady) {
-    record->state = AdapterState::kUnloading;
-    record->retiring = true;
+bool AdapterRegistry::Impl::IsRecent(const AdapterRecord& record) const {
+  if (options_.keep_versions == 0 || record.backing.owner == FileOwner::kUser) return false;
+  const auto found = records_.find(record.name);
+  const RecordPtr newest = NewestOf(found->second);
+  if (newest == nullptr || newest->version <= record.version) return false;
+  int64_t between = 0;
+  for (const auto& [version, other] : found->second) {
+    between += version > record.version && other != newest &&
+               other->state != AdapterState::kUnloading && other->backing.owner != FileOwner::kUser;
   }
-  if (record->pins == 0) Erase(record);
+  return between < options_.keep_versions;
+}
+
+bool AdapterRegistry::Impl::EndRecent(std::optional<FileOwner> owner) {
+  if (options_.keep_versions == 0) return false;
+  RecordPtr oldest;
+  const auto use_of = [](const AdapterRecord& record) {
+    return std::max(record.last_use, record.load_time);
+  };
+  for (const auto& [name, versions] : records_) {
+    for (const auto& [version, record] : versions) {
+      const bool is_unused = record->state == AdapterState::kReady && record->pins == 0;
+      if (!is_unused || (owner.has_value() && record->backing.owner != *owner)) continue;
+      if (!IsRecent(*record) || IsWanted(*record)) continue;
+      if (oldest == nullptr || use_of(*record) < use_of(*oldest)) oldest = record;
+    }
+  }
+  if (oldest == nullptr) return false;
+  ++changes_;
+  Erase(oldest);
+  return true;
 }
 
 void AdapterRegistry::Impl::RetireUnkept(const std::string& name) {
   const auto found = records_.find(name);
   if (found == records_.end()) return;
-  const AdapterVersions versions = found->second;  // a copy: retiring erases
+  const AdapterVersions versions = found->second;  // a copy: erasing changes it
   const RecordPtr newest = NewestOf(versions);
   for (const auto& [version, record] : versions) {
     const bool is_in_service =
         record->state == AdapterState::kReady || record->state == AdapterState::kFailed;
-    if (record != newest && is_in_service) Retire(record);
+    if (record == newest || !is_in_service || IsWanted(*record) || IsRecent(*record)) {
+      continue;
+    }
+    ++changes_;
+    if (record->state == AdapterState::kReady) {
+      record->state = AdapterState::kUnloading;
+      record->retiring = true;
+    }
+    if (record->pins == 0) Erase(record);
   }
 }
 
@@ -55,7 +80,10 @@ void AdapterRegistry::Impl::Erase(const RecordPtr& record) {
   const auto version = found->second.find(record->version);
   if (version == found->second.end() || version->second != record) return;
   found->second.erase(version);
-  if (found->second.empty()) records_.erase(found);
+  if (found->second.empty()) {
+    records_.erase(found);
+    versions_.Gone(record->name);
+  }
   aliases_.Forget(record->id());
   record->pinned_state = nullptr;
   record->backing.held = nullptr;
@@ -73,6 +101,7 @@ void AdapterRegistry::Impl::DropUnlessLoaded(const Sha256Digest& digest) {
     }
   }
   memory_.Drop(digest);
+  departures_.Add(digest);
 }
 
 int64_t AdapterRegistry::Impl::RecordCount() const {
@@ -130,32 +159,45 @@ absl::StatusOr<AdapterRegistry::Impl::Unloading> AdapterRegistry::Impl::BeginUnl
   return unloading;
 }
 
-absl::Status AdapterRegistry::Impl::Unload(
-    const std::string& name, SteadyTime deadline,
-    absl::FunctionRef<void(const AdapterInfo&)> on_unloading) {
+int64_t AdapterRegistry::Impl::GiveUpUnload(const Unloading& unloading) {
+  int64_t pins = 0;
+  for (const RecordPtr& record : unloading.records) pins += record->pins;
+  for (const RecordPtr& record : unloading.stopped) record->state = AdapterState::kReady;
+  // What kept one may be gone meanwhile.
+  for (const RecordPtr& record : unloading.stopped) RetireUnkept(record->name);
+  return pins;
+}
+
+absl::Status AdapterRegistry::Impl::Unload(const std::string& name, SteadyTime deadline,
+                                           absl::FunctionRef<void(const AdapterInfo&)> on_unloading,
+                                           absl::FunctionRef<bool()> is_cancelled) {
   SHIRA_ASSIGN_OR_RETURN(const Unloading unloading, BeginUnload(name));
   for (const AdapterInfo& info : unloading.infos) on_unloading(info);
-  {
+  for (bool is_unused = false; !is_unused;) {
+    const bool cancelled = is_cancelled();
+    const SteadyTime now = SteadyNow();
     absl::MutexLock lock(&mutex_);
     const auto unused = [&] {
       return std::all_of(unloading.records.begin(), unloading.records.end(),
                          [](const RecordPtr& record) { return record->pins == 0; });
     };
-    if (!AwaitUntil(mutex_, absl::Condition(&unused), deadline)) {
-      int64_t pins = 0;
-      for (const RecordPtr& record : unloading.records) pins += record->pins;
-      for (const RecordPtr& record : unloading.stopped) {
-        SHIRA_RETURN_IF_ERROR(record->MoveTo(AdapterState::kReady));
-      }
+    is_unused = AwaitUntil(mutex_, absl::Condition(&unused),
+                           cancelled ? now : std::min(deadline, now + kCancellationInterval));
+    if (is_unused) {
+      ++changes_;
+      for (const RecordPtr& record : unloading.records) Erase(record);
+    } else if (cancelled) {
+      GiveUpUnload(unloading);
+      return absl::CancelledError(
+          StrCat("the caller did not wait for the requests that use adapter '", name,
+                 "'; it stays loaded"));
+    } else if (SteadyNow() >= deadline) {
       return absl::DeadlineExceededError(
-          StrCat("adapter '", name, "' is still used by ", pins,
+          StrCat("adapter '", name, "' is still used by ", GiveUpUnload(unloading),
                  " requests; it stays loaded: try again, or cancel them"));
     }
-    ++changes_;
-    for (const RecordPtr& record : unloading.records) Erase(record);
   }
-  SaveChanges();
-  ReturnFreedMemory();
+  departures_.Await(deadline);
   return absl::OkStatus();
 }
 
@@ -165,33 +207,25 @@ absl::StatusOr<AdapterInfo> AdapterRegistry::Impl::PinInMemory(std::string_view 
   SHIRA_ASSIGN_OR_RETURN(Pinned pinned, Pin({AdapterSelectionTerm{std::string(name), 1.0}}));
   const RecordPtr record = pinned.records.front();
   const absl::Cleanup unpin = [&] { UnpinRecords(pinned.records); };
-  {
-    absl::MutexLock lock(&mutex_);
-    SHIRA_RETURN_IF_ERROR(ExpectReady(*record, name));
-    record->pinned = true;
-    record->pinned_state = pinned.state;
-    ++changes_;
-  }
-  SaveChanges();
   const std::shared_ptr<const CompiledState> resident = engine_.resident();
   absl::MutexLock lock(&mutex_);
+  SHIRA_RETURN_IF_ERROR(ExpectReady(*record, name));
+  record->pinned = true;
+  record->pinned_state = pinned.state;
+  ++changes_;
   return Describe(*record, resident->key);
 }
 
 absl::StatusOr<AdapterInfo> AdapterRegistry::Impl::Unpin(std::string_view name) {
   const std::shared_ptr<const CompiledState> resident = engine_.resident();
   std::shared_ptr<const CompiledState> state;  // dropped after the lock is
-  AdapterInfo info;
-  {
-    absl::MutexLock lock(&mutex_);
-    SHIRA_ASSIGN_OR_RETURN(const RecordPtr record, Find(name));
-    record->pinned = false;
-    state = std::move(record->pinned_state);
-    info = Describe(*record, resident->key);
-    ++changes_;
-    RetireUnkept(record->name);
-  }
-  SaveChanges();
+  absl::MutexLock lock(&mutex_);
+  SHIRA_ASSIGN_OR_RETURN(const RecordPtr record, Find(name));
+  record->pinned = false;
+  state = std::move(record->pinned_state);
+  AdapterInfo info = Describe(*record, resident->key);
+  ++changes_;
+  RetireUnkept(record->name);
   return info;
 }
 

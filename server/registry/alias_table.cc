@@ -1,6 +1,5 @@
 #include "server/registry/alias_table.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "base/strings.h"
@@ -12,15 +11,36 @@ const AliasInfo* AliasTable::Find(std::string_view alias) const {
   return found == aliases_.end() ? nullptr : &found->second;
 }
 
+void AliasTable::Link(const AliasInfo& alias) {
+  named_by_[alias.target].insert(alias.name);
+  mentioned_by_[alias.target].insert(alias.name);
+  for (const AdapterVersion& version : alias.history) mentioned_by_[version].insert(alias.name);
+}
+
+void AliasTable::Unlink(const AliasInfo& alias) {
+  const auto remove = [&](auto& index, const AdapterVersion& version) {
+    const auto found = index.find(version);
+    found->second.erase(found->second.find(alias.name));
+    if (found->second.empty()) index.erase(found);
+  };
+  remove(named_by_, alias.target);
+  remove(mentioned_by_, alias.target);
+  for (const AdapterVersion& version : alias.history) remove(mentioned_by_, version);
+}
+
 const AliasInfo& AliasTable::Set(const std::string& alias, AdapterVersion target) {
   AliasInfo& info = aliases_[alias];
   if (info.name.empty()) {
     info.name = alias;
     info.target = std::move(target);
-  } else if (info.target != target) {
+  } else if (info.target == target) {
+    return info;
+  } else {
+    Unlink(info);
     info.history.insert(info.history.begin(), std::exchange(info.target, std::move(target)));
     if (info.history.size() > kMaxAliasHistory) info.history.pop_back();
   }
+  Link(info);
   return info;
 }
 
@@ -34,41 +54,47 @@ absl::StatusOr<AliasInfo> AliasTable::Rollback(std::string_view alias) {
     return absl::FailedPreconditionError(
         StrCat("alias '", alias, "' has no target before ", info.target.ToString()));
   }
+  Unlink(info);
   info.target = std::move(info.history.front());
   info.history.erase(info.history.begin());
+  Link(info);
   return info;
 }
 
 bool AliasTable::Delete(std::string_view alias) {
   const auto found = aliases_.find(alias);
   if (found == aliases_.end()) return false;
+  Unlink(found->second);
   aliases_.erase(found);
   return true;
 }
 
 void AliasTable::Forget(const AdapterVersion& version) {
-  for (auto& [name, info] : aliases_) std::erase(info.history, version);
+  const auto found = mentioned_by_.find(version);
+  if (found == mentioned_by_.end()) return;
+  const std::set<std::string> names(found->second.begin(), found->second.end());
+  for (const std::string& name : names) {
+    AliasInfo& info = aliases_.find(name)->second;
+    Unlink(info);
+    std::erase(info.history, version);
+    Link(info);
+  }
 }
 
 void AliasTable::Restore(AliasInfo alias) {
   std::string name = alias.name;
-  aliases_.emplace(std::move(name), std::move(alias));
+  const auto [place, is_new] = aliases_.emplace(std::move(name), std::move(alias));
+  if (is_new) Link(place->second);
 }
 
 std::vector<std::string> AliasTable::NamesOf(const AdapterVersion& version) const {
-  std::vector<std::string> names;
-  for (const auto& [name, info] : aliases_) {
-    if (info.target == version) names.push_back(name);
-  }
-  return names;
+  const auto found = named_by_.find(version);
+  if (found == named_by_.end()) return {};
+  return {found->second.begin(), found->second.end()};
 }
 
 bool AliasTable::Mentions(const AdapterVersion& version) const {
-  return std::any_of(aliases_.begin(), aliases_.end(), [&](const auto& entry) {
-    const auto& history = entry.second.history;
-    return entry.second.target == version ||
-           std::find(history.begin(), history.end(), version) != history.end();
-  });
+  return mentioned_by_.contains(version);
 }
 
 std::vector<AliasInfo> AliasTable::List() const {

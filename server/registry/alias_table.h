@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -56,9 +57,17 @@ class AliasTable {
 
   // By name.
   std::vector<AliasInfo> List() const;
+  size_t size() const { return aliases_.size(); }
 
  private:
+  // Every change of an alias is made between these two, which keep the maps below.
+  void Unlink(const AliasInfo& alias);
+  void Link(const AliasInfo& alias);
+
   std::map<std::string, AliasInfo, std::less<>> aliases_;
+  std::map<AdapterVersion, std::set<std::string>> named_by_;  // of targets
+  // Of targets and histories. A history can have a version several times.
+  std::map<AdapterVersion, std::multiset<std::string>> mentioned_by_;
 };
 
 }  // namespace shira

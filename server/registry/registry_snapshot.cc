@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <initializer_list>
 #include <set>
 #include <utility>
 
@@ -20,7 +19,9 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::string_view kFormat = "shira-server-state";
-constexpr int64_t kFormatVersion = 1;
+constexpr int64_t kFormatVersion = 2;
+// The last format without "forgotten_versions".
+constexpr int64_t kOldFormatVersion = 1;
 
 constexpr auto kOwners = std::to_array<std::pair<FileOwner, std::string_view>>({
     {FileOwner::kUser, "user"},
@@ -40,12 +41,13 @@ class SnapshotReader {
  public:
   RegistrySnapshot Read(const Json& json) {
     RegistrySnapshot snapshot;
-    if (!ExpectKeys(json, "the file",
-                    {"format", "format_version", "last_versions", "adapters", "aliases",
-                     "default_state"})) {
-      return snapshot;
-    }
-    snapshot.last_versions = LastVersions(json.at("last_versions"));
+    std::vector<const char*> keys = {"format",   "format_version", "last_versions",
+                                     "adapters", "aliases",        "default_state"};
+    const bool is_old = json.at("format_version") == Json(kOldFormatVersion);
+    if (!is_old) keys.push_back("forgotten_versions");
+    if (!ExpectKeys(json, "the file", keys)) return snapshot;
+    snapshot.versions.last = LastVersions(json.at("last_versions"));
+    if (!is_old) snapshot.versions.forgotten = ForgottenVersions(json.at("forgotten_versions"));
     Each(json, "adapters", [&](const Json& element, const std::string& where) {
       snapshot.adapters.push_back(Adapter(element, where));
     });
@@ -64,7 +66,7 @@ class SnapshotReader {
  private:
   // Whether it is an object with exactly these keys.
   bool ExpectKeys(const Json& object, const std::string& where,
-                  std::initializer_list<const char*> keys) {
+                  const std::vector<const char*>& keys) {
     if (!object.is_object()) {
       problems_.Add(where, ": expected an object");
       return false;
@@ -134,8 +136,8 @@ class SnapshotReader {
     return FileOwner::kUser;
   }
 
-  std::map<std::string, int64_t> LastVersions(const Json& json) {
-    std::map<std::string, int64_t> versions;
+  std::map<std::string, int64_t, std::less<>> LastVersions(const Json& json) {
+    std::map<std::string, int64_t, std::less<>> versions;
     if (!json.is_object()) {
       problems_.Add("last_versions: expected an object");
       return versions;
@@ -144,6 +146,12 @@ class SnapshotReader {
       versions[Name(name, "last_versions")] = Positive(version, "last_versions." + name);
     }
     return versions;
+  }
+
+  int64_t ForgottenVersions(const Json& json) {
+    if (json.is_number_integer() && json.get<int64_t>() >= 0) return json.get<int64_t>();
+    problems_.Add("forgotten_versions: expected a number, 0 or more");
+    return 0;
   }
 
   RegistrySnapshot::Adapter Adapter(const Json& json, const std::string& where) {
@@ -221,8 +229,8 @@ class SnapshotReader {
         problems_.Add("adapters: ", version.ToString(), " occurs twice");
       }
       names.insert(adapter.name);
-      const auto last = snapshot.last_versions.find(adapter.name);
-      if (last == snapshot.last_versions.end() || last->second < adapter.version) {
+      const auto last = snapshot.versions.last.find(adapter.name);
+      if (last == snapshot.versions.last.end() || last->second < adapter.version) {
         problems_.Add("adapters: ", version.ToString(), " is beyond last_versions");
       }
     }
@@ -246,7 +254,7 @@ absl::Status CheckFormat(const Json& json) {
     return absl::DataLossError(StrCat("format: expected \"", kFormat, "\""));
   }
   const Json version = json.value("format_version", Json());
-  if (version != Json(kFormatVersion)) {
+  if (version != Json(kFormatVersion) && version != Json(kOldFormatVersion)) {
     return absl::FailedPreconditionError(
         StrCat("format_version: this program knows ", kFormatVersion, ", found ", version.dump()));
   }
@@ -281,10 +289,11 @@ std::string SerializeSnapshot(const RegistrySnapshot& snapshot) {
     terms.push_back({{"name", term.name}, {"weight", term.weight}});
   }
   Json last_versions = Json::object();
-  for (const auto& [name, version] : snapshot.last_versions) last_versions[name] = version;
+  for (const auto& [name, version] : snapshot.versions.last) last_versions[name] = version;
   const Json file = {{"format", std::string(kFormat)},
                      {"format_version", kFormatVersion},
                      {"last_versions", std::move(last_versions)},
+                     {"forgotten_versions", snapshot.versions.forgotten},
                      {"adapters", std::move(adapters)},
                      {"aliases", std::move(aliases)},
                      {"default_state", std::move(terms)}};

@@ -2,21 +2,21 @@
 //
 // What of a registry survives a restart, and its form as a file:
 //
-//   {"format": "shira-server-state", "format_version": 1,
-//    "last_versions": {"tone": 3},
+//   {"format": "shira-server-state", "format_version": 2,
+//    "last_versions": {"tone": 3}, "forgotten_versions": 1,
 //    "adapters": [{"name": "tone", "version": 3, "sha256": "ab..", "format": "packed_shira",
 //                  "path": "/srv/tone.shira", "source": "/srv/tone.shira", "source_sha256": "ab..",
 //                  "owner": "user", "pinned": true}],
 //    "aliases": [{"name": "prod", "target": "tone@3", "history": ["tone@2"]}],
 //    "default_state": [{"name": "prod", "weight": 1.0}]}
 //
-// JSON, with every key and no other.
+// JSON, with every key and no other. A file of format_version 1 has no "forgotten_versions", and is
+// read as if nothing had been forgotten.
 
 #ifndef SHIRA_SERVER_REGISTRY_REGISTRY_SNAPSHOT_H_
 #define SHIRA_SERVER_REGISTRY_REGISTRY_SNAPSHOT_H_
 
 #include <cstdint>
-#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,6 +25,7 @@
 #include "base/sha256.h"
 #include "server/registry/alias_table.h"
 #include "server/registry/state_handle.h"
+#include "server/registry/version_numbers.h"
 
 namespace shira {
 
@@ -48,8 +49,7 @@ struct RegistrySnapshot {
     bool pinned = false;
   };
 
-  // The last version of every name that ever had one.
-  std::map<std::string, int64_t> last_versions;
+  VersionNumbers::Saved versions;
   std::vector<Adapter> adapters;  // by name, then version
   std::vector<AliasInfo> aliases;
   std::vector<AdapterSelectionTerm> default_state;  // empty: the base

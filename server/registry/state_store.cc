@@ -33,18 +33,22 @@ absl::StatusOr<std::optional<RegistrySnapshot>> ReadStateFile(const std::string&
   return *std::move(snapshot);
 }
 
-StateStore::StateStore(std::string path, FileLock lock, std::optional<RegistrySnapshot> opened)
+StateStore::StateStore(std::string path, WriteFile write, FileLock lock,
+                       std::optional<RegistrySnapshot> opened)
     : path_(std::move(path)),
+      write_(std::move(write)),
       blends_folder_(StrCat(path_, ".blends")),
       lock_(std::move(lock)),
       opened_(std::move(opened)) {}
 
-absl::StatusOr<std::unique_ptr<StateStore>> StateStore::Open(const std::string& path) {
+absl::StatusOr<std::unique_ptr<StateStore>> StateStore::Open(const std::string& path,
+                                                             WriteFile write) {
   std::error_code error;
   const std::string absolute = fs::absolute(path, error).native();
   SHIRA_ASSIGN_OR_RETURN(FileLock lock, FileLock::Take(StrCat(absolute, ".lock")));
   SHIRA_ASSIGN_OR_RETURN(std::optional<RegistrySnapshot> opened, ReadStateFile(absolute));
-  std::unique_ptr<StateStore> store(new StateStore(absolute, std::move(lock), std::move(opened)));
+  std::unique_ptr<StateStore> store(
+      new StateStore(absolute, std::move(write), std::move(lock), std::move(opened)));
   RemoveTemporaryNeighbours(absolute);
   fs::create_directory(store->blends_folder_, error);
   if (error) {
@@ -55,7 +59,7 @@ absl::StatusOr<std::unique_ptr<StateStore>> StateStore::Open(const std::string& 
 }
 
 absl::Status StateStore::Write(const RegistrySnapshot& snapshot) const {
-  return WriteFileAtomically(path_, SerializeSnapshot(snapshot));
+  return write_(path_, SerializeSnapshot(snapshot));
 }
 
 std::string StateStore::NewBlendPath() const {

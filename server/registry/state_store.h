@@ -6,9 +6,11 @@
 #ifndef SHIRA_SERVER_REGISTRY_STATE_STORE_H_
 #define SHIRA_SERVER_REGISTRY_STATE_STORE_H_
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -24,16 +26,20 @@ absl::StatusOr<std::optional<RegistrySnapshot>> ReadStateFile(const std::string&
 // Thread-compatible.
 class StateStore {
  public:
+  // Puts text into a file, in the place of what is there. WriteFileAtomically(), but for tests.
+  using WriteFile = std::function<absl::Status(const std::string& path, std::string_view text)>;
+
   // Locks the file against other servers, reads it, and removes what a killed server left half
   // written beside it. Errors of FileLock and ReadStateFile(); nothing is written then but the
   // lock.
-  static absl::StatusOr<std::unique_ptr<StateStore>> Open(const std::string& path);
+  static absl::StatusOr<std::unique_ptr<StateStore>> Open(const std::string& path,
+                                                          WriteFile write);
 
   // What the file held when it was opened; nullopt if it was not there.
   const std::optional<RegistrySnapshot>& opened() const { return opened_; }
 
   // Puts the snapshot on the disk, in the place of the one before: whoever reads the file, also
-  // after a crash, finds one or the other. Errors of AtomicFile.
+  // after a crash, finds one or the other. Errors of WriteFile.
   absl::Status Write(const RegistrySnapshot& snapshot) const;
 
   // Where blends are kept. It exists.
@@ -42,9 +48,11 @@ class StateStore {
   std::string NewBlendPath() const;
 
  private:
-  StateStore(std::string path, FileLock lock, std::optional<RegistrySnapshot> opened);
+  StateStore(std::string path, WriteFile write, FileLock lock,
+             std::optional<RegistrySnapshot> opened);
 
   const std::string path_;
+  const WriteFile write_;
   const std::string blends_folder_;
   const FileLock lock_;
   const std::optional<RegistrySnapshot> opened_;

@@ -30,31 +30,12 @@ constexpr size_t kMaxMessageBytes = 1000;  // in the log
 
 double Milliseconds(absl::Duration duration) { return absl::ToDoubleMilliseconds(duration); }
 
-bool Contains(const StateKey& key, const Sha256Digest& adapter) {
-  return std::any_of(key.terms().begin(), key.terms().end(),
-                     [&](const StateTerm& term) { return term.adapter == adapter; });
-}
-
 void LogLoaded(const AdapterRegistry::LoadResult& loaded) {
   const AdapterInfo& info = loaded.info;
   spdlog::info("adapter {}@{}: loaded from {} in {:.1f} ms, {} entries, {} bytes{}{}", info.name,
                info.version, info.path, Milliseconds(info.load_duration), info.adapter->entries,
                info.memory_bytes, loaded.already_loaded ? " (was loaded already)" : "",
                loaded.replaced.has_value() ? ", in the place of the version before" : "");
-}
-
-// The weights may still be in a state with an adapter that was just unloaded, which keeps its
-// compiled state in memory. The unload has succeeded, so a failure here is only logged: the next
-// switch frees the memory.
-void LeaveStatesOf(const Backend& backend, const Sha256Digest& adapter, SteadyTime deadline) {
-  if (!Contains(backend.switch_engine.resident()->key, adapter)) return;
-  absl::StatusOr<StateHandle> state = backend.registry.AcquireDefault();
-  const absl::Status status =
-      state.ok() ? backend.engine.Apply(*state, deadline).status() : state.status();
-  if (!status.ok()) {
-    spdlog::warn("an unloaded adapter stays in the weights until the next switch: {}",
-                 status.ToString());
-  }
 }
 
 // Whether an alias names a version of what a client calls `name`.
@@ -68,13 +49,13 @@ bool IsAliased(const AdapterRegistry& registry, const std::string& name) {
 
 }  // namespace
 
-grpc::Status AdapterAdminService::LoadAdapter(grpc::ServerContext* context,
+grpc::Status AdapterAdminService::LoadAdapter(grpc::ServerContext* /*context*/,
                                               const v1::LoadAdapterRequest* request,
                                               v1::LoadAdapterResponse* response) {
-  return ToGrpcStatus(Load(*request, DeadlineOf(*context), *response));
+  return ToGrpcStatus(Load(*request, *response));
 }
 
-absl::Status AdapterAdminService::Load(const v1::LoadAdapterRequest& request, SteadyTime deadline,
+absl::Status AdapterAdminService::Load(const v1::LoadAdapterRequest& request,
                                        v1::LoadAdapterResponse& response) {
   SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate_.Enter());
   absl::StatusOr<AdapterRegistry::LoadResult> loaded = backend->registry.Load(
@@ -87,24 +68,9 @@ absl::Status AdapterAdminService::Load(const v1::LoadAdapterRequest& request, St
                       {{"name", request.name()}, {"path", request.path()}});
   }
   LogLoaded(*loaded);
-  LeaveReplaced(*backend, *loaded, deadline);
   *response.mutable_adapter() = ToProto(loaded->info, backend->model.parameter_count);
   response.set_already_loaded(loaded->already_loaded);
   return absl::OkStatus();
-}
-
-void AdapterAdminService::LeaveReplaced(const Backend& backend,
-                                        const AdapterRegistry::LoadResult& loaded,
-                                        SteadyTime deadline) {
-  if (!loaded.replaced.has_value()) return;
-  // While requests use the old version, it is their state that is in the weights.
-  const std::vector<AdapterInfo> all = backend.registry.List();
-  const bool is_there = std::any_of(all.begin(), all.end(), [&](const AdapterInfo& info) {
-    return info.adapter != nullptr && info.adapter->digest == *loaded.replaced;
-  });
-  if (is_there) return;
-  LeaveStatesOf(backend, *loaded.replaced, deadline);
-  backend.engine.ForgetPrefixesOf(*loaded.replaced);
 }
 
 grpc::Status AdapterAdminService::UploadAdapter(
@@ -126,7 +92,6 @@ absl::Status AdapterAdminService::Upload(grpc::ServerContext& context,
     return loaded.status();
   }
   LogLoaded(*loaded);
-  LeaveReplaced(*backend, *loaded, DeadlineOf(context));
   *response.mutable_adapter() = ToProto(loaded->info, backend->model.parameter_count);
   response.set_already_loaded(loaded->already_loaded);
   return absl::OkStatus();
@@ -169,13 +134,13 @@ absl::Status AdapterAdminService::CreateBlend(const v1::CreateBlendRequest& requ
 grpc::Status AdapterAdminService::UnloadAdapter(grpc::ServerContext* context,
                                                 const v1::UnloadAdapterRequest* request,
                                                 v1::UnloadAdapterResponse* /*response*/) {
-  return ToGrpcStatus(Unload(*request, DeadlineOf(*context)));
+  return ToGrpcStatus(Unload(*request, *context));
 }
 
 absl::Status AdapterAdminService::Unload(const v1::UnloadAdapterRequest& request,
-                                         SteadyTime deadline) {
+                                         const grpc::ServerContext& context) {
   SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate_.Enter());
-  SteadyTime wait_until = deadline;
+  SteadyTime wait_until = DeadlineOf(context);
   if (request.has_timeout()) {
     const absl::Duration timeout = FromProto(request.timeout());
     if (timeout < absl::ZeroDuration()) {
@@ -183,24 +148,20 @@ absl::Status AdapterAdminService::Unload(const v1::UnloadAdapterRequest& request
       problems.Add("timeout", "is negative");
       return problems.ToStatus();
     }
-    wait_until = std::min(deadline, SteadyNow() + timeout);
+    wait_until = std::min(wait_until, SteadyNow() + timeout);
   }
 
-  std::vector<Sha256Digest> digests;  // of its versions; none: it was FAILED and had no content
-  const absl::Status status =
-      backend->registry.Unload(request.name(), wait_until, [&](const AdapterInfo& info) {
-        digests.push_back(info.adapter->digest);
+  const absl::Status status = backend->registry.Unload(
+      request.name(), wait_until,
+      [&](const AdapterInfo& info) {
         if (request.cancel_running()) backend->engine.CancelUsersOf(info.adapter->digest);
-      });
+      },
+      [&] { return context.IsCancelled(); });
   if (absl::IsFailedPrecondition(status) && IsAliased(backend->registry, request.name())) {
     return WithReason(status, "ADAPTER_HAS_ALIAS", {{"name", request.name()}});
   }
   if (!status.ok()) {
     return WithReason(status, Operation::kUnloadAdapter, {{"name", request.name()}});
-  }
-  for (const Sha256Digest& digest : digests) {
-    LeaveStatesOf(*backend, digest, deadline);
-    backend->engine.ForgetPrefixesOf(digest);
   }
   spdlog::info("adapter {}: unloaded", request.name());
   return absl::OkStatus();

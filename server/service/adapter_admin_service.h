@@ -70,17 +70,13 @@ class AdapterAdminService final : public v1::AdapterAdmin::Service {
     SwitchStats stats;
   };
 
-  absl::Status Load(const v1::LoadAdapterRequest& request, SteadyTime deadline,
-                    v1::LoadAdapterResponse& response);
+  absl::Status Load(const v1::LoadAdapterRequest& request, v1::LoadAdapterResponse& response);
   absl::Status Upload(grpc::ServerContext& context,
                       grpc::ServerReader<v1::UploadAdapterRequest>& stream,
                       v1::UploadAdapterResponse& response);
-  // Lets go of what a version that was replaced has in the weights.
-  void LeaveReplaced(const Backend& backend, const AdapterRegistry::LoadResult& loaded,
-                     SteadyTime deadline);
   absl::Status CreateBlend(const v1::CreateBlendRequest& request,
                            v1::CreateBlendResponse& response);
-  absl::Status Unload(const v1::UnloadAdapterRequest& request, SteadyTime deadline);
+  absl::Status Unload(const v1::UnloadAdapterRequest& request, const grpc::ServerContext& context);
   absl::Status Get(const v1::GetAdapterRequest& request, v1::GetAdapterResponse& response);
   absl::Status Apply(const v1::ApplyAdapterRequest& request, SteadyTime deadline,
                      v1::ApplyAdapterResponse& response);

@@ -72,13 +72,13 @@ UploadManifest ManifestOf(const v1::UploadAdapterRequest::Header& header) {
 }
 
 // The stream's bytes, on the disk; its folder.
-absl::StatusOr<std::string> Receive(UploadStore& store,
+absl::StatusOr<std::string> Receive(AdapterRegistry& registry,
                                     const v1::UploadAdapterRequest::Header& header,
                                     IdleWatch& watch, grpc::ServerContext& context,
                                     grpc::ServerReaderInterface<v1::UploadAdapterRequest>& stream) {
   SHIRA_RETURN_IF_ERROR(ValidateAdapterName(header.name()));
   SHIRA_ASSIGN_OR_RETURN(const std::unique_ptr<UploadStore::Upload> upload,
-                         store.Begin(ManifestOf(header)));
+                         registry.BeginUpload(ManifestOf(header)));
   v1::UploadAdapterRequest message;
   while (stream.Read(&message)) {
     watch.Reset();
@@ -100,8 +100,7 @@ absl::StatusOr<std::string> Receive(UploadStore& store,
 absl::StatusOr<AdapterRegistry::LoadResult> ReceiveUpload(
     AdapterRegistry& registry, grpc::ServerContext& context,
     grpc::ServerReaderInterface<v1::UploadAdapterRequest>& stream, absl::Duration idle_timeout) {
-  UploadStore* store = registry.uploads();
-  if (store == nullptr) {
+  if (registry.uploads() == nullptr) {
     return WithReason(absl::UnimplementedError("this server takes no uploads (--upload-dir)"),
                       Operation::kUploadAdapter);
   }
@@ -114,7 +113,7 @@ absl::StatusOr<AdapterRegistry::LoadResult> ReceiveUpload(
                         Operation::kUploadAdapter);
     }
     watch.Reset();
-    path = Receive(*store, first.header(), watch, context, stream);
+    path = Receive(registry, first.header(), watch, context, stream);
   }
   const v1::UploadAdapterRequest::Header& header = first.header();
   if (!path.ok()) {

@@ -105,7 +105,8 @@ TEST_F(ServerFlagsTest, EveryFlagIsAKeyAndThePrintedConfigGivesItselfAgain) {
       const CommandLine printed,
       Parse({"--model", "/m", "--adapter", "a=/x", "--adapter", "b=/y z", "--kv-cache-mb", "77",
              "--max-unread-mb", "5", "--tls-client-optional", "--tls-cert", "/c", "--tls-key", "/k",
-             "--tls-client-ca", "/ca", "--log-format", "json", "--print-config"}));
+             "--tls-client-ca", "/ca", "--log-format", "json", "--keep-versions", "3",
+             "--print-config"}));
   EXPECT_EQ(printed.action, CommandLine::Action::kPrint);
   ASSERT_OK_AND_ASSIGN(const CommandLine again,
                        Parse({"--config", Config(printed.text), "--print-config"}));
@@ -117,6 +118,7 @@ TEST_F(ServerFlagsTest, EveryFlagIsAKeyAndThePrintedConfigGivesItselfAgain) {
   EXPECT_EQ(serve.options.max_unread_bytes, int64_t{5} << 20);
   EXPECT_TRUE(serve.options.tls_client_optional);
   EXPECT_TRUE(serve.options.log_json);
+  EXPECT_EQ(serve.options.lifecycle.keep_versions, 3);
 
   ASSERT_OK_AND_ASSIGN(const CommandLine help, Parse({"--help"}));
   size_t flags = 0;

@@ -168,12 +168,13 @@ TEST(LifecycleOptionsTest, RefusesValuesThatMakeNoSense) {
   ServerOptions options;
   EXPECT_THAT(ValidateValues(options), IsOk());
   options.lifecycle.max_concurrent_loads = 0;
+  options.lifecycle.keep_versions = -1;
   options.lifecycle.max_upload_bytes = options.lifecycle.upload_quota_bytes + 1;
   options.lifecycle.verify_interval = -absl::Seconds(1);
   EXPECT_THAT(ValidateValues(options),
               StatusIs(absl::StatusCode::kInvalidArgument,
-                       AllOf(HasSubstr("--max-concurrent-loads"), HasSubstr("--max-upload-mb"),
-                             HasSubstr("--verify-interval"))));
+                       AllOf(HasSubstr("--max-concurrent-loads"), HasSubstr("--keep-versions"),
+                             HasSubstr("--max-upload-mb"), HasSubstr("--verify-interval"))));
 }
 
 TEST(LifecycleOptionsTest, NamesFoldersThatAreNotThereAndStateFilesThatCannotBeRead) {

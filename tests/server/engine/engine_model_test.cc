@@ -310,7 +310,7 @@ TEST_P(EngineModelTest, AnAdaptersPrefixesAreForgottenWithIt) {
     jobs[i].observer->Wait();
   }
   const int64_t before = executor_->kv_used_bytes();
-  engine_->ForgetPrefixesOf(Sha256::Of("1"));
+  engine_->Leave(Sha256::Of("1"));
   Submit(jobs[2]);
   EXPECT_EQ(jobs[2].observer->result()->cached_prompt_tokens, 0);
   EXPECT_EQ(executor_->kv_used_bytes(), before);  // it is kept again, instead of the first

@@ -1,5 +1,6 @@
 // Engine and registry together: loading and unloading adapters while generations run.
 
+#include <algorithm>
 #include <atomic>
 #include <random>
 #include <thread>
@@ -25,10 +26,17 @@ using Observer = std::shared_ptr<RecordingObserver>;
 
 class EngineUnloadTest : public testing::RegistryFixture {
  protected:
+  EngineUnloadTest() {
+    AdapterRegistry::Options options = Options();
+    options.on_gone = [this](const Sha256Digest& adapter) { model_.Leave(adapter); };
+    Restart(std::move(options));
+  }
+  ~EngineUnloadTest() override { registry_.reset(); }
+
   absl::StatusOr<std::shared_ptr<CancellationToken>> Submit(std::vector<AdapterSelectionTerm> terms,
                                                             int64_t max_tokens, Observer observer) {
     GenerationRequest request;
-    request.prompt = {1, 2, 3};
+    request.prompt = prompt_;
     request.max_tokens = max_tokens;
     SHIRA_ASSIGN_OR_RETURN(request.state, registry_->Hold(terms));
     request.observer = std::move(observer);
@@ -54,8 +62,16 @@ class EngineUnloadTest : public testing::RegistryFixture {
     return options;
   }
 
+  bool HasInWeights(const Sha256Digest& adapter) const {
+    const std::shared_ptr<const CompiledState> resident = engine_.resident();
+    const auto terms = resident->key.terms();
+    return std::any_of(terms.begin(), terms.end(),
+                       [&](const StateTerm& term) { return term.adapter == adapter; });
+  }
+
+  std::vector<int32_t> prompt_ = {1, 2, 3};
   FakeModelExecutor executor_{weights_, ModelOptions()};
-  Engine model_{{}, executor_, engine_};
+  Engine model_{{.max_prefixes = 64}, executor_, engine_};
 };
 
 TEST_F(EngineUnloadTest, UnloadingWaitsUntilTheAnswerIsThere) {
@@ -114,6 +130,54 @@ TEST_F(EngineUnloadTest, AfterUnloadingTheWeightsGoBackToTheBase) {
   ASSERT_THAT(model_.Apply(base, SteadyTime::InfiniteFuture()), IsOk());
   ASSERT_OK_AND_ASSIGN(const VerifyReport report, model_.Verify(SteadyTime::InfiniteFuture()));
   EXPECT_TRUE(report.matches_base);
+}
+
+// Whoever ends the last version with its content.
+TEST_F(EngineUnloadTest, WhatIsGoneIsInNeitherWeightsNorKeptPromptsNorMemory) {
+  MustLoad("b", 0.25f);
+  prompt_.assign(100, 7);
+  EXPECT_THAT(MustSubmit("b", 3)->status(), IsOk());
+  const int64_t prompts = model_.stats().kept_prefixes;
+  const int64_t memory = registry_->memory_in_use_bytes();
+  ASSERT_GT(prompts, 0);
+  MustLoad("a", 0.5f);
+  const Sha256Digest a = Info("a").adapter->digest;
+  EXPECT_THAT(MustSubmit("a", 3)->status(), IsOk());
+  EXPECT_TRUE(HasInWeights(a));
+  EXPECT_GT(model_.stats().kept_prefixes, prompts);
+  EXPECT_THAT(Unload("a"), IsOk());
+  EXPECT_FALSE(HasInWeights(a));
+  EXPECT_EQ(model_.stats().kept_prefixes, prompts);
+  EXPECT_EQ(registry_->memory_in_use_bytes(), memory);
+}
+
+TEST_F(EngineUnloadTest, WhatWasReplacedLeavesWithItsLastRequest) {
+  MustLoad("a", 0.5f);
+  SlowDown();
+  prompt_.assign(100, 7);
+  const Sha256Digest old = Info("a").adapter->digest;
+  const Observer observer = MustSubmit("a", 20);
+  WriteAdapter("new", 0.25f);
+  ASSERT_THAT(registry_->Load("a", "new", "", {.replace = true}), IsOk());
+  EXPECT_THAT(observer->status(), IsOk());
+  // The departure is carried out after the last request has ended, on no thread of this test.
+  while (HasInWeights(old) || model_.stats().kept_prefixes > 0) {
+    absl::SleepFor(absl::Milliseconds(1));
+  }
+  EXPECT_EQ(registry_->List().size(), 1u);
+}
+
+TEST_F(EngineUnloadTest, WhatIsLoadedAgainMeanwhileStaysForThoseWhoUseIt) {
+  MustLoad("a", 0.5f);
+  const Sha256Digest digest = Info("a").adapter->digest;
+  SlowDown();
+  const Observer observer = MustSubmit("a", 20);
+  while (!HasInWeights(digest)) absl::SleepFor(absl::Milliseconds(1));
+  model_.Leave(digest);
+  EXPECT_TRUE(HasInWeights(digest));
+  EXPECT_THAT(observer->status(), IsOk());
+  model_.Leave(digest);
+  EXPECT_FALSE(HasInWeights(digest));
 }
 
 }  // namespace

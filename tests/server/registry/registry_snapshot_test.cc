@@ -19,7 +19,8 @@ using ::testing::HasSubstr;
 
 RegistrySnapshot Example() {
   RegistrySnapshot snapshot;
-  snapshot.last_versions = {{"tone", 3}, {"blend", 1}, {"gone", 7}};
+  snapshot.versions.last = {{"tone", 3}, {"blend", 1}, {"gone", 7}};
+  snapshot.versions.forgotten = 12;
   snapshot.adapters = {
       {"blend", 1, Sha256::Of("b"), "blend", "", "/s.blends/1.shira", Sha256::Of("bf"),
        FileOwner::kBlend, false},
@@ -45,7 +46,7 @@ TEST(RegistrySnapshotTest, IsReadAsItWasWritten) {
   const std::string text = SerializeSnapshot(Example());
   ASSERT_OK_AND_ASSIGN(const RegistrySnapshot read, ParseSnapshot(text));
   EXPECT_EQ(SerializeSnapshot(read), text);
-  EXPECT_EQ(read.last_versions, Example().last_versions);
+  EXPECT_EQ(read.versions, Example().versions);
   ASSERT_EQ(read.adapters.size(), 3u);
   EXPECT_EQ(read.adapters[2].digest, Sha256::Of("t3"));
   EXPECT_EQ(read.adapters[2].owner, FileOwner::kUpload);
@@ -67,11 +68,24 @@ TEST(RegistrySnapshotTest, EveryPieceOfItIsNeeded) {
 }
 
 TEST(RegistrySnapshotTest, ANewerFormatIsToldFromADamagedFile) {
-  EXPECT_THAT(WithChange("\"format_version\": 1", "\"format_version\": 2"),
-              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("found 2")));
+  EXPECT_THAT(WithChange("\"format_version\": 2", "\"format_version\": 3"),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("found 3")));
   EXPECT_THAT(ParseSnapshot("{}"), StatusIs(absl::StatusCode::kDataLoss, HasSubstr("format")));
   EXPECT_THAT(ParseSnapshot("[]"), StatusIs(absl::StatusCode::kDataLoss));
   EXPECT_THAT(ParseSnapshot("\xff"), StatusIs(absl::StatusCode::kDataLoss));
+}
+
+TEST(RegistrySnapshotTest, TheFormatBeforeIsRead) {
+  std::string text = SerializeSnapshot(Example());
+  for (const auto& [from, to] : {std::pair("\"format_version\": 2", "\"format_version\": 1"),
+                                 std::pair("\"forgotten_versions\": 12,", "")}) {
+    const size_t place = text.find(from);
+    ASSERT_NE(place, std::string::npos);
+    text.replace(place, std::string(from).size(), to);
+  }
+  ASSERT_OK_AND_ASSIGN(const RegistrySnapshot read, ParseSnapshot(text));
+  EXPECT_EQ(read.versions.last, Example().versions.last);
+  EXPECT_EQ(read.versions.forgotten, 0);
 }
 
 TEST(RegistrySnapshotTest, RefusesWhatItWouldNotWrite) {
@@ -93,6 +107,9 @@ TEST(RegistrySnapshotTest, RefusesWhatItWouldNotWrite) {
       {"\"weight\": -2.0", "\"weight\": null"},
       {"\"name\": \"blend@1\"", "\"name\": \"blend@x\""},
       {"\"tone\": 3", "\"tone\": -3"},
+      {"\"forgotten_versions\": 12", "\"forgotten_versions\": -1"},
+      {"\"forgotten_versions\": 12,", ""},
+      {"\"format_version\": 2", "\"format_version\": 1"},
   };
   for (const auto& [from, to] : changes) {
     EXPECT_THAT(WithChange(from, to), StatusIs(absl::StatusCode::kDataLoss)) << from << " " << to;

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/synchronization/notification.h"
@@ -63,6 +64,15 @@ class ServicesTest : public RegistryFixture {
     gate_.Close();
     llm_.Drain(absl::ZeroDuration());
     server_->Shutdown();
+    registry_.reset();  // before the engine that it tells of what is gone
+  }
+
+  // The registry, with the engine as the one that leaves what is gone.
+  AdapterRegistry& RegistryOverEngine() {
+    AdapterRegistry::Options options = Options();
+    options.on_gone = [this](const Sha256Digest& adapter) { llm_.Leave(adapter); };
+    Restart(std::move(options));
+    return *registry_;
   }
 
   static v1::GenerateRequest Request(int max_tokens, const std::string& adapter = "") {
@@ -106,7 +116,7 @@ class ServicesTest : public RegistryFixture {
                    .limits = {.vocab_size = FakeModelExecutor::kVocabSize, .max_tokens = kEndless},
                    .tokenizer = tokenizer_,
                    .chat_template = nullptr,
-                   .registry = *registry_,
+                   .registry = RegistryOverEngine(),
                    .switch_engine = engine_,
                    .weight_guard = weight_guard_,
                    .engine = llm_};
@@ -239,6 +249,34 @@ TEST_F(ServicesTest, AnApplyWhoseTurnDoesNotComeLeavesTheDefaultAlone) {
   // The next one is not held up by it.
   EXPECT_TRUE(Apply("terse", absl::Seconds(60)).ok());
   EXPECT_EQ(registry_->DefaultState()[0].name, "terse");
+}
+
+TEST_F(ServicesTest, AnUnloadWhoseCallerCancelsLeavesTheAdapterReady) {
+  gate_.Open(backend_);
+  grpc::ClientContext generating;
+  v1::StreamGenerateRequest request;
+  *request.mutable_request() = Request(kEndless, "tone");
+  const auto reader = inference_->StreamGenerate(&generating, request);
+  v1::StreamGenerateResponse response;
+  ASSERT_TRUE(reader->Read(&response));
+
+  grpc::ClientContext unloading;
+  grpc::Status status;
+  std::thread caller([&] {
+    v1::UnloadAdapterRequest unload;
+    unload.set_name("tone");
+    v1::UnloadAdapterResponse ignored;
+    status = admin_->UnloadAdapter(&unloading, unload, &ignored);
+  });
+  Await([&] { return Info("tone").state == AdapterState::kUnloading; });
+  unloading.TryCancel();
+  caller.join();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::CANCELLED);
+  Await([&] { return Info("tone").state == AdapterState::kReady; });
+  generating.TryCancel();
+  while (reader->Read(&response)) {
+  }
+  reader->Finish();
 }
 
 TEST_F(ServicesTest, UnloadingTakesTheAdapterOutOfTheWeights) {
