@@ -128,6 +128,10 @@ absl::StatusOr<ModelOnDisk> ModelOnDisk::Open(const ServerOptions& options) {
   ModelOnDisk model;
   SHIRA_ASSIGN_OR_RETURN(model.weights, WeightSource::Open(options.model));
   SHIRA_ASSIGN_OR_RETURN(model.text, LoadTextTools(options.model, *model.weights));
+  if (!model.text.chat_template_problem.empty()) {
+    spdlog::warn("conversations are refused, the chat template cannot be used: {}",
+                 model.text.chat_template_problem);
+  }
   model.names = options.base_model_names.empty() ? NamesOfModel(options.model, *model.weights)
                                                  : options.base_model_names;
   return model;
@@ -212,6 +216,7 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(ModelOnDisk model
                              static_cast<int>(std::min(options.max_choices, options.max_running))},
               .tokenizer = *owned.text.tokenizer,
               .chat_template = chat_template.has_value() ? &*chat_template : nullptr,
+              .chat_template_problem = owned.text.chat_template_problem,
               .registry = *owned.registry,
               .switch_engine = *owned.switch_engine,
               .weight_guard = *owned.weight_guard,

@@ -1,11 +1,13 @@
 #include "server/text_tools.h"
 
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string_view>
 #include <utility>
 
 #include "base/mapped_file.h"
+#include "base/python_json.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 
@@ -17,9 +19,10 @@ namespace fs = std::filesystem;
 // The largest tokenizer_config.json in circulation are about 1 MB.
 constexpr uint64_t kMaxTextFileBytes = uint64_t{64} << 20;
 
-struct TemplateSource {
-  std::string file;  // for messages
-  std::string text;
+// What a model has for conversations, by name; most have "default" alone.
+struct TemplateSources {
+  std::string where;  // for messages
+  std::map<std::string, std::string> texts = {};
 };
 
 // nullopt if there is no such file.
@@ -30,54 +33,83 @@ absl::StatusOr<std::optional<std::string>> ReadOptionalFile(const fs::path& path
   return std::optional<std::string>(std::move(text));
 }
 
-// nullopt if there is no such file.
-absl::StatusOr<std::optional<nlohmann::json>> ReadOptionalJson(const fs::path& path) {
-  SHIRA_ASSIGN_OR_RETURN(const std::optional<std::string> text, ReadOptionalFile(path));
-  if (!text.has_value()) return std::nullopt;
-  nlohmann::json json = nlohmann::json::parse(*text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) {
-    return absl::InvalidArgumentError(StrCat(path.native(), ": expected a JSON object"));
+// The files of templates; transformers lets additional_chat_templates/default.jinja win.
+absl::StatusOr<TemplateSources> TemplateFiles(const fs::path& folder) {
+  TemplateSources sources{.where = (folder / "chat_template.jinja").native()};
+  SHIRA_ASSIGN_OR_RETURN(std::optional<std::string> text, ReadOptionalFile(sources.where));
+  if (text.has_value()) sources.texts["default"] = *std::move(text);
+  const fs::path more = folder / "additional_chat_templates";
+  std::error_code error;
+  for (fs::directory_iterator entry(more, error), end; !error && entry != end;
+       entry.increment(error)) {
+    const fs::path& path = entry->path();
+    if (path.extension() != ".jinja") continue;
+    SHIRA_ASSIGN_OR_RETURN(sources.texts[path.stem().native()],
+                           ReadFile(path.native(), kMaxTextFileBytes));
+    sources.where = more.native();
   }
-  return std::optional<nlohmann::json>(std::move(json));
+  return sources;
 }
 
-// `value` is one template, or a list of {"name": ..., "template": ...}.
-absl::StatusOr<std::string> DefaultTemplate(const nlohmann::json& value, std::string_view file) {
-  if (value.is_string()) return value.get<std::string>();
-  if (value.is_array()) {
-    for (const nlohmann::json& entry : value) {
-      if (!entry.is_object() || entry.value("name", nlohmann::json()) != "default") continue;
-      const nlohmann::json text = entry.value("template", nlohmann::json());
-      if (text.is_string()) return text.get<std::string>();
+// tokenizer_config.json's chat_template: one text, or a list of {"name": ..., "template": ...}.
+absl::StatusOr<TemplateSources> ConfiguredTemplates(const fs::path& folder) {
+  TemplateSources sources{.where = (folder / "tokenizer_config.json").native()};
+  SHIRA_ASSIGN_OR_RETURN(const std::optional<std::string> text, ReadOptionalFile(sources.where));
+  if (!text.has_value()) return sources;
+  const nlohmann::json json = ParsePythonJson(*text);
+  if (!json.is_object() || !json.contains("chat_template")) return sources;
+  const nlohmann::json& value = json["chat_template"];
+  if (value.is_null()) return sources;
+  if (value.is_string()) {
+    sources.texts["default"] = value.get<std::string>();
+    return sources;
+  }
+  const auto is_text = [](const nlohmann::json& entry, const char* key) {
+    return entry.is_object() && entry.contains(key) && entry[key].is_string();
+  };
+  for (const nlohmann::json& entry : value.is_array() ? value : nlohmann::json{nullptr}) {
+    if (!is_text(entry, "name") || !is_text(entry, "template")) {
+      return absl::InvalidArgumentError(
+          StrCat(sources.where,
+                 ": chat_template: expected a text, or a list of objects with name and template"));
     }
+    sources.texts[entry["name"]] = entry["template"];
   }
-  return absl::InvalidArgumentError(
-      StrCat(file, ": chat_template: expected a text, or a list with one named \"default\""));
+  return sources;
 }
 
-absl::StatusOr<std::optional<TemplateSource>> FindTemplate(const std::string& path,
-                                                           const WeightSource& source) {
+absl::StatusOr<TemplateSources> FindTemplates(const std::string& path, const WeightSource& source) {
   if (const GgufFile* gguf = source.gguf()) {
-    if (gguf->FindMetadata("tokenizer.chat_template") == nullptr) return std::nullopt;
-    SHIRA_ASSIGN_OR_RETURN(std::string text, gguf->GetString("tokenizer.chat_template"));
-    return TemplateSource{StrCat(path, ": tokenizer.chat_template"), std::move(text)};
+    TemplateSources sources{.where = StrCat(path, ": tokenizer.chat_template")};
+    if (gguf->FindMetadata("tokenizer.chat_template") == nullptr) return sources;
+    SHIRA_ASSIGN_OR_RETURN(sources.texts["default"], gguf->GetString("tokenizer.chat_template"));
+    return sources;
   }
-  const fs::path folder(path);
-  const fs::path jinja = folder / "chat_template.jinja";
-  SHIRA_ASSIGN_OR_RETURN(std::optional<std::string> file, ReadOptionalFile(jinja));
-  if (file.has_value()) return TemplateSource{jinja.native(), *std::move(file)};
-
-  const fs::path config = folder / "tokenizer_config.json";
-  SHIRA_ASSIGN_OR_RETURN(const std::optional<nlohmann::json> json, ReadOptionalJson(config));
-  if (!json.has_value() || !json->contains("chat_template")) return std::nullopt;
-  const nlohmann::json& value = (*json)["chat_template"];
-  if (value.is_null()) return std::nullopt;
-  SHIRA_ASSIGN_OR_RETURN(std::string text, DefaultTemplate(value, config.native()));
-  return TemplateSource{config.native(), std::move(text)};
+  SHIRA_ASSIGN_OR_RETURN(TemplateSources files, TemplateFiles(path));
+  return files.texts.empty() ? ConfiguredTemplates(path) : std::move(files);
 }
 
-absl::Status WithFile(const absl::Status& status, std::string_view file) {
-  return absl::Status(status.code(), StrCat(file, ": ", ToStd(status.message())));
+// nullopt where the model has none.
+absl::StatusOr<std::optional<ChatTemplate>> LoadTemplate(const std::string& path,
+                                                         const WeightSource& source) {
+  SHIRA_ASSIGN_OR_RETURN(const TemplateSources sources, FindTemplates(path, source));
+  if (sources.texts.empty()) return std::nullopt;
+  const auto standard = sources.texts.find("default");
+  if (standard == sources.texts.end()) {
+    return absl::InvalidArgumentError(
+        StrCat(sources.where, ": there are ", sources.texts.size(),
+               " chat templates and none of them is called default"));
+  }
+  const auto for_tools = sources.texts.find("tool_use");
+  absl::StatusOr<ChatTemplate> parsed = ChatTemplate::Parse(
+      standard->second, for_tools == sources.texts.end()
+                            ? std::nullopt
+                            : std::optional<std::string_view>(for_tools->second));
+  if (!parsed.ok()) {
+    return absl::Status(parsed.status().code(),
+                        StrCat(sources.where, ": ", ToStd(parsed.status().message())));
+  }
+  return std::optional<ChatTemplate>(*std::move(parsed));
 }
 
 }  // namespace
@@ -87,11 +119,11 @@ absl::StatusOr<TextTools> LoadTextTools(const std::string& path, const WeightSou
   SHIRA_ASSIGN_OR_RETURN(tools.tokenizer, source.gguf() != nullptr
                                               ? Tokenizer::FromGguf(*source.gguf())
                                               : Tokenizer::FromHuggingFace(path));
-  SHIRA_ASSIGN_OR_RETURN(const std::optional<TemplateSource> text, FindTemplate(path, source));
-  if (text.has_value()) {
-    absl::StatusOr<ChatTemplate> parsed = ChatTemplate::Parse(text->text);
-    if (!parsed.ok()) return WithFile(parsed.status(), text->file);
-    tools.chat_template = *std::move(parsed);
+  absl::StatusOr<std::optional<ChatTemplate>> found = LoadTemplate(path, source);
+  if (found.ok()) {
+    tools.chat_template = *std::move(found);
+  } else {
+    tools.chat_template_problem = std::string(found.status().message());
   }
   return tools;
 }

@@ -18,13 +18,16 @@ namespace shira {
 
 struct TextTools {
   std::unique_ptr<Tokenizer> tokenizer;
-  std::optional<ChatTemplate> chat_template;  // nullopt: the model has none
+  std::optional<ChatTemplate> chat_template;  // nullopt: the model has none that can be used
+  std::string chat_template_problem;          // why not, where it has one
 };
 
 // The tokenizer of the model at `path`, whose weights are `source`: a GGUF's own vocabulary, or the
-// folder's tokenizer.json. The template is the first of chat_template.jinja,
-// tokenizer_config.json's chat_template (of several, the one named "default") and GGUF's
-// tokenizer.chat_template. Errors name the file.
+// folder's tokenizer.json. The template is GGUF's tokenizer.chat_template, or a folder's as
+// transformers finds it: additional_chat_templates/*.jinja, chat_template.jinja, or without such
+// files tokenizer_config.json's chat_template; of several the one named "default", and "tool_use"
+// where a conversation has tools. A template that cannot be used keeps nobody from plain prompts,
+// so it is no error. Errors name the file.
 absl::StatusOr<TextTools> LoadTextTools(const std::string& path, const WeightSource& source);
 
 }  // namespace shira

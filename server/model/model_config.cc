@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "base/mapped_file.h"
 #include "base/problem_list.h"
+#include "base/python_json.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "server/model/config_fields.h"
@@ -25,7 +26,7 @@ constexpr int64_t kMaxCount = 1 << 12;  // layers, heads, and numbers per head
 
 absl::StatusOr<nlohmann::json> ReadJsonObject(const std::string& path) {
   SHIRA_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxConfigBytes));
-  nlohmann::json object = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  nlohmann::json object = ParsePythonJson(text);
   if (!object.is_object()) {
     return absl::InvalidArgumentError(StrCat(path, ": not a JSON object"));
   }
@@ -33,7 +34,8 @@ absl::StatusOr<nlohmann::json> ReadJsonObject(const std::string& path) {
 }
 
 // The model's end-of-text ids, where DIR/generation_config.json says other ones than the model's
-// own configuration.
+// own configuration. Where it says none, those of the configuration stay, and transformers has none
+// then: an answer that ends is what people want of both.
 absl::Status OverrideEosTokenIds(const std::string& path, std::vector<int32_t>& eos_token_ids) {
   absl::StatusOr<nlohmann::json> object = ReadJsonObject(path);
   if (absl::IsNotFound(object.status())) return absl::OkStatus();

@@ -47,7 +47,7 @@ struct ModelConfig {
   bool attention_bias = false;  // q, k, v and o projections have biases
   bool mlp_bias = false;
   std::vector<int32_t>
-      eos_token_ids;  // config.json, overridden by generation_config.json where present
+      eos_token_ids;  // config.json, overridden by those of generation_config.json
 
   // One resident parameter: its Hugging Face name and shape ([out, in] for a projection, [n] for a
   // norm or bias).

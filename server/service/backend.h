@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -43,7 +44,8 @@ struct Backend {
   ModelInfo model;
   RequestLimits limits;
   const Tokenizer& tokenizer;
-  const ChatTemplate* chat_template = nullptr;  // nullptr: the model has none
+  const ChatTemplate* chat_template = nullptr;   // nullptr: the model has none that can be used
+  std::string_view chat_template_problem = {};  // why not, where it has one
   AdapterRegistry& registry;
   SwitchEngine& switch_engine;
   WeightGuard& weight_guard;

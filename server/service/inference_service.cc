@@ -1,12 +1,16 @@
 #include "server/service/inference_service.h"
 
+#include <algorithm>
 #include <functional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/out_of_memory.h"
 #include "base/status_macros.h"
+#include "base/strings.h"
 #include "server/service/error_details.h"
+#include "server/service/field_problems.h"
 #include "server/service/generate_reactors.h"
 #include "server/service/prompt_builder.h"
 #include "server/service/proto_conversion.h"
@@ -43,7 +47,8 @@ grpc::ServerUnaryReactor* FinishAfter(const ServiceContext& service,
 absl::Status TokenizeInto(const BackendGate& gate, const v1::TokenizeRequest& request,
                           v1::TokenizeResponse& response) {
   SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate.Enter());
-  const PromptBuilder prompts(backend->tokenizer, backend->chat_template);
+  const PromptBuilder prompts(backend->tokenizer, backend->chat_template,
+                              backend->chat_template_problem);
   SHIRA_ASSIGN_OR_RETURN(PromptBuilder::Prompt prompt, prompts.Build(request));
   response.mutable_ids()->Assign(prompt.ids.begin(), prompt.ids.end());
   response.set_text(std::move(prompt.text));
@@ -53,14 +58,22 @@ absl::Status TokenizeInto(const BackendGate& gate, const v1::TokenizeRequest& re
 absl::Status DetokenizeInto(const BackendGate& gate, const v1::DetokenizeRequest& request,
                             v1::DetokenizeResponse& response) {
   SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate.Enter());
-  absl::StatusOr<std::string> text =
-      backend->tokenizer.Decode(request.ids(), request.skip_special_tokens());
-  if (!text.ok()) {
-    // A bad id is an argument like any other to the client.
-    return WithReason(absl::InvalidArgumentError(text.status().message()), "INVALID_REQUEST",
-                      {{"fields", "ids"}});
+  const int32_t tokens = backend->tokenizer.vocab_size();
+  const int32_t known = std::max(tokens, backend->limits.vocab_size);
+  std::vector<int32_t> ids;
+  ids.reserve(request.ids_size());
+  FieldProblems problems;
+  for (int i = 0; i < request.ids_size(); ++i) {
+    const int32_t id = request.ids(i);
+    if (id < 0 || id >= known) {
+      problems.Add("ids", StrCat("id ", id, " at position ", i, " is not within [0, ", known, ")"));
+      return problems.ToStatus();
+    }
+    // The model's vocabulary may be padded beyond the tokenizer's: such a token has no text.
+    if (id < tokens) ids.push_back(id);
   }
-  response.set_text(*std::move(text));
+  SHIRA_ASSIGN_OR_RETURN(*response.mutable_text(),
+                         backend->tokenizer.Decode(ids, request.skip_special_tokens()));
   return absl::OkStatus();
 }
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/status_macros.h"
+#include "base/strings.h"
 #include "server/service/error_details.h"
 #include "server/service/field_problems.h"
 
@@ -65,9 +66,10 @@ absl::StatusOr<PromptBuilder::Prompt> PromptBuilder::FromText(const std::string&
 
 absl::StatusOr<PromptBuilder::Prompt> PromptBuilder::FromChat(const v1::ChatInput& chat) const {
   if (chat_template_ == nullptr) {
+    std::string why = "the model has no chat template";
+    if (!problem_.empty()) why += StrCat(" that can be used (", problem_, ")");
     return WithReason(
-        absl::FailedPreconditionError(
-            "the model has no chat template: send the conversation as one prompt instead"),
+        absl::FailedPreconditionError(StrCat(why, ": send the conversation as one prompt instead")),
         "NO_CHAT_TEMPLATE");
   }
   std::vector<ChatMessage> messages;
@@ -76,8 +78,9 @@ absl::StatusOr<PromptBuilder::Prompt> PromptBuilder::FromChat(const v1::ChatInpu
   }
   ChatTemplateOptions options;
   options.add_generation_prompt = !chat.omit_generation_prompt();
-  options.bos_token = tokenizer_.bos_token();
-  options.eos_token = tokenizer_.eos_token();
+  options.continue_last_message = chat.omit_generation_prompt();
+  options.special_tokens.assign(tokenizer_.named_tokens().begin(),
+                                tokenizer_.named_tokens().end());
   if (!chat.template_variables_json().empty()) {
     options.extra_variables_json = chat.template_variables_json();
   }

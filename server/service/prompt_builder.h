@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -32,9 +33,11 @@ class PromptBuilder {
     std::string text;  // what was tokenised; empty for token ids
   };
 
-  // Both must outlive this object; `chat_template` is nullptr where the model has none.
-  PromptBuilder(const Tokenizer& tokenizer, const ChatTemplate* chat_template)
-      : tokenizer_(tokenizer), chat_template_(chat_template) {}
+  // All must outlive this object. `chat_template` is nullptr where the model has none that can be
+  // used, and then `problem` says why, or is empty where it has none at all.
+  PromptBuilder(const Tokenizer& tokenizer, const ChatTemplate* chat_template,
+                std::string_view problem = {})
+      : tokenizer_(tokenizer), chat_template_(chat_template), problem_(problem) {}
 
   // INVALID_ARGUMENT for an input without a token, text that cannot be tokenised, and whatever the
   // chat template refuses; FAILED_PRECONDITION for a conversation where there is no template.
@@ -49,6 +52,7 @@ class PromptBuilder {
 
   const Tokenizer& tokenizer_;
   const ChatTemplate* const chat_template_;
+  const std::string_view problem_;
 };
 
 }  // namespace shira

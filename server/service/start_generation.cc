@@ -126,7 +126,8 @@ absl::Status Submit(const ServiceContext& service, const Backend& backend,
                     const v1::GenerateRequest& request, const GenerationCaller& caller,
                     AdmittedGeneration admitted, AnswerSink& sink) {
   GenerateOptions& options = admitted.options;
-  const PromptBuilder prompts(backend.tokenizer, backend.chat_template);
+  const PromptBuilder prompts(backend.tokenizer, backend.chat_template,
+                              backend.chat_template_problem);
   SHIRA_ASSIGN_OR_RETURN(PromptBuilder::Prompt prompt, prompts.Build(request));
   SHIRA_RETURN_IF_ERROR(CheckPromptLength(prompt, backend.limits));
   SHIRA_RETURN_IF_ERROR(CheckAnswers(backend.engine, prompt, options));

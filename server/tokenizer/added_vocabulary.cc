@@ -4,9 +4,9 @@
 
 #include <utility>
 
-#include "absl/container/flat_hash_set.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "server/tokenizer/newer_characters.h"
 #include "server/tokenizer/utf8.h"
 
 namespace shira {
@@ -20,7 +20,8 @@ bool IsWhiteSpace(char32_t character) {
 bool IsWordCharacter(char32_t character) {
   const auto c = static_cast<UChar32>(character);
   return u_hasBinaryProperty(c, UCHAR_ALPHABETIC) || u_hasBinaryProperty(c, UCHAR_JOIN_CONTROL) ||
-         (U_GET_GC_MASK(c) & (U_GC_M_MASK | U_GC_ND_MASK | U_GC_PC_MASK)) != 0;
+         (U_GET_GC_MASK(c) & (U_GC_M_MASK | U_GC_ND_MASK | U_GC_PC_MASK)) != 0 ||
+         IsNewer(character, {"L", "Nl", "M", "Nd", "Pc"});
 }
 
 bool IsSingleWord(std::string_view text, const TokenMatch& match) {
@@ -50,32 +51,25 @@ size_t StripRight(std::string_view text, size_t end) {
 }  // namespace
 
 absl::StatusOr<AddedVocabulary> AddedVocabulary::Create(std::vector<AddedToken> tokens,
-                                                        Overlap overlap,
                                                         const Normalizer* normalizer) {
   AddedVocabulary result;
-  result.overlap_ = overlap;
-  absl::flat_hash_set<int32_t> ids;
   for (size_t i = 0; i < tokens.size(); ++i) {
     const AddedToken& token = tokens[i];
-    if (token.content.empty()) {
-      return absl::InvalidArgumentError(StrCat("added token ", token.id, " has no content"));
-    }
-    if (!ids.insert(token.id).second) {
-      return absl::InvalidArgumentError(StrCat("two added tokens have the id ", token.id));
-    }
-    if (!result.ids_.emplace(token.content, token.id).second) {
-      return absl::InvalidArgumentError(
-          StrCat("two added tokens have the content '", token.content, "'"));
-    }
+    result.ids_.emplace(token.content, token.id);
     std::string form = token.content;
-    if (token.normalized && normalizer != nullptr) {
+    if ((token.normalized || token.decodes_normalized) && normalizer != nullptr) {
       SHIRA_ASSIGN_OR_RETURN(form, normalizer->Normalize(std::move(form)));
       if (form.empty()) {
         return absl::InvalidArgumentError(
             StrCat("nothing is left of added token '", token.content, "' when normalized"));
       }
     }
-    (token.normalized ? result.normalized_ : result.verbatim_).Add(form, static_cast<int32_t>(i));
+    const auto value = static_cast<int32_t>(i);
+    if (token.normalized) {
+      result.normalized_.Add(form, value);
+    } else {
+      result.verbatim_.Add(token.content, value);
+    }
     result.forms_.push_back(std::move(form));
   }
   result.tokens_ = std::move(tokens);
@@ -102,16 +96,8 @@ absl::StatusOr<std::vector<TextSegment>> AddedVocabulary::Split(
 
 void AddedVocabulary::Cut(std::string_view text, const TokenMatcher& matcher,
                           bool parse_special_tokens, std::vector<TextSegment>& segments) const {
-  std::vector<TokenMatch> matches;
-  if (overlap_ == Overlap::kLeftmost) {
-    matches = matcher.FindLeftmost(text);
-  } else {
-    matches = matcher.FindLongest(text, [&](int32_t i) {
-      return parse_special_tokens || !tokens_[static_cast<size_t>(i)].special;
-    });
-  }
   size_t done = 0;
-  for (const TokenMatch& match : matches) {
+  for (const TokenMatch& match : matcher.FindLeftmost(text)) {
     const AddedToken& token = tokens_[static_cast<size_t>(match.value)];
     if (token.special && !parse_special_tokens) continue;
     if (token.single_word && !IsSingleWord(text, match)) continue;

@@ -27,6 +27,7 @@ struct AddedToken {
   bool normalized = false;   // its normalized form is searched, in the normalized text
   bool special =
       false;  // plain text where special tokens are not parsed; left out by decoding on request
+  bool decodes_normalized = false;  // decoding gives its normalized form
 };
 
 // A stretch of text, or a token that was found.
@@ -38,26 +39,23 @@ struct TextSegment {
 // Immutable and thread-safe.
 class AddedVocabulary {
  public:
-  // Which of two tokens that overlap wins: in tokenizer.json the one further left, then the longer
-  // one; in llama.cpp the longer one, wherever it is.
-  enum class Overlap { kLeftmost, kLongest };
-
   // The normalizer is applied to the tokens that are `normalized`; null for none. INVALID_ARGUMENT
-  // for an empty content, a second token with the same content or id, or one whose normalized form
-  // is empty.
-  static absl::StatusOr<AddedVocabulary> Create(std::vector<AddedToken> tokens, Overlap overlap,
+  // for one whose normalized form is empty. REQUIRES: no content is empty, no two tokens have the
+  // same content or the same id.
+  static absl::StatusOr<AddedVocabulary> Create(std::vector<AddedToken> tokens,
                                                 const Normalizer* normalizer);
 
-  // Cuts a text at the tokens. First those that are not `normalized`; then what is left is
-  // normalized, and the others are searched. `normalizer` is the one that Create() had. Errors of
-  // the normalizer. REQUIRES: valid UTF-8.
+  // Cuts a text at the tokens; of those that overlap the one further left counts, then the longer
+  // one. First those that are not `normalized`; then what is left is normalized, and the others are
+  // searched. `normalizer` is the one that Create() had. Errors of the normalizer. REQUIRES: valid
+  // UTF-8.
   absl::StatusOr<std::vector<TextSegment>> Split(std::string_view text, bool parse_special_tokens,
                                                  const Normalizer* normalizer) const;
 
   std::optional<int32_t> TokenId(std::string_view content) const;
 
   const std::vector<AddedToken>& tokens() const { return tokens_; }
-  // The form of tokens()[i] that is searched and that decoding gives back.
+  // The form of tokens()[i] that decoding gives back.
   const std::string& form(size_t i) const { return forms_[i]; }
 
  private:
@@ -65,7 +63,6 @@ class AddedVocabulary {
   void Cut(std::string_view text, const TokenMatcher& matcher, bool parse_special_tokens,
            std::vector<TextSegment>& segments) const;
 
-  Overlap overlap_ = Overlap::kLeftmost;
   std::vector<AddedToken> tokens_;
   std::vector<std::string> forms_;
   absl::flat_hash_map<std::string, int32_t> ids_;  // by content

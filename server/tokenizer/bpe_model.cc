@@ -69,9 +69,16 @@ absl::StatusOr<std::vector<std::string>> TokensFromJson(const nlohmann::json& js
   return tokens;
 }
 
+// False where it is absent or null.
+absl::StatusOr<bool> Flag(const nlohmann::json& json, const char* key, std::string_view where) {
+  const auto member = json.find(key);
+  if (member == json.end() || member->is_null()) return false;
+  return JsonBool(json, key, where);
+}
+
 // What this model does not do, and a value under which it need not.
 absl::Status RefuseUnknownOptions(const nlohmann::json& json, std::string_view where) {
-  SHIRA_ASSIGN_OR_RETURN(const bool byte_fallback, JsonBool(json, "byte_fallback", where, false));
+  SHIRA_ASSIGN_OR_RETURN(const bool byte_fallback, Flag(json, "byte_fallback", where));
   if (byte_fallback) {
     return absl::UnimplementedError(
         StrCat(where, ".byte_fallback: only byte-level BPE is known, which has no unknown bytes"));
@@ -104,13 +111,8 @@ absl::StatusOr<BpeModel> BpeModel::Create(std::vector<std::string> tokens,
           StrCat("token '", text, "' has two ids, ", entry->second, " and ", id));
     }
   }
-  if (options.unknown_token.has_value()) {
-    model.unknown_id_ = model.TokenId(*options.unknown_token);
-    if (!model.unknown_id_.has_value()) {
-      return absl::InvalidArgumentError(
-          StrCat("the unknown token '", *options.unknown_token, "' is not in the vocabulary"));
-    }
-  }
+  model.unknown_token_ = options.unknown_token;
+  if (options.unknown_token.has_value()) model.unknown_id_ = model.TokenId(*options.unknown_token);
   model.merges_.reserve(merges.size());
   for (size_t rank = 0; rank < merges.size(); ++rank) {
     const auto& [left, right] = merges[rank];
@@ -131,13 +133,15 @@ absl::StatusOr<BpeModel> BpeModel::Create(std::vector<std::string> tokens,
 }
 
 absl::StatusOr<BpeModel> BpeModel::FromJson(const nlohmann::json& json, std::string_view where) {
-  SHIRA_ASSIGN_OR_RETURN(const std::string type, JsonString(json, "type", where));
-  if (type != "BPE") return UnknownComponent(where, type, "BPE");
+  if (!json.is_object() || json.contains("type")) {
+    SHIRA_ASSIGN_OR_RETURN(const std::string type, JsonString(json, "type", where));
+    if (type != "BPE") return UnknownComponent(where, type, "BPE");
+  }
   SHIRA_RETURN_IF_ERROR(RefuseUnknownOptions(json, where));
 
   Options options;
-  SHIRA_ASSIGN_OR_RETURN(options.ignore_merges, JsonBool(json, "ignore_merges", where, false));
-  SHIRA_ASSIGN_OR_RETURN(options.fuse_unknown, JsonBool(json, "fuse_unk", where, false));
+  SHIRA_ASSIGN_OR_RETURN(options.ignore_merges, Flag(json, "ignore_merges", where));
+  SHIRA_ASSIGN_OR_RETURN(options.fuse_unknown, Flag(json, "fuse_unk", where));
   if (json.contains("unk_token") && !json["unk_token"].is_null()) {
     SHIRA_ASSIGN_OR_RETURN(options.unknown_token, JsonString(json, "unk_token", where));
   }
@@ -146,6 +150,10 @@ absl::StatusOr<BpeModel> BpeModel::FromJson(const nlohmann::json& json, std::str
   std::vector<Merge> merges;
   merges.reserve(elements->size());
   for (const nlohmann::json& element : *elements) {
+    // The first line of merges.txt, which some files have taken along.
+    if (element.is_string() && element.get_ref<const std::string&>().starts_with("#version")) {
+      continue;
+    }
     SHIRA_ASSIGN_OR_RETURN(Merge merge,
                            MergeFromJson(element, StrCat(where, ".merges[", merges.size(), "]")));
     merges.push_back(std::move(merge));
@@ -158,11 +166,11 @@ absl::StatusOr<BpeModel> BpeModel::FromJson(const nlohmann::json& json, std::str
   return model;
 }
 
-void BpeModel::Encode(std::string_view piece, std::vector<int32_t>& ids) const {
+absl::Status BpeModel::Encode(std::string_view piece, std::vector<int32_t>& ids) const {
   if (ignore_merges_) {
     if (const std::optional<int32_t> whole = TokenId(piece); whole.has_value()) {
       ids.push_back(*whole);
-      return;
+      return absl::OkStatus();
     }
   }
 
@@ -174,13 +182,18 @@ void BpeModel::Encode(std::string_view piece, std::vector<int32_t>& ids) const {
     NextCharacter(piece, &offset);
     std::optional<int32_t> id = TokenId(piece.substr(begin, offset - begin));
     const bool unknown = !id.has_value();
+    if (unknown && unknown_token_.has_value() && !unknown_id_.has_value()) {
+      return absl::InvalidArgumentError(
+          StrCat("the vocabulary has no token for '", piece.substr(begin, offset - begin),
+                 "', nor for what is unknown ('", *unknown_token_, "')"));
+    }
     if (unknown && !(unknown_before && fuse_unknown_)) id = unknown_id_;
     unknown_before = unknown;
     if (!id.has_value()) continue;
     const auto place = static_cast<int32_t>(symbols.size());
     symbols.push_back({*id, place - 1, place + 1});
   }
-  if (symbols.empty()) return;
+  if (symbols.empty()) return absl::OkStatus();
   symbols.back().next = -1;
 
   std::priority_queue<Candidate> queue;
@@ -210,6 +223,7 @@ void BpeModel::Encode(std::string_view piece, std::vector<int32_t>& ids) const {
     consider(best.left);
   }
   for (int32_t place = 0; place >= 0; place = symbols[place].next) ids.push_back(symbols[place].id);
+  return absl::OkStatus();
 }
 
 std::optional<int32_t> BpeModel::TokenId(std::string_view text) const {

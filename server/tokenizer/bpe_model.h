@@ -25,7 +25,8 @@ class BpeModel {
   struct Options {
     // A piece that is a token is that token, whatever the merges say.
     bool ignore_merges = false;
-    // Stands for a character that is no token; without it such a character is dropped.
+    // Stands for a character that is no token; without it such a character is dropped. It need not
+    // be a token itself: then a text with such a character is refused.
     std::optional<std::string> unknown_token = std::nullopt;
     // Neighbouring unknown characters make one unknown token.
     bool fuse_unknown = false;
@@ -33,20 +34,23 @@ class BpeModel {
   using Merge = std::pair<std::string, std::string>;
 
   // `tokens` by id; an empty text is an id without a token. The rank of a merge is its place; of
-  // two equal ones the later counts. INVALID_ARGUMENT for two ids with one text, a merge of or into
-  // an unknown token, and an unknown_token that is no token.
+  // two equal ones the later counts. INVALID_ARGUMENT for two ids with one text, and a merge of or
+  // into an unknown token.
   static absl::StatusOr<BpeModel> Create(std::vector<std::string> tokens,
                                          const std::vector<Merge>& merges, Options options);
 
-  // The object "model". UNIMPLEMENTED for a type other than BPE, byte_fallback, dropout and subword
-  // prefixes or suffixes. INVALID_ARGUMENT for a malformed object; messages name `where`.
+  // The object "model"; without a type (as GPT-2's own file) it is BPE. UNIMPLEMENTED for a type
+  // other than BPE, byte_fallback, dropout and subword prefixes or suffixes. INVALID_ARGUMENT for a
+  // malformed object; messages name `where`.
   static absl::StatusOr<BpeModel> FromJson(const nlohmann::json& json, std::string_view where);
 
-  // Appends the tokens of one piece: O(n log n) for n bytes. REQUIRES: valid UTF-8 of less than 2
-  // GiB.
-  void Encode(std::string_view piece, std::vector<int32_t>& ids) const;
+  // Appends the tokens of one piece: O(n log n) for n bytes. INVALID_ARGUMENT for an unknown
+  // character where the unknown token is unknown too. REQUIRES: valid UTF-8 of less than 2 GiB.
+  absl::Status Encode(std::string_view piece, std::vector<int32_t>& ids) const;
 
   std::optional<int32_t> TokenId(std::string_view text) const;
+  // How many tokens there are: less than tokens().size() where ids are left out.
+  size_t token_count() const { return ids_.size(); }
   // By id; empty where there is none.
   const std::vector<std::string>& tokens() const { return tokens_; }
 
@@ -59,6 +63,7 @@ class BpeModel {
   std::vector<std::string> tokens_;
   absl::flat_hash_map<std::string, int32_t> ids_;
   absl::flat_hash_map<std::pair<int32_t, int32_t>, Ranked> merges_;
+  std::optional<std::string> unknown_token_;
   std::optional<int32_t> unknown_id_;
   bool ignore_merges_ = false;
   bool fuse_unknown_ = false;

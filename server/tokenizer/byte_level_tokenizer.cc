@@ -24,9 +24,10 @@ absl::StatusOr<std::vector<int32_t>> ByteLevelTokenizer::Encode(
     return absl::InvalidArgumentError(StrCat("the text is not valid UTF-8: byte ", *invalid, " of ",
                                              text.size(), " begins no valid character"));
   }
+  const bool parse_special_tokens = options.parse_special_tokens && !parts_.split_special_tokens;
   SHIRA_ASSIGN_OR_RETURN(
       std::vector<TextSegment> segments,
-      parts_.added_vocabulary.Split(text, options.parse_special_tokens, parts_.normalizer.get()));
+      parts_.added_vocabulary.Split(text, parse_special_tokens, parts_.normalizer.get()));
 
   std::vector<int32_t> ids;
   if (options.add_special_tokens) ids = parts_.post_processor.prefix;
@@ -38,7 +39,9 @@ absl::StatusOr<std::vector<int32_t>> ByteLevelTokenizer::Encode(
     std::vector<std::string> pieces;
     pieces.push_back(std::move(segment.text));
     SHIRA_RETURN_IF_ERROR(parts_.pre_tokenizer->Apply(pieces));
-    for (const std::string& piece : pieces) parts_.model.Encode(piece, ids);
+    for (const std::string& piece : pieces) {
+      SHIRA_RETURN_IF_ERROR(parts_.model.Encode(piece, ids));
+    }
   }
   if (options.add_special_tokens) {
     ids.insert(ids.end(), parts_.post_processor.suffix.begin(), parts_.post_processor.suffix.end());

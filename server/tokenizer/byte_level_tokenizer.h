@@ -34,9 +34,9 @@ class ByteLevelTokenizer final : public Tokenizer {
     std::vector<std::string> token_bytes;
     std::vector<bool> special;
 
-    std::string bos_token;  // empty for none
-    std::string eos_token;
+    std::vector<NamedToken> named_tokens;
     std::vector<int32_t> end_of_generation_ids;  // sorted
+    bool split_special_tokens = false;           // special tokens in a text are never parsed
   };
 
   // REQUIRES: every id in the components is below token_bytes.size().
@@ -50,8 +50,7 @@ class ByteLevelTokenizer final : public Tokenizer {
   int32_t vocab_size() const override;
   std::optional<int32_t> TokenId(std::string_view token) const override;
   bool IsSpecial(int32_t id) const override;
-  const std::string& bos_token() const override { return parts_.bos_token; }
-  const std::string& eos_token() const override { return parts_.eos_token; }
+  absl::Span<const NamedToken> named_tokens() const override { return parts_.named_tokens; }
   absl::Span<const int32_t> end_of_generation_ids() const override {
     return parts_.end_of_generation_ids;
   }

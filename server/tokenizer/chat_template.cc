@@ -33,13 +33,19 @@ absl::Status CheckUtf8(std::string_view text, std::string_view what) {
   return absl::InvalidArgumentError(StrCat(what, ": the text is not valid UTF-8"));
 }
 
-absl::StatusOr<Value> MessageValue(const ChatMessage& message, size_t index) {
+// Stands behind the content that is to be continued, so that its end is found in what the template
+// writes. transformers' own, for templates that look at their messages. The space at the end tells
+// whether the template strips white space.
+constexpr std::string_view kTag = "CONTINUE_FINAL_MESSAGE_TAG ";
+
+absl::StatusOr<Value> MessageValue(const ChatMessage& message, size_t index,
+                                   std::string_view behind_content) {
   const std::string what = StrCat("message ", index);
   SHIRA_RETURN_IF_ERROR(CheckUtf8(message.role, what));
   SHIRA_RETURN_IF_ERROR(CheckUtf8(message.content, what));
   Dict dict;
   dict.Set("role", Value::String(message.role));
-  dict.Set("content", Value::String(message.content));
+  dict.Set("content", Value::String(StrCat(message.content, behind_content)));
   SHIRA_ASSIGN_OR_RETURN(const Dict extra, ParseObject(message.extra_fields_json, what));
   for (const auto& [name, value] : extra.entries()) {
     if (dict.Find(name.text()) != nullptr) {
@@ -51,10 +57,31 @@ absl::StatusOr<Value> MessageValue(const ChatMessage& message, size_t index) {
   return Value::FromDict(std::move(dict));
 }
 
+// What was rendered, up to the end of the last message's content.
+absl::StatusOr<std::string> CutBehindContent(std::string rendered, std::string_view content) {
+  const std::string_view tag = kTag.substr(0, kTag.size() - 1);
+  const size_t place = rendered.rfind(tag);
+  const std::string_view words = jinja::Strip(content, jinja::Side::kBoth);
+  if (place == rendered.npos || rendered.find(words) == rendered.npos) {
+    return absl::InvalidArgumentError(
+        "the last message cannot be continued: the chat template does not write its content as it "
+        "is");
+  }
+  const bool stripped = rendered.compare(place, kTag.size(), kTag) != 0;
+  rendered.resize(place);
+  if (stripped) rendered.resize(jinja::Strip(rendered, jinja::Side::kRight).size());
+  return rendered;
+}
+
 }  // namespace
 
 struct ChatTemplate::Impl {
-  jinja::Block block;
+  struct Template {
+    jinja::Block block;
+    bool names_content;  // whether it can write a message's content at all
+  };
+  Template standard;
+  std::optional<Template> for_tools;
 };
 
 ChatTemplate::ChatTemplate(std::unique_ptr<const Impl> impl) : impl_(std::move(impl)) {}
@@ -62,41 +89,62 @@ ChatTemplate::ChatTemplate(ChatTemplate&&) noexcept = default;
 ChatTemplate& ChatTemplate::operator=(ChatTemplate&&) noexcept = default;
 ChatTemplate::~ChatTemplate() = default;
 
-absl::StatusOr<ChatTemplate> ChatTemplate::Parse(std::string_view source) {
-  SHIRA_ASSIGN_OR_RETURN(jinja::Block block, jinja::ParseTemplate(source));
+absl::StatusOr<ChatTemplate> ChatTemplate::Parse(std::string_view source,
+                                                 std::optional<std::string_view> for_tools) {
+  const auto parse = [](std::string_view text) -> absl::StatusOr<Impl::Template> {
+    SHIRA_ASSIGN_OR_RETURN(jinja::Block block, jinja::ParseTemplate(text));
+    return Impl::Template{std::move(block), text.find("content") != text.npos};
+  };
   auto impl = std::make_unique<Impl>();
-  impl->block = std::move(block);
+  SHIRA_ASSIGN_OR_RETURN(impl->standard, parse(source));
+  if (for_tools.has_value()) {
+    SHIRA_ASSIGN_OR_RETURN(impl->for_tools, parse(*for_tools));
+  }
   return ChatTemplate(std::move(impl));
 }
 
 absl::StatusOr<std::string> ChatTemplate::Render(absl::Span<const ChatMessage> messages,
                                                  const ChatTemplateOptions& options) const {
+  if (options.continue_last_message && messages.empty()) {
+    return absl::InvalidArgumentError("there is no last message to continue");
+  }
   std::vector<Value> message_values;
   for (const ChatMessage& message : messages) {
-    SHIRA_ASSIGN_OR_RETURN(Value value, MessageValue(message, message_values.size()));
+    const bool continued = options.continue_last_message && &message == &messages.back();
+    SHIRA_ASSIGN_OR_RETURN(Value value, MessageValue(message, message_values.size(),
+                                                     continued ? kTag : std::string_view()));
     message_values.push_back(std::move(value));
   }
-  SHIRA_RETURN_IF_ERROR(CheckUtf8(options.bos_token, "bos_token"));
-  SHIRA_RETURN_IF_ERROR(CheckUtf8(options.eos_token, "eos_token"));
-  Dict own;
-  own.Set("messages", Value::List(std::move(message_values)));
-  own.Set("add_generation_prompt", Value::Bool(options.add_generation_prompt));
-  if (!options.bos_token.empty()) own.Set("bos_token", Value::String(options.bos_token));
-  if (!options.eos_token.empty()) own.Set("eos_token", Value::String(options.eos_token));
   SHIRA_ASSIGN_OR_RETURN(Dict variables,
                          ParseObject(options.extra_variables_json, "extra variables"));
-  for (const auto& [name, value] : own.entries()) {
-    if (variables.Find(name.text()) != nullptr) {
+  for (const std::string_view name : {"messages", "add_generation_prompt"}) {
+    if (variables.Find(name) != nullptr) {
       return absl::InvalidArgumentError(
-          StrCat("extra variables: '", name.text(), "' is an option of its own"));
+          StrCat("extra variables: '", name, "' is an option of its own"));
     }
-    SHIRA_RETURN_IF_ERROR(variables.Set(name, value));
+  }
+  variables.Set("messages", Value::List(std::move(message_values)));
+  variables.Set("add_generation_prompt", Value::Bool(options.add_generation_prompt));
+  for (const NamedToken& token : options.special_tokens) {
+    SHIRA_RETURN_IF_ERROR(CheckUtf8(token.text, token.name));
+    if (variables.Find(token.name) == nullptr) {
+      variables.Set(token.name, Value::String(token.text));
+    }
   }
   // transformers defines both always.
   for (const std::string_view name : {"tools", "documents"}) {
     if (variables.Find(name) == nullptr) variables.Set(std::string(name), Value::None());
   }
-  return jinja::RenderTemplate(impl_->block, variables, options.now);
+  const bool has_tools = variables.Find("tools")->kind() != jinja::Kind::kNone;
+  const Impl::Template& chosen =
+      has_tools && impl_->for_tools.has_value() ? *impl_->for_tools : impl_->standard;
+  if (options.continue_last_message && !chosen.names_content) {
+    return absl::InvalidArgumentError("the chat template writes no content to continue");
+  }
+  SHIRA_ASSIGN_OR_RETURN(std::string rendered,
+                         jinja::RenderTemplate(chosen.block, variables, options.now));
+  if (!options.continue_last_message) return rendered;
+  return CutBehindContent(std::move(rendered), messages.back().content);
 }
 
 }  // namespace shira

@@ -48,6 +48,17 @@ const std::vector<Role>& Roles() {
   return *roles;
 }
 
+// The names of chat templates. The misspelling is the format's.
+constexpr std::pair<std::string_view, std::string_view> kNames[] = {
+    {"tokenizer.ggml.bos_token_id", "bos_token"},
+    {"tokenizer.ggml.eos_token_id", "eos_token"},
+    {"tokenizer.ggml.unknown_token_id", "unk_token"},
+    {"tokenizer.ggml.seperator_token_id", "sep_token"},
+    {"tokenizer.ggml.padding_token_id", "pad_token"},
+    {"tokenizer.ggml.cls_token_id", "cls_token"},
+    {"tokenizer.ggml.mask_token_id", "mask_token"},
+};
+
 // Whatever the metadata say.
 constexpr std::string_view kEndOfGeneration[] = {"<|eot_id|>",
                                                  "<|im_end|>",
@@ -89,6 +100,10 @@ class Reader {
     SHIRA_RETURN_IF_ERROR(ReadTypes());
     SHIRA_ASSIGN_OR_RETURN(result_.bos_id, IdOf("tokenizer.ggml.bos_token_id"));
     SHIRA_ASSIGN_OR_RETURN(result_.eos_id, IdOf("tokenizer.ggml.eos_token_id"));
+    for (const auto& [key, name] : kNames) {
+      SHIRA_ASSIGN_OR_RETURN(const std::optional<int32_t> id, IdOf(key));
+      if (id.has_value()) result_.named_ids.emplace_back(name, *id);
+    }
     for (const Role& role : Roles()) SHIRA_RETURN_IF_ERROR(Assign(role));
     for (const std::string_view text : kEndOfGeneration) {
       if (const std::optional<int32_t> id = Find(text); id.has_value()) {

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -31,6 +32,8 @@ struct GgufSpecialTokens {
   std::vector<GgufTokenType> types;  // by id
   std::optional<int32_t> bos_id;
   std::optional<int32_t> eos_id;
+  // Every token that chat templates have a name for, bos and eos among them.
+  std::vector<std::pair<std::string, int32_t>> named_ids;
   std::vector<int32_t> end_of_generation_ids;  // sorted
 };
 

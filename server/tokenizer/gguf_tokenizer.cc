@@ -139,8 +139,7 @@ absl::StatusOr<AddedVocabulary> MakeAddedVocabulary(const GgufSpecialTokens& spe
     token.special = hidden;
     added.push_back(std::move(token));
   }
-  return AddedVocabulary::Create(std::move(added), AddedVocabulary::Overlap::kLongest,
-                                 /*normalizer=*/nullptr);
+  return AddedVocabulary::Create(std::move(added), /*normalizer=*/nullptr);
 }
 
 absl::StatusOr<PostProcessor> ReadPostProcessor(const GgufFile& gguf, const GgufPreTokenizer& rule,
@@ -184,11 +183,8 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromGguf(const GgufFile& g
   SHIRA_ASSIGN_OR_RETURN(parts.post_processor, ReadPostProcessor(gguf, *rule, special));
   const absl::Status filled = FillTokenTables(special, parts);
   if (!filled.ok()) return InGguf(gguf, filled);
-  if (special.bos_id.has_value()) {
-    parts.bos_token = parts.model.tokens()[static_cast<size_t>(*special.bos_id)];
-  }
-  if (special.eos_id.has_value()) {
-    parts.eos_token = parts.model.tokens()[static_cast<size_t>(*special.eos_id)];
+  for (const auto& [name, id] : special.named_ids) {
+    parts.named_tokens.push_back({name, parts.model.tokens()[static_cast<size_t>(id)]});
   }
   parts.end_of_generation_ids = special.end_of_generation_ids;
   return std::make_unique<ByteLevelTokenizer>(std::move(parts));

@@ -1,17 +1,18 @@
-// Tokenizer::FromHuggingFace: reads tokenizer.json and tokenizer_config.json. Its members
-// "truncation" and "padding" serve training and are not applied.
+// Tokenizer::FromHuggingFace: reads tokenizer.json, and what the files beside it say about tokens.
+// Its members "truncation" and "padding" serve training and are not applied.
 
 #include <algorithm>
 #include <filesystem>
-#include <system_error>
 #include <utility>
 
 #include "base/mapped_file.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "server/tokenizer/added_token_list.h"
 #include "server/tokenizer/byte_level_tokenizer.h"
 #include "server/tokenizer/decoder.h"
 #include "server/tokenizer/json_fields.h"
+#include "server/tokenizer/token_settings.h"
 
 namespace shira {
 namespace {
@@ -38,8 +39,8 @@ const json& MemberOrNull(const json& object, const char* key) {
   return member == object.end() ? *null : *member;
 }
 
-absl::StatusOr<std::vector<AddedToken>> AddedTokensFromJson(const json& root,
-                                                            const BpeModel& model) {
+// With the ids that stand there.
+absl::StatusOr<std::vector<AddedToken>> AddedTokensFromJson(const json& root) {
   std::vector<AddedToken> tokens;
   const json& elements = MemberOrNull(root, "added_tokens");
   if (elements.is_null()) return tokens;
@@ -55,15 +56,6 @@ absl::StatusOr<std::vector<AddedToken>> AddedTokensFromJson(const json& root,
     SHIRA_ASSIGN_OR_RETURN(token.rstrip, JsonBool(element, "rstrip", where));
     SHIRA_ASSIGN_OR_RETURN(token.normalized, JsonBool(element, "normalized", where));
     SHIRA_ASSIGN_OR_RETURN(token.special, JsonBool(element, "special", where));
-
-    const std::optional<int32_t> known = model.TokenId(token.content);
-    const auto index = static_cast<size_t>(token.id);
-    const std::string there = index < model.tokens().size() ? model.tokens()[index] : "";
-    if ((known.has_value() && *known != token.id) || (!there.empty() && there != token.content)) {
-      return absl::InvalidArgumentError(
-          StrCat(where, ": '", token.content, "' has the id ", token.id, ", but in model.vocab ",
-                 known.has_value() ? StrCat("it has ", *known) : StrCat("that is '", there, "'")));
-    }
     tokens.push_back(std::move(token));
   }
   return tokens;
@@ -82,7 +74,10 @@ void FillTokenTables(ByteLevelTokenizer::Components& parts) {
   for (size_t i = 0; i < parts.added_vocabulary.tokens().size(); ++i) {
     const AddedToken& token = parts.added_vocabulary.tokens()[i];
     parts.token_bytes[static_cast<size_t>(token.id)] = DecodeToken(parts.added_vocabulary.form(i));
-    parts.special[static_cast<size_t>(token.id)] = token.special;
+    // Tokens are told apart by the text that decoding gives, so one that normalization changes is
+    // shown though it is special.
+    parts.special[static_cast<size_t>(token.id)] =
+        token.special && parts.added_vocabulary.form(i) == token.content;
   }
 }
 
@@ -99,6 +94,7 @@ absl::Status CheckPostProcessorIds(const ByteLevelTokenizer::Components& parts) 
   return absl::OkStatus();
 }
 
+// All but the added tokens.
 absl::StatusOr<ByteLevelTokenizer::Components> ComponentsFromJson(const json& root) {
   ByteLevelTokenizer::Components parts;
   SHIRA_ASSIGN_OR_RETURN(const json* model, JsonMember(root, "model", "tokenizer"));
@@ -116,36 +112,26 @@ absl::StatusOr<ByteLevelTokenizer::Components> ComponentsFromJson(const json& ro
       parts.post_processor,
       PostProcessor::FromJson(MemberOrNull(root, "post_processor"), "post_processor"));
   SHIRA_RETURN_IF_ERROR(CheckDecoder(MemberOrNull(root, "decoder"), "decoder"));
-  SHIRA_ASSIGN_OR_RETURN(std::vector<AddedToken> added, AddedTokensFromJson(root, parts.model));
-  SHIRA_ASSIGN_OR_RETURN(
-      parts.added_vocabulary,
-      AddedVocabulary::Create(std::move(added), AddedVocabulary::Overlap::kLeftmost,
-                              parts.normalizer.get()));
-  FillTokenTables(parts);
-  SHIRA_RETURN_IF_ERROR(CheckPostProcessorIds(parts));
   return parts;
 }
 
-// "bos_token": absent, null, a text or an object with "content".
-absl::StatusOr<std::string> NamedToken(const json& config, const char* key) {
-  const json& value = MemberOrNull(config, key);
-  if (value.is_null()) return std::string();
-  if (value.is_object()) return JsonString(value, "content", key);
-  return JsonString(config, key, "tokenizer_config");
-}
-
-absl::Status ApplyConfig(const json& config, ByteLevelTokenizer::Components& parts) {
-  SHIRA_ASSIGN_OR_RETURN(parts.bos_token, NamedToken(config, "bos_token"));
-  SHIRA_ASSIGN_OR_RETURN(parts.eos_token, NamedToken(config, "eos_token"));
-  if (parts.eos_token.empty()) return absl::OkStatus();
-  std::optional<int32_t> eos = parts.added_vocabulary.TokenId(parts.eos_token);
-  if (!eos.has_value()) eos = parts.model.TokenId(parts.eos_token);
-  if (!eos.has_value()) {
-    return absl::InvalidArgumentError(
-        StrCat("eos_token '", parts.eos_token, "' is not in the vocabulary of tokenizer.json"));
+// Adds the tokens of tokenizer.json and what `settings` has on top.
+absl::Status AddTokens(const std::vector<AddedToken>& tokens, const TokenSettings& settings,
+                       ByteLevelTokenizer::Components& parts) {
+  AddedTokenList list(parts.model);
+  list.Add(tokens);
+  list.Add(TokensToAdd(settings, list));
+  SHIRA_ASSIGN_OR_RETURN(parts.added_vocabulary,
+                         AddedVocabulary::Create(list.Tokens(), parts.normalizer.get()));
+  for (const auto& [name, token] : settings.named) {
+    const std::string& content = token.token.content;
+    parts.named_tokens.push_back({name, content});
+    const std::optional<int32_t> id = list.TokenId(content);
+    if (name == "eos_token" && id.has_value()) parts.end_of_generation_ids = {*id};
   }
-  parts.end_of_generation_ids = {*eos};
-  return absl::OkStatus();
+  parts.split_special_tokens = settings.split_special_tokens;
+  FillTokenTables(parts);
+  return CheckPostProcessorIds(parts);
 }
 
 absl::Status InFile(const std::string& path, const absl::Status& status) {
@@ -161,16 +147,11 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromHuggingFace(const std:
   if (!root.ok()) return InFile(path, root.status());
   absl::StatusOr<ByteLevelTokenizer::Components> parts = ComponentsFromJson(*root);
   if (!parts.ok()) return InFile(path, parts.status());
-
-  const std::string config_path =
-      (std::filesystem::path(folder) / "tokenizer_config.json").string();
-  std::error_code ignored;
-  if (std::filesystem::exists(config_path, ignored)) {
-    absl::StatusOr<json> config = ReadJsonFile(config_path);
-    if (!config.ok()) return InFile(config_path, config.status());
-    const absl::Status applied = ApplyConfig(*config, *parts);
-    if (!applied.ok()) return InFile(config_path, applied);
-  }
+  const absl::StatusOr<std::vector<AddedToken>> tokens = AddedTokensFromJson(*root);
+  if (!tokens.ok()) return InFile(path, tokens.status());
+  SHIRA_ASSIGN_OR_RETURN(const TokenSettings settings, ReadTokenSettings(folder, *tokens));
+  const absl::Status added = AddTokens(*tokens, settings, *parts);
+  if (!added.ok()) return InFile(path, added);
   return std::make_unique<ByteLevelTokenizer>(*std::move(parts));
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "server/tokenizer/jinja_ast.h"
 #include "server/tokenizer/jinja_builtins.h"
 #include "server/tokenizer/jinja_object.h"
 #include "server/tokenizer/jinja_text.h"
@@ -93,6 +94,20 @@ absl::StatusOr<std::optional<Value>> LoopAttribute(Loop& loop, std::string_view 
   return std::nullopt;
 }
 
+std::optional<Value> MacroAttribute(const MacroDefinition& macro, std::string_view name) {
+  if (name == "name") return Value::String(macro.name);
+  if (name == "arguments") {
+    std::vector<Value> names;
+    for (const std::string& parameter : macro.parameters) names.push_back(Value::String(parameter));
+    return Value::Tuple(std::move(names));
+  }
+  if (name == "caller") return Value::Bool(macro.uses_caller);
+  if (name == "catch_kwargs") return Value::Bool(macro.uses_kwargs);
+  if (name == "catch_varargs") return Value::Bool(macro.uses_varargs);
+  if (name == "explicit_caller") return Value::Bool(false);  // the parser refuses those
+  return std::nullopt;
+}
+
 // What Python's getattr() finds, nullopt where it raises AttributeError.
 absl::StatusOr<std::optional<Value>> TypeAttribute(const Value& object, std::string_view name,
                                                    Budget& budget) {
@@ -104,6 +119,9 @@ absl::StatusOr<std::optional<Value>> TypeAttribute(const Value& object, std::str
   if (const auto loop = object.As<Loop>()) {
     SHIRA_ASSIGN_OR_RETURN(std::optional<Value> found, LoopAttribute(*loop, name, budget));
     if (found) return found;
+  }
+  if (const auto macro = object.As<Macro>()) {
+    if (std::optional<Value> found = MacroAttribute(macro->definition(), name)) return found;
   }
   if (const auto cycler = object.As<Cycler>(); cycler != nullptr && name == "current") {
     return cycler->current();

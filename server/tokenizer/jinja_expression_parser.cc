@@ -224,7 +224,7 @@ absl::StatusOr<ExpressionPtr> ExpressionParser::ParsePrimary() {
       if (token.text == "none" || token.text == "None") {
         return Make(token.position, Constant{Value::None()});
       }
-      names_.OnRead(token.text);
+      names_.OnRead(token.text, token.position);
       return Make(token.position, Name{token.text});
     case Token::Kind::kString: {
       std::string text;

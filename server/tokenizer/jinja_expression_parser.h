@@ -21,7 +21,7 @@ namespace shira::jinja {
 class NameObserver {
  public:
   virtual ~NameObserver() = default;
-  virtual void OnRead(const std::string& name) = 0;
+  virtual void OnRead(const std::string& name, const Position& position) = 0;
   virtual void OnCall(const std::string& name, const Position& position) = 0;
 };
 

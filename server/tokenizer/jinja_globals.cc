@@ -101,7 +101,8 @@ Result RaiseException(Runtime&, const Value&, const BoundArguments& arguments) {
   return absl::InvalidArgumentError(message);
 }
 
-// The format of C's strftime. Python leaves zone fields of a time without zone empty.
+// The local time in the format of C's strftime, as Python's datetime.now().strftime(): a time
+// without zone, whose zone fields are empty.
 Result StrftimeNow(Runtime& runtime, const Value&, const BoundArguments& arguments) {
   const Value& format_value = arguments.Required(0);
   if (!format_value.is_string()) return absl::InvalidArgumentError("takes a string");
@@ -127,12 +128,14 @@ Result StrftimeNow(Runtime& runtime, const Value&, const BoundArguments& argumen
       format += field;
     }
   }
-  const absl::TimeZone::CivilInfo civil = absl::UTCTimeZone().At(runtime.now());
-  std::tm time = absl::ToTM(runtime.now(), absl::UTCTimeZone());
-  time.tm_isdst = -1;
-  if (civil.cs.year() < 1000 || civil.cs.year() > 9999) {
+  // The C library's zone and not abseil's, which does not know every form of TZ.
+  const std::time_t seconds = absl::ToTimeT(runtime.now());
+  std::tm time = {};
+  if (localtime_r(&seconds, &time) == nullptr || time.tm_year < 1000 - 1900 ||
+      time.tm_year > 9999 - 1900) {
     return absl::InvalidArgumentError("the time is outside of the years 1000 to 9999");
   }
+  time.tm_isdst = -1;
   // strftime gives 0 for an empty result and for a small buffer alike: the sentinel tells them
   // apart.
   format += '.';

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <set>
 #include <string>
 #include <utility>
@@ -21,7 +22,8 @@ namespace {
 // functions are called.
 class Names : public NameObserver {
  public:
-  void OnRead(const std::string& name) override {
+  void OnRead(const std::string& name, const Position& position) override {
+    reads_.emplace(name, position);
     for (OpenMacro& macro : macros_) {
       if (macro.hidden.count(name) == 0) macro.read.insert(name);
     }
@@ -61,12 +63,24 @@ class Names : public NameObserver {
     return absl::OkStatus();
   }
 
+  // UNIMPLEMENTED for a name that jinja2 defines and this program does not, unless the template
+  // does: it would count as undefined, and print nothing.
+  absl::Status CheckReads() const {
+    for (const char* name : {"self", "lipsum"}) {
+      const auto read = reads_.find(name);
+      if (read == reads_.end() || written_.count(name) > 0) continue;
+      return At(read->second, absl::UnimplementedError(StrCat("unknown name '", name, "'")));
+    }
+    return absl::OkStatus();
+  }
+
  private:
   struct OpenMacro {
     std::set<std::string> read;
     std::set<std::string> hidden;  // written before they are read
   };
   std::vector<OpenMacro> macros_;
+  std::map<std::string, Position> reads_;  // the first of each
   std::set<std::string> written_;
   std::vector<std::pair<std::string, Position>> calls_;
 };
@@ -81,6 +95,7 @@ class Parser {
   absl::StatusOr<Block> Run() {
     SHIRA_ASSIGN_OR_RETURN(Block block, ParseUntil({}));
     SHIRA_RETURN_IF_ERROR(names_.CheckCalls());
+    SHIRA_RETURN_IF_ERROR(names_.CheckReads());
     return block;
   }
 
@@ -396,7 +411,7 @@ class Parser {
     SHIRA_RETURN_IF_ERROR(CheckAssignable(target.name, target.position));
     if (with_namespace && stream_.SkipOperator(".")) {
       SHIRA_ASSIGN_OR_RETURN(target.attribute, stream_.TakeName());
-      names_.OnRead(target.name);
+      names_.OnRead(target.name, target.position);
       return target;
     }
     if (for_depth_ > 0 && target.name == "loop") {

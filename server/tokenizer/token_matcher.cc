@@ -1,9 +1,5 @@
 #include "server/tokenizer/token_matcher.h"
 
-#include <algorithm>
-#include <iterator>
-#include <map>
-
 namespace shira {
 namespace {
 
@@ -24,58 +20,26 @@ void TokenMatcher::Add(std::string_view text, int32_t value) {
   values_[node] = value;
 }
 
-void TokenMatcher::ForEachAt(std::string_view text, size_t begin,
-                             absl::FunctionRef<void(size_t end, int32_t value)> found) const {
-  if (!first_bytes_.test(static_cast<unsigned char>(text[begin]))) return;
+TokenMatch TokenMatcher::LongestAt(std::string_view text, size_t begin) const {
+  TokenMatch longest{begin, begin, kNoValue};
+  if (!first_bytes_.test(static_cast<unsigned char>(text[begin]))) return longest;
   uint32_t node = 0;
   for (size_t i = begin; i < text.size(); ++i) {
     const auto edge = edges_.find(Edge(node, text[i]));
-    if (edge == edges_.end()) return;
+    if (edge == edges_.end()) break;
     node = edge->second;
-    if (values_[node] != kNoValue) found(i + 1, values_[node]);
+    if (values_[node] != kNoValue) longest = {begin, i + 1, values_[node]};
   }
+  return longest;
 }
 
 std::vector<TokenMatch> TokenMatcher::FindLeftmost(std::string_view text) const {
   std::vector<TokenMatch> matches;
   for (size_t begin = 0; begin < text.size();) {
-    size_t next = begin + 1;
-    TokenMatch longest{begin, begin, kNoValue};
-    ForEachAt(text, begin, [&](size_t end, int32_t value) { longest = {begin, end, value}; });
-    if (longest.value != kNoValue) {
-      matches.push_back(longest);
-      next = longest.end;
-    }
-    begin = next;
+    const TokenMatch longest = LongestAt(text, begin);
+    if (longest.value != kNoValue) matches.push_back(longest);
+    begin = longest.value != kNoValue ? longest.end : begin + 1;
   }
-  return matches;
-}
-
-std::vector<TokenMatch> TokenMatcher::FindLongest(
-    std::string_view text, absl::FunctionRef<bool(int32_t value)> accept) const {
-  std::vector<TokenMatch> candidates;
-  for (size_t begin = 0; begin < text.size(); ++begin) {
-    ForEachAt(text, begin, [&](size_t end, int32_t value) {
-      if (accept(value)) candidates.push_back({begin, end, value});
-    });
-  }
-  std::sort(candidates.begin(), candidates.end(), [](const TokenMatch& a, const TokenMatch& b) {
-    const size_t a_length = a.end - a.begin;
-    const size_t b_length = b.end - b.begin;
-    if (a_length != b_length) return a_length > b_length;
-    return a.value != b.value ? a.value < b.value : a.begin < b.begin;
-  });
-
-  std::map<size_t, TokenMatch> taken;  // by begin
-  for (const TokenMatch& candidate : candidates) {
-    const auto after = taken.lower_bound(candidate.begin);
-    if (after != taken.end() && after->first < candidate.end) continue;
-    if (after != taken.begin() && std::prev(after)->second.end > candidate.begin) continue;
-    taken.emplace_hint(after, candidate.begin, candidate);
-  }
-  std::vector<TokenMatch> matches;
-  matches.reserve(taken.size());
-  for (const auto& [begin, match] : taken) matches.push_back(match);
   return matches;
 }
 

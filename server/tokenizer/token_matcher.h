@@ -13,7 +13,6 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/functional/function_ref.h"
 
 namespace shira {
 
@@ -32,15 +31,9 @@ class TokenMatcher {
   // From left to right: the longest string that begins furthest left, then on behind it.
   std::vector<TokenMatch> FindLeftmost(std::string_view text) const;
 
-  // Longer strings first (of equal length: the lower value), each from left to right, where no
-  // earlier one lies; then sorted by place. Only strings whose value `accept` allows.
-  std::vector<TokenMatch> FindLongest(std::string_view text,
-                                      absl::FunctionRef<bool(int32_t value)> accept) const;
-
  private:
-  // Calls `found(end, value)` for each string that begins at `begin`, shorter ones first.
-  void ForEachAt(std::string_view text, size_t begin,
-                 absl::FunctionRef<void(size_t end, int32_t value)> found) const;
+  // The longest string that begins at `begin`; kNoValue for none.
+  TokenMatch LongestAt(std::string_view text, size_t begin) const;
 
   static constexpr int32_t kNoValue = -1;
 

@@ -27,15 +27,25 @@ struct EncodeOptions {
   // Adds what the post-processor (or the GGUF's add_bos_token / add_eos_token) adds around a text.
   bool add_special_tokens = true;
   // Whether the text's own "<|im_start|>" and the like become their special token; otherwise they
-  // are plain text. A prompt that a template made wants true.
+  // are plain text. A prompt that a template made wants true. A tokenizer may be made so that they
+  // never do (split_special_tokens in tokenizer_config.json).
   bool parse_special_tokens = true;
+};
+
+// A special token under the name that chat templates know it by: "bos_token", "pad_token",
+// "image_token".
+struct NamedToken {
+  std::string name;
+  std::string text;
 };
 
 // Immutable and thread-safe once built.
 class Tokenizer {
  public:
-  // Reads DIR/tokenizer.json and, where present, tokenizer_config.json (names of the special
-  // tokens). NOT_FOUND without tokenizer.json; UNIMPLEMENTED, naming the component, for a model,
+  // Reads DIR/tokenizer.json and, where present, tokenizer_config.json, special_tokens_map.json and
+  // added_tokens.json (token_settings.h). The tokenizer is what transformers makes of the folder:
+  // where a file's ids and the order of its tokens contradict each other, the order counts.
+  // NOT_FOUND without tokenizer.json; UNIMPLEMENTED, naming the component, for a model,
   // normalizer, pre-tokenizer, post-processor or decoder that this program does not know;
   // INVALID_ARGUMENT for a malformed file.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> FromHuggingFace(const std::string& folder);
@@ -69,10 +79,8 @@ class Tokenizer {
   virtual std::optional<int32_t> TokenId(std::string_view token) const = 0;
   virtual bool IsSpecial(int32_t id) const = 0;
 
-  // Texts of the special tokens as chat templates name them (bos_token, eos_token); empty where the
-  // model has none.
-  virtual const std::string& bos_token() const = 0;
-  virtual const std::string& eos_token() const = 0;
+  // The special tokens that have a name, each name once.
+  virtual absl::Span<const NamedToken> named_tokens() const = 0;
   // Every id that ends a generation by the tokenizer's own account: eos; GGUF: also eot and eom
   // where given, and the tokens that llama.cpp takes for an end by their text ("<|im_end|>").
   // Sorted.

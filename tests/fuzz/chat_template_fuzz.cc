@@ -23,8 +23,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       {"user", "  thanks\n", "{}"},
   };
   shira::ChatTemplateOptions options;
-  options.bos_token = "<s>";
-  options.eos_token = "</s>";
+  options.special_tokens = {{"bos_token", "<s>"}, {"eos_token", "</s>"}};
   options.now = absl::FromUnixSeconds(1'700'000'000);
   options.extra_variables_json = R"({"tools": [{"type": "function", "function": {"name": "add",
       "description": "adds", "parameters": {"type": "object", "properties": {"a": {"type":

@@ -60,6 +60,9 @@ class GenerateTest(unittest.TestCase):
         chat = self.client.inference.Generate(chat={"messages": messages}, stop=PLAIN)
         expected = self.world.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
         self.assertEqual(list(chat.summary.prompt_token_ids), expected)
+        messages.append({"role": "assistant", "content": "The answer is "})
+        open_turn = self.client.inference.Tokenize(chat={"messages": messages, "omit_generation_prompt": True})
+        self.assertEqual(list(open_turn.ids), self.world.tokenizer.apply_chat_template(messages, continue_final_message=True, return_dict=False))
 
     def test_sampling_is_reproducible_from_the_reported_seed(self):
         sampling = {"temperature": 1.5, "top_p": 0.95}

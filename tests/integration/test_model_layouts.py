@@ -39,6 +39,44 @@ class ModelLayoutTest(unittest.TestCase):
         several = [{"name": "tools", "template": "tools"}, {"name": "default", "template": "the default"}]
         self.assertEqual(self.rendered(self.model_with(config=several)), "the default")
 
+    def test_the_default_of_the_additional_templates_wins(self):
+        folder = self.model_with(jinja="file")
+        (folder / "additional_chat_templates").mkdir()
+        (folder / "additional_chat_templates" / "tool_use.jinja").write_text("tools")
+        self.assertEqual(self.rendered(folder), "file")
+        (folder / "additional_chat_templates" / "default.jinja").write_text("additional")
+        with ServerProcess("--model", folder, "--threads", 1) as server:
+            tokenize = server.client().inference.Tokenize
+            self.assertEqual(tokenize(chat={"messages": MESSAGES}).text, "additional")
+            self.assertEqual(tokenize(chat={"messages": MESSAGES, "template_variables_json": '{"tools": []}'}).text, "tools")
+
+    def test_a_template_that_cannot_run_keeps_nobody_from_plain_prompts(self):
+        with ServerProcess("--model", self.model_with(jinja="{{ messages|groupby('role') }}"), "--threads", 1) as server:
+            client = server.client()
+            self.assertFalse(client.inference.GetModel().has_chat_template)
+            code, info, _, message = error_of(lambda: client.inference.Generate(chat={"messages": MESSAGES}))
+            self.assertEqual((code, info.reason), (grpc.StatusCode.FAILED_PRECONDITION, "NO_CHAT_TEMPLATE"))
+            self.assertIn("unknown filter 'groupby'", message)
+            self.assertIn("unknown filter 'groupby'", server.log())
+            self.assertTrue(client.inference.Generate(prompt="Hello", stop={"max_tokens": 1}).token_ids)
+
+    def test_ids_beyond_the_tokenizers_vocabulary_have_no_text(self):
+        folder = self.model_with()
+        tokenizer = json.loads((folder / "tokenizer.json").read_text())
+        vocabulary = tokenizer["model"]["vocab"]
+        last = max(vocabulary, key=vocabulary.get)
+        padding = vocabulary.pop(last)
+        tokenizer["model"]["merges"] = [merge for merge in tokenizer["model"]["merges"] if "".join(merge) != last]
+        (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+        with ServerProcess("--model", folder, "--threads", 1) as server:
+            client = server.client()
+            reply = client.inference.Generate(prompt="Hello", sampling={"logit_bias": {padding: 100.0}}, stop={"max_tokens": 2, "ignore_eos": True})
+            self.assertEqual((list(reply.token_ids), reply.text), ([padding] * 2, ""))
+            known = list(client.inference.Tokenize(text="Hello").ids)
+            self.assertEqual(client.inference.Detokenize(ids=[padding, *known, padding]).text, "Hello")
+            code, info, _, _ = error_of(lambda: client.inference.Detokenize(ids=[padding + 1]))
+            self.assertEqual((code, info.reason), (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"))
+
     def test_a_model_without_a_template_takes_no_conversations(self):
         with ServerProcess("--model", self.model_with(), "--threads", 1) as server:
             client = server.client()

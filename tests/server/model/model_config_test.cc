@@ -129,6 +129,9 @@ TEST_F(HuggingFaceConfigTest, GenerationConfigOverridesTheEndOfText) {
   folder_.Write("generation_config.json", "{}");
   ASSERT_OK_AND_ASSIGN(config, ReadWith({{"eos_token_id", 2}}));
   EXPECT_THAT(config.eos_token_ids, ElementsAre(2));
+  folder_.Write("generation_config.json", R"({"eos_token_id": 8, "max_time": Infinity})");
+  ASSERT_OK_AND_ASSIGN(config, ReadWith({{"eos_token_id", 2}}));
+  EXPECT_THAT(config.eos_token_ids, ElementsAre(8));
   folder_.Write("generation_config.json", R"({"eos_token_id": "x"})");
   EXPECT_THAT(
       ReadWith(json::object()),

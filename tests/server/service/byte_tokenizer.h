@@ -65,13 +65,14 @@ class ByteTokenizer final : public Tokenizer {
     return std::nullopt;
   }
   bool IsSpecial(int32_t id) const override { return id == kBos || id == kEos; }
-  const std::string& bos_token() const override { return bos_; }
-  const std::string& eos_token() const override { return eos_; }
+  absl::Span<const NamedToken> named_tokens() const override { return names_; }
   absl::Span<const int32_t> end_of_generation_ids() const override { return end_ids_; }
 
  private:
   const std::string bos_ = "<bos>";
   const std::string eos_ = "<eos>";
+  const std::array<NamedToken, 2> names_ = {NamedToken{"bos_token", bos_},
+                                            NamedToken{"eos_token", eos_}};
   const std::array<int32_t, 1> end_ids_ = {kEos};
 };
 

@@ -54,11 +54,17 @@ TEST_F(PromptBuilderTest, AConversationHasWhatTheTemplateWroteAndNoMore) {
               ElementsAre('u', ':', 'a', ByteTokenizer::kEos, '>'));
 }
 
-TEST_F(PromptBuilderTest, TemplateVariablesAndTheOpenTurnArrive) {
+TEST_F(PromptBuilderTest, TemplateVariablesArrive) {
   ASSERT_OK_AND_ASSIGN(const auto prompt, Generate(R"(
-      chat { messages { role: 'u' content: 'a' } omit_generation_prompt: true
-             template_variables_json: '{"mood": "glad"}' })"));
-  EXPECT_EQ(prompt.text, "<bos>u:a<eos>glad");
+      chat { messages { role: 'u' content: 'a' } template_variables_json: '{"mood": "glad"}' })"));
+  EXPECT_EQ(prompt.text, "<bos>u:a<eos>>glad");
+}
+
+TEST_F(PromptBuilderTest, WithoutAGenerationPromptTheLastTurnStaysOpen) {
+  ASSERT_OK_AND_ASSIGN(const auto prompt, Generate(R"(
+      chat { messages { role: 'u' content: 'a' } messages { role: 'v' content: 'b ' }
+             omit_generation_prompt: true })"));
+  EXPECT_EQ(prompt.text, "<bos>u:a<eos>v:b ");
 }
 
 TEST_F(PromptBuilderTest, TokenIdsAreTakenAsTheyAre) {
@@ -95,6 +101,8 @@ TEST_F(PromptBuilderTest, RefusesAConversationWithoutATemplate) {
   request.mutable_chat()->add_messages()->set_role("user");
   EXPECT_THAT(PromptBuilder(tokenizer_, nullptr).Build(request),
               StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("no chat template")));
+  EXPECT_THAT(PromptBuilder(tokenizer_, nullptr, "line 1: unknown filter").Build(request),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("unknown filter")));
 }
 
 }  // namespace

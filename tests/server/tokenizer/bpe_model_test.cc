@@ -10,13 +10,14 @@
 namespace shira {
 namespace {
 
+using ::shira::testing::IsOk;
 using ::shira::testing::StatusIs;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 std::vector<int32_t> Encode(const BpeModel& model, std::string_view piece) {
   std::vector<int32_t> ids;
-  model.Encode(piece, ids);
+  EXPECT_THAT(model.Encode(piece, ids), IsOk());
   return ids;
 }
 
@@ -105,8 +106,14 @@ TEST(BpeModelTest, RefusesVocabulariesThatContradictThemselves) {
   EXPECT_THAT(
       BpeModel::Create({"a", "b"}, {{"a", "b"}}, {}),
       StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("'ab' is not in the vocabulary")));
-  EXPECT_THAT(BpeModel::Create({"a"}, {}, {.unknown_token = "?"}),
-              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("unknown token '?'")));
+}
+
+TEST(BpeModelTest, AnUnknownTokenMayBeMissingAsLongAsNothingIsUnknown) {
+  ASSERT_OK_AND_ASSIGN(const BpeModel model, BpeModel::Create({"a"}, {}, {.unknown_token = "?"}));
+  EXPECT_THAT(Encode(model, "aa"), ElementsAre(0, 0));
+  std::vector<int32_t> ids;
+  EXPECT_THAT(model.Encode("ab", ids),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("no token for 'b'")));
 }
 
 }  // namespace

@@ -13,7 +13,7 @@ import gguf
 import chat_template_oracle_snippets as snippets
 from chat_template_oracle_conversations import conversations
 from chat_template_oracle_expressions import random_templates
-from chat_template_oracle_support import Interpreter, Report, render_with_jinja2
+from chat_template_oracle_support import Interpreter, Report, continue_with_transformers, render_with_jinja2
 
 CONVERSATIONS = 150
 RANDOM_TEMPLATES = 2500
@@ -60,9 +60,7 @@ def check_conversations(interpreter, name, template):
     for messages, options in conversations(random.Random(f"conversations of {name}"), CONVERSATIONS):
         variables = {"messages": messages, "tools": None, "documents": None,
                      "add_generation_prompt": options["add_generation_prompt"], **options["extra"]}
-        for token in ("bos_token", "eos_token"):
-            if options[token]:
-                variables[token] = options[token]
+        variables.update(options["special_tokens"])
         label = json.dumps([name, messages, options], ensure_ascii=False)
         report.compare(label, render_with_jinja2(template, variables),
                        interpreter.render_chat(template, messages, options))
@@ -71,6 +69,27 @@ def check_conversations(interpreter, name, template):
         print(f"{name}: too few conversations render")
         return False
     return good
+
+
+# Templates that do something to the content that is continued, beside those of the golden folder.
+CONTINUED = ["{% for m in messages %}<{{ m.content }}>{% endfor %}", "{% for m in messages %}<{{ m.content|trim }}>{% endfor %}x",
+             "{{ messages[-1].content }} again {{ messages[-1].content }}!", "{{ messages[-1]['content'].split('</think>')[-1].lstrip('\n') }}|",
+             "{{ messages[0].role }}", "{{ messages[-1].content|upper }}", "{{ messages[-1].content[:5] }}"]
+
+
+def check_continuations(interpreter, templates):
+    report = Report()
+    for template in [*CONTINUED, *templates]:
+        for messages, options in conversations(random.Random("continuations"), CONVERSATIONS // 5):
+            # transformers makes up fields beside reasoning_content
+            messages = [{k: v for k, v in message.items() if k != "reasoning_content"} for message in messages]
+            options = {**options, "add_generation_prompt": False, "continue_last_message": True}
+            variables = {**options["special_tokens"], **options["extra"]}
+            report.compare(json.dumps([template, messages, options], ensure_ascii=False),
+                           continue_with_transformers(template, messages, variables),
+                           interpreter.render_chat(template, messages, options))
+    good = report.print("continued messages")
+    return good and report.same_text > 100 and report.same_error > 100
 
 
 def template_of(gguf_path):
@@ -85,6 +104,7 @@ def main(binary, folder, gguf_path):
     assert len(templates) >= 12, f"only {len(templates)} templates in {folder}"
     templates[pathlib.Path(gguf_path).name] = template_of(gguf_path)
     results = [check_snippets(interpreter), check_refusals(interpreter), check_random(interpreter)]
+    results.append(check_continuations(interpreter, templates.values()))
     results += [check_conversations(interpreter, name, template) for name, template in templates.items()]
     if interpreter.close() != 0:
         print("the interpreter did not end well")

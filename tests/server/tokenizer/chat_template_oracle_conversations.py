@@ -79,5 +79,7 @@ def conversations(random, count):
             extra["documents"] = [{"title": text(random), "text": text(random)} for _ in range(random.randrange(3))]
         if random.random() < 0.1:
             extra["custom_flag"] = random.choice([None, 1, "x", [1], {"a": 1}])
-        yield messages, {"add_generation_prompt": random.random() < 0.6, "bos_token": random.choice(["<s>", "<|begin|>", ""]),
-                         "eos_token": random.choice(["</s>", "<|end|>", ""]), "extra": extra}
+        tokens = {"bos_token": random.choice(["<s>", "<|begin|>", ""]), "eos_token": random.choice(["</s>", "<|end|>", ""]),
+                  "pad_token": random.choice(["<pad>", ""])}
+        yield messages, {"add_generation_prompt": random.random() < 0.6,
+                         "special_tokens": {name: token for name, token in tokens.items() if token or random.random() < 0.2}, "extra": extra}

@@ -2,9 +2,10 @@
 // JSON reply per line on the standard output.
 //
 // Request: {"template": text, "variables": {...}, "now": seconds since 1970}, or with "messages":
-// [{"role", "content", ...}] and "options": {"add_generation_prompt", "bos_token", "eos_token",
-// "extra": {...}} instead of "variables" to go through ChatTemplate. Reply: {"text": ...} or
-// {"error": message, "code": name, "stage": "parse" or "render"}.
+// [{"role", "content", ...}] and "options": {"add_generation_prompt", "continue_last_message",
+// "special_tokens": {name: text}, "extra": {...}} instead of "variables" to go through
+// ChatTemplate. Reply: {"text": ...} or {"error": message, "code": name, "stage": "parse" or
+// "render"}.
 
 #include <iostream>
 #include <string>
@@ -47,8 +48,10 @@ Json RenderChat(const Json& request, absl::Time now) {
   const Json& given = request["options"];
   shira::ChatTemplateOptions options;
   options.add_generation_prompt = given["add_generation_prompt"];
-  options.bos_token = given.value("bos_token", "");
-  options.eos_token = given.value("eos_token", "");
+  for (const auto& [name, text] : given["special_tokens"].items()) {
+    options.special_tokens.push_back({name, text.get<std::string>()});
+  }
+  options.continue_last_message = given.value("continue_last_message", false);
   options.extra_variables_json = given.value("extra", Json::object()).dump();
   options.now = now;
   return Reply(chat->Render(messages, options));

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import subprocess
 
 import transformers.utils.chat_template_utils as chat_template_utils
@@ -10,10 +11,19 @@ NOW = 1_732_430_000  # 2024-11-24 06:33:20 UTC
 
 
 def compile_like_transformers(template):
-    compiled = chat_template_utils._cached_compile_jinja_template(template)
+    compiled = chat_template_utils._compile_jinja_template(template)
     now = datetime.datetime.fromtimestamp(NOW, datetime.timezone.utc).replace(tzinfo=None)
     compiled.environment.globals["strftime_now"] = lambda format: now.strftime(format)
     return compiled
+
+
+def continue_with_transformers(template, messages, variables):
+    """The text with its last message left open, or the exception."""
+    try:
+        compile_like_transformers(template)
+        return chat_template_utils.render_jinja_template([messages], chat_template=template, continue_final_message=True, **variables)[0][0]
+    except Exception as error:
+        return error
 
 
 def render_with_jinja2(template, variables):
@@ -29,7 +39,7 @@ def render_with_jinja2(template, variables):
 class Interpreter:
     def __init__(self, binary):
         self.process = subprocess.Popen([binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                        encoding="utf-8")
+                                        encoding="utf-8", env={**os.environ, "TZ": "UTC"})
 
     def _ask(self, request):
         self.process.stdin.write(json.dumps(request) + "\n")

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -54,17 +56,45 @@ TEST(ChatTemplateTest, RendersAConversationInChatMl) {
 
 TEST(ChatTemplateTest, GivesTheTemplateItsTokensAndExtraVariables) {
   ChatTemplateOptions options;
-  options.bos_token = "<s>";
-  options.eos_token = "</s>";
+  options.special_tokens = {{"bos_token", "<s>"}, {"eos_token", "</s>"}, {"image_token", "<i>"}};
   options.extra_variables_json =
       R"({"enable_thinking": false, "tools": [{"name": "é", "n": 1.0}]})";
   EXPECT_THAT(
-      Render("{{ bos_token }}{{ eos_token }}{{ enable_thinking }}{{ tools|tojson }}{{ documents }}",
+      Render("{{ bos_token }}{{ eos_token }}{{ image_token }}{{ enable_thinking }}{{ tools|tojson }}"
+             "{{ documents }}",
              {}, options),
-      IsOkAndHolds("<s></s>False[{\"name\": \"é\", \"n\": 1.0}]None"));
+      IsOkAndHolds("<s></s><i>False[{\"name\": \"é\", \"n\": 1.0}]None"));
+  options.extra_variables_json = R"({"eos_token": "<other>"})";
+  EXPECT_THAT(Render("{{ eos_token }}", {}, options), IsOkAndHolds("<other>"));
 }
 
-TEST(ChatTemplateTest, LeavesTokensThatAreEmptyUndefinedAndToolsNone) {
+TEST(ChatTemplateTest, TakesTheTemplateForToolsWhereThereAreAny) {
+  ASSERT_OK_AND_ASSIGN(const ChatTemplate chat, ChatTemplate::Parse("plain", "tools"));
+  EXPECT_THAT(chat.Render({}, {}), IsOkAndHolds("plain"));
+  ChatTemplateOptions options;
+  options.extra_variables_json = R"({"tools": []})";
+  EXPECT_THAT(chat.Render({}, options), IsOkAndHolds("tools"));
+  EXPECT_THAT(ChatTemplate::Parse("plain", "{% nothing %}").status(), StatusIs(kUnimplemented));
+}
+
+TEST(ChatTemplateTest, ContinuesTheLastMessage) {
+  ChatTemplateOptions options;
+  options.add_generation_prompt = false;
+  options.continue_last_message = true;
+  const std::vector<ChatMessage> messages = {{"user", "Hi"}, {"assistant", "The capital "}};
+  EXPECT_THAT(Render("{% for m in messages %}<{{ m.content }}>{% endfor %}!", messages, options),
+              IsOkAndHolds("<Hi><The capital "));
+  EXPECT_THAT(
+      Render("{% for m in messages %}<{{ m.content|trim }}>{% endfor %}", messages, options),
+      IsOkAndHolds("<Hi><The capital"));
+  EXPECT_THAT(Render("{{ messages[0].content }}", messages, options),
+              StatusIs(kInvalid, HasSubstr("cannot be continued")));
+  EXPECT_THAT(Render("{{ messages[1].content|upper }}", messages, options), StatusIs(kInvalid));
+  EXPECT_THAT(Render("{{ messages[1].role }}", messages, options), StatusIs(kInvalid));
+  EXPECT_THAT(Render("{{ 'content' }}", {}, options), StatusIs(kInvalid, HasSubstr("no last")));
+}
+
+TEST(ChatTemplateTest, LeavesTokensThatAreNotThereUndefinedAndToolsNone) {
   EXPECT_THAT(Render("{{ bos_token is defined }}{{ eos_token is defined }}{{ tools is none }}"
                      "{{ documents is none }}"),
               IsOkAndHolds("FalseFalseTrueTrue"));
@@ -76,11 +106,17 @@ TEST(ChatTemplateTest, GivesTheTemplateTheExtraFieldsOfAMessage) {
               IsOkAndHolds("f{'role': 'assistant', 'content': '', 'tool_calls': [{'name': 'f'}]}"));
 }
 
-TEST(ChatTemplateTest, FormatsTheTimeOfTheOptionsInUtc) {
+TEST(ChatTemplateTest, FormatsTheTimeOfTheOptionsInTheProcesssTimeZone) {
   ChatTemplateOptions options;
   options.now = absl::FromUnixSeconds(1'732'430'000);
-  EXPECT_THAT(Render("{{ strftime_now('%d %b %Y %H:%M') }}", {}, options),
-              IsOkAndHolds("24 Nov 2024 06:33"));
+  const std::pair<const char*, const char*> zones[] = {
+      {"UTC0", "24 Nov 2024 06:33 "}, {"EAST-14", "24 Nov 2024 20:33 "},
+      {"WEST+11", "23 Nov 2024 19:33 "}};
+  for (const auto& [zone, time] : zones) {
+    setenv("TZ", zone, /*overwrite=*/1);
+    tzset();
+    EXPECT_THAT(Render("{{ strftime_now('%d %b %Y %H:%M %Z') }}", {}, options), IsOkAndHolds(time));
+  }
   options.now = absl::InfiniteFuture();
   EXPECT_THAT(Render("{{ strftime_now('%Y') }}", {}, options), StatusIs(kInvalid));
 }

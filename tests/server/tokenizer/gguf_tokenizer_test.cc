@@ -16,6 +16,7 @@ using ::shira::testing::IsOkAndHolds;
 using ::shira::testing::kHello;
 using ::shira::testing::LoadGguf;
 using ::shira::testing::Metadata;
+using ::shira::testing::NamedTokenText;
 using ::shira::testing::SmallGguf;
 using ::shira::testing::StatusIs;
 using ::testing::ElementsAre;
@@ -37,8 +38,20 @@ TEST(GgufTokenizerTest, EncodesAndDecodes) {
   EXPECT_THAT(tokenizer->Encode("hello w12<eos>", {}),
               IsOkAndHolds(ElementsAre(kHello, 260, '1', '2', 261)));
   EXPECT_THAT(tokenizer->Decode({kHello, 261, 262}, true), IsOkAndHolds("hello<user>"));
-  EXPECT_EQ(tokenizer->eos_token(), "<eos>");
-  EXPECT_EQ(tokenizer->bos_token(), "");
+  EXPECT_EQ(NamedTokenText(*tokenizer, "eos_token"), "<eos>");
+  EXPECT_EQ(NamedTokenText(*tokenizer, "bos_token"), "(none)");
+}
+
+TEST(GgufTokenizerTest, NamesTheTokensThatTemplatesKnow) {
+  Metadata metadata = SmallGguf();
+  metadata["tokenizer.ggml.unknown_token_id"] = uint32_t{262};
+  metadata["tokenizer.ggml.seperator_token_id"] = uint32_t{256};
+  metadata["tokenizer.ggml.padding_token_id"] = uint32_t{261};
+  ASSERT_OK_AND_ASSIGN(const auto tokenizer, LoadGguf(metadata));
+  EXPECT_EQ(NamedTokenText(*tokenizer, "unk_token"), "<user>");
+  EXPECT_EQ(NamedTokenText(*tokenizer, "sep_token"), "he");
+  EXPECT_EQ(NamedTokenText(*tokenizer, "pad_token"), "<eos>");
+  EXPECT_EQ(NamedTokenText(*tokenizer, "mask_token"), "(none)");
 }
 
 TEST(GgufTokenizerTest, OnlyControlAndUnknownTokensAreSpecial) {
@@ -59,12 +72,14 @@ TEST(GgufTokenizerTest, OnlyControlAndUnknownTokensAreSpecial) {
               IsOkAndHolds(ElementsAre('<', 'e', 'o', 's', '>', 262)));
 }
 
-TEST(GgufTokenizerTest, TheLongerOfTwoOverlappingTokensWins) {
+// As in tokenizer.json of the same model; llama.cpp takes the longer one wherever it is.
+TEST(GgufTokenizerTest, OfOverlappingTokensTheOneFurtherLeftWinsThenTheLonger) {
   Metadata metadata = SmallGguf();
-  AddToken(metadata, "ab", 4);
-  const int32_t longer = AddToken(metadata, "bcd", 4);
+  AddToken(metadata, "a", 4);
+  const int32_t left = AddToken(metadata, "ab", 4);
+  AddToken(metadata, "bcd", 4);
   ASSERT_OK_AND_ASSIGN(const auto tokenizer, LoadGguf(metadata));
-  EXPECT_THAT(tokenizer->Encode("abcd", {}), IsOkAndHolds(ElementsAre('a', longer)));
+  EXPECT_THAT(tokenizer->Encode("abcd", {}), IsOkAndHolds(ElementsAre(left, 'c', 'd')));
 }
 
 TEST(GgufTokenizerTest, GenerationsEndAtGivenIdsAndWellKnownTexts) {
@@ -102,7 +117,7 @@ TEST(GgufTokenizerTest, AddsBosAndEosAsTheMetadataSay) {
   EXPECT_THAT(tokenizer->Encode("a", {}), IsOkAndHolds(ElementsAre(262, 'a', 261)));
   EXPECT_THAT(tokenizer->Encode("a", {.add_special_tokens = false}),
               IsOkAndHolds(ElementsAre('a')));
-  EXPECT_EQ(tokenizer->bos_token(), "<user>");
+  EXPECT_EQ(NamedTokenText(*tokenizer, "bos_token"), "<user>");
 }
 
 TEST(GgufTokenizerTest, AnIdOfAllOnesIsNone) {
@@ -110,7 +125,7 @@ TEST(GgufTokenizerTest, AnIdOfAllOnesIsNone) {
   metadata["tokenizer.ggml.bos_token_id"] = UINT32_MAX;
   metadata["tokenizer.ggml.eom_token_id"] = UINT32_MAX;
   ASSERT_OK_AND_ASSIGN(const auto tokenizer, LoadGguf(metadata));
-  EXPECT_EQ(tokenizer->bos_token(), "");
+  EXPECT_EQ(NamedTokenText(*tokenizer, "bos_token"), "(none)");
   EXPECT_THAT(tokenizer->end_of_generation_ids(), ElementsAre(261));
 }
 
@@ -181,8 +196,8 @@ TEST(GgufTokenizerTest, ReadsTheDemoModel) {
   ASSERT_OK_AND_ASSIGN(const GgufFile gguf, GgufFile::Parse(file.bytes(), path));
   ASSERT_OK_AND_ASSIGN(const auto tokenizer, Tokenizer::FromGguf(gguf));
   EXPECT_EQ(tokenizer->vocab_size(), 49152);
-  EXPECT_EQ(tokenizer->bos_token(), "<|im_start|>");
-  EXPECT_EQ(tokenizer->eos_token(), "<|im_end|>");
+  EXPECT_EQ(NamedTokenText(*tokenizer, "bos_token"), "<|im_start|>");
+  EXPECT_EQ(NamedTokenText(*tokenizer, "eos_token"), "<|im_end|>");
   EXPECT_THAT(tokenizer->end_of_generation_ids(), ElementsAre(0, 2, 4));  // llama.cpp's
   EXPECT_THAT(tokenizer->Encode("Hello 123 <|im_end|>", {}),
               IsOkAndHolds(ElementsAre(19556, 216, 33, 34, 35, 216, 2)));

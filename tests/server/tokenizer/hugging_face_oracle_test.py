@@ -18,7 +18,12 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 
+from transformers import PreTrainedTokenizerFast
+
+import folder_files
 import oracle
+
+FOLDERS = 300
 
 BINARY, GOLDEN = sys.argv[1:]
 sys.path.insert(0, GOLDEN)
@@ -106,6 +111,12 @@ def converted_by_transformers():
     return AutoTokenizer.from_pretrained(MODEL.parent, gguf_file=MODEL.name).backend_tokenizer
 
 
+# What components decide by tables of their own: every character up to the ideographs and Hangul, and the first plane beyond.
+CHARACTERS = [" a ".join(map(chr, range(first, first + 512))) for first in [*range(0x80, 0x3400, 512), *range(0xA000, 0xAC00, 512), *range(0xF900, 0xFE00, 512),
+                                                                         *range(0x10000, 0x20000, 512)]]
+WITH_CHARACTERS = {"falcon", "starcoder", "Lowercase", "qwen2"}
+
+
 def cases(texts):
     """(name, tokenizer, whether its merges are written in the old form "a b")."""
     train = functools.partial(trained, texts=texts[:600])
@@ -159,9 +170,9 @@ def with_old_merges(path):
     path.write_text(json.dumps(root))
 
 
-def expected(tokenizer, texts):
+def expected(tokenizer, texts, split_special_tokens=False):
     tokenizer.no_truncation()
-    tokenizer.encode_special_tokens = False
+    tokenizer.encode_special_tokens = split_special_tokens
     parsed = [encoding.ids for encoding in tokenizer.encode_batch(texts)]
     tokenizer.encode_special_tokens = True
     plain = [encoding.ids for encoding in tokenizer.encode_batch(texts, add_special_tokens=False)]
@@ -170,10 +181,51 @@ def expected(tokenizer, texts):
     return [list(row) for row in zip(parsed, plain, whole, skipped)]
 
 
+def folders(texts):
+    """Folders with random files beside tokenizer.json, each with the tokenizer that transformers makes of it."""
+    base = trained(sequence(regex(LLAMA3), byte_level()), texts[:200], added=[], vocab_size=320)
+    lowercase = trained(sequence(regex(LLAMA3), byte_level()), texts[:200], added=[], vocab_size=320, normalizer=normalizers.Lowercase())
+    for number in range(FOLDERS):
+        random = folder_files.Random(number)
+        with tempfile.TemporaryDirectory() as folder:
+            folder_files.write(random, pathlib.Path(folder), lowercase if random.chance(0.3) else base)
+            try:
+                tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+            except Exception:  # whatever it is that transformers does not take
+                continue
+            yield f"folder {number}", folder, tokenizer
+
+
+def check_folders(texts):
+    failures = count = 0
+    for name, folder, tokenizer in folders(texts):
+        count += 1
+        facts, rows = oracle.run(BINARY, folder, folder_files.TEXTS, folder)
+        wanted = expected(tokenizer.backend_tokenizer, folder_files.TEXTS, tokenizer.split_special_tokens)
+        eos = [] if not tokenizer.eos_token else [tokenizer.eos_token_id]
+        good = rows == wanted and facts["named_tokens"] == tokenizer.special_tokens_map and facts["end_of_generation_ids"] == eos
+        if good:
+            continue
+        failures += 1
+        if failures > 3:
+            continue
+        print(f"{name}: {facts} for {tokenizer.special_tokens_map}, end {eos}")
+        for file in sorted(pathlib.Path(folder).glob("*.json")):
+            root = json.loads(file.read_text())
+            print(f"  {file.name}: {json.dumps(root.get('added_tokens', []) if file.name == 'tokenizer.json' else root)}")
+        for text, want, got in zip(folder_files.TEXTS, wanted, rows):
+            if want != got:
+                print(f"  {text!r}:\n    expected {want!r}\n    found    {got!r}")
+    print(f"{count - failures} of {count} folders equal")
+    return failures + (count < FOLDERS // 2)
+
+
 def main():
     texts = make_corpus.corpus()
-    failures = 0
-    for name, tokenizer, old_merges in cases(texts):
+    failures = check_folders(texts)
+    corpus = texts
+    for name, tokenizer, old_merges in cases(corpus):
+        texts = corpus + CHARACTERS if name in WITH_CHARACTERS else corpus
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / "tokenizer.json"
             tokenizer.save(str(path))

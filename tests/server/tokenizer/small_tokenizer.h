@@ -67,6 +67,14 @@ inline absl::StatusOr<std::unique_ptr<Tokenizer>> LoadJson(const nlohmann::json&
   return Tokenizer::FromHuggingFace(folder.path());
 }
 
+// The token that templates know as `name`; "(none)" without one.
+inline std::string NamedTokenText(const Tokenizer& tokenizer, std::string_view name) {
+  for (const NamedToken& token : tokenizer.named_tokens()) {
+    if (token.name == name) return token.text;
+  }
+  return "(none)";
+}
+
 // The metadata of a GGUF file, to be changed and written.
 using MetadataValue =
     std::variant<bool, uint32_t, std::string, std::vector<int32_t>, std::vector<std::string>>;

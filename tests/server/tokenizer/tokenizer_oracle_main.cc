@@ -33,11 +33,12 @@ absl::Status Run(const std::string& model, const std::string& texts, const std::
   std::ifstream input(texts);
   std::ofstream output(result);
   const absl::Span<const int32_t> ends = tokenizer->end_of_generation_ids();
+  nlohmann::json names = nlohmann::json::object();
+  for (const NamedToken& token : tokenizer->named_tokens()) names[token.name] = token.text;
   output << nlohmann::json{{"vocab_size", tokenizer->vocab_size()},
                            {"end_of_generation_ids",
                             std::vector<int32_t>(ends.begin(), ends.end())},
-                           {"bos_token", tokenizer->bos_token()},
-                           {"eos_token", tokenizer->eos_token()}}
+                           {"named_tokens", names}}
                 .dump()
          << "\n";
   for (std::string line; std::getline(input, line);) {
