@@ -52,6 +52,7 @@ std::shared_ptr<grpc::Channel> CreateChannel(const ClientOptions& options) {
   arguments.SetUserAgentPrefix("shira-client/" SHIRA_VERSION);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, options.use_http_proxy ? 1 : 0);
   arguments.SetServiceConfigJSON(RetryServiceConfig(options.retry));
+  arguments.SetMaxReceiveMessageSize(options.max_reply_bytes);
   // A waiting client should notice a server within a second of its start.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);

@@ -23,8 +23,7 @@ struct Ranked {
   int32_t token;
 };
 
-// Of equal scores the larger id ranks higher, which is where transformers' stable ascending sort
-// puts it.
+// Of equal scores the larger id ranks higher (see SelectCandidates()).
 bool RanksBelow(const Ranked& a, const Ranked& b) {
   return std::tie(a.score, a.token) < std::tie(b.score, b.token);
 }

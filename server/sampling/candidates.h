@@ -50,7 +50,11 @@ int32_t BestToken(absl::Span<const float> scores);
 // count <= scores.size().
 std::vector<int32_t> BestTokens(size_t count, absl::Span<const float> scores);
 
-// The candidates among all tokens after temperature, top-k, top-p and min-p, in this order. Empty
+// The candidates among all tokens after temperature, top-k, top-p and min-p, in this order. top-k
+// keeps every token that equals the last one kept. top-p keeps the fewest tokens that reach its
+// mass: of equal scores at its edge those with the larger ids. transformers leaves that to a sort
+// that is not stable above 16 elements (up to 16 it keeps the larger ids too), so there is nothing
+// to equal; a fixed rule makes a seed give the same tokens whatever the machine. Empty
 // when there is no distribution to draw from (the best score is infinite or NaN, before or after
 // the division by the temperature): then the best token is the only choice. `candidates` is filled
 // in an order that depends on `scores` and `params` alone. REQUIRES: params.temperature > 0.

@@ -47,8 +47,14 @@ void AnswerObserver::OnChoiceEnd(const ChoiceResult& result) {
   Answer& answer = answers_[result.choice];
   AnswerChunk chunk;
   chunk.set_choice(result.choice);
-  if (!answer.stopped) chunk.set_text(answer.decoder.Finish().text);
-  if (answers_.size() > 1) chunk.set_finish_reason(shira::ToProto(result.reason));
+  if (!answer.stopped) {
+    // A stop string may have waited for a longer one that began before it.
+    StreamDecoder::Chunk last = answer.decoder.Finish();
+    chunk.set_text(std::move(last.text));
+    answer.stopped = last.stopped;
+    answer.stop_string = std::move(last.stop_string);
+  }
+  if (answers_.size() > 1) chunk.set_finish_reason(shira::ToProto(ReasonOf(result)));
   if (answers_.size() > 1 || !chunk.text().empty()) Send(std::move(chunk));
 }
 
@@ -74,17 +80,24 @@ void AnswerObserver::OnFinished(const GenerationResult& result) {
   usage.set_cached_prompt_tokens(static_cast<int32_t>(result.cached_prompt_tokens));
   *summary.mutable_timings() = shira::ToProto(result.timings);
   summary.mutable_prompt_token_ids()->Assign(request_.prompt.begin(), request_.prompt.end());
-  CountEnd(result.choices.front().reason == FinishReason::kStop ? "stop" : "length",
+  CountEnd(ReasonOf(result.choices.front()) == FinishReason::kStop ? "stop" : "length",
            completion_tokens, result.timings.queue);
   sink_.OnSummary(std::move(summary));
 }
 
+FinishReason AnswerObserver::ReasonOf(const ChoiceResult& result) const {
+  return answers_[result.choice].stopped ? FinishReason::kStop : result.reason;
+}
+
 v1::ChoiceEnd AnswerObserver::ToProto(const ChoiceResult& result) const {
+  const Answer& answer = answers_[result.choice];
   v1::ChoiceEnd proto;
   proto.set_index(result.choice);
-  proto.set_finish_reason(shira::ToProto(result.reason));
-  proto.set_stop_string(answers_[result.choice].stop_string);
-  if (result.stop_token.has_value()) proto.set_stop_token_id(*result.stop_token);
+  proto.set_finish_reason(shira::ToProto(ReasonOf(result)));
+  proto.set_stop_string(answer.stop_string);
+  if (result.stop_token.has_value() && !answer.stopped) {
+    proto.set_stop_token_id(*result.stop_token);
+  }
   proto.set_completion_tokens(static_cast<int32_t>(result.completion_tokens));
   if (request_.seed.has_value()) proto.set_seed(*request_.seed + result.choice);
   return proto;

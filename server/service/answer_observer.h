@@ -80,6 +80,8 @@ class AnswerObserver final : public GenerationObserver {
     std::string text = {};  // so far, when it is to be logged
   };
 
+  // A stop string that was found counts, whatever ended the tokens.
+  FinishReason ReasonOf(const ChoiceResult& result) const;
   v1::TokenLogprob ToProto(const TokenProbability& token) const;
   v1::ChoiceEnd ToProto(const ChoiceResult& result) const;
 

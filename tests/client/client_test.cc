@@ -145,6 +145,16 @@ TEST_F(ClientTest, TokenizesAndDetokenizes) {
   EXPECT_EQ(back.text(), "aé");
 }
 
+// gRPC's own limit is 4 MB.
+TEST_F(ClientTest, TakesAReplyOfManyMegabytes) {
+  v1::TokenizeRequest text;
+  constexpr int kCharacters = 900'000;
+  for (int i = 0; i < kCharacters; ++i) *text.mutable_text() += "\U0001f600";
+  ASSERT_OK_AND_ASSIGN(const v1::TokenizeResponse reply, client_.Tokenize(text));
+  EXPECT_EQ(reply.ids_size(), kCharacters);
+  EXPECT_GT(reply.ByteSizeLong(), size_t{6} << 20);
+}
+
 TEST_F(ClientTest, TellsTheModel) {
   ASSERT_OK_AND_ASSIGN(const v1::GetModelResponse model, client_.GetModel());
   EXPECT_EQ(model.name(), "fake-135m");

@@ -109,6 +109,20 @@ TEST(CandidatesTest, FindsCandidatesFarBelowTheBest) {
   EXPECT_THAT(Select({.temperature = 1.0f, .min_p = 1e-5f}, scores), ElementsAre(7));
 }
 
+// transformers keeps as many, but which ones is left to its sort.
+TEST(CandidatesTest, OfEqualScoresAtTheEdgeOfTopPTheLargerIdsStay) {
+  std::vector<float> scores(40, 1.0f);
+  std::vector<int32_t> kept;
+  for (int32_t id = 30; id < 40; ++id) kept.push_back(id);
+  EXPECT_THAT(Select({.temperature = 1.0f, .top_p = 0.2499f}, scores),
+              ::testing::UnorderedElementsAreArray(kept));
+  // Half of the mass is the best one's; of the others one in ten is needed.
+  scores[3] = 1.0f + std::log(39.0f);
+  kept = {3, 39, 38, 37};
+  EXPECT_THAT(Select({.temperature = 1.0f, .top_p = 0.538f}, scores),
+              ::testing::UnorderedElementsAreArray(kept));
+}
+
 TEST(CandidatesTest, BestTokensComeInOrderAndNanLast) {
   EXPECT_THAT(BestTokens(3, {1.0f, 2.0f, 2.0f, 0.0f}), ElementsAre(1, 2, 0));
   EXPECT_THAT(BestTokens(3, {kNan, -kInfinity, 5.0f}), ElementsAre(2, 0, 1));

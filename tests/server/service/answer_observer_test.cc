@@ -93,6 +93,24 @@ TEST_F(AnswerObserverTest, AStopStringStopsTheGenerationAndIsCutOff) {
   EXPECT_EQ(sink_.summaries[0].finish_reason(), v1::FINISH_REASON_STOP);
 }
 
+// "bc" waits for "abcd", which begins before it; then the answer ends.
+TEST_F(AnswerObserverTest, AStopStringThatWaitedIsTheReasonThoughATokenOrTheLengthEndedTheAnswer) {
+  const std::vector<ChoiceResult> ends = {
+      {.reason = FinishReason::kLength, .completion_tokens = 4},
+      {.reason = FinishReason::kStop, .stop_token = ByteTokenizer::kEos, .completion_tokens = 4}};
+  for (const ChoiceResult& end : ends) {
+    sink_ = RecordingSink();
+    Start(AnswerObserver::Request{}, {.stop_strings = {"abcd", "bc"}});
+    EXPECT_EQ(Send("xabc"), Verdict::kContinue);
+    Finish(end);
+    EXPECT_EQ(sink_.Text(), "xa");
+    ASSERT_THAT(sink_.summaries, SizeIs(1));
+    EXPECT_EQ(sink_.summaries[0].finish_reason(), v1::FINISH_REASON_STOP);
+    EXPECT_EQ(sink_.summaries[0].stop_string(), "bc");
+    EXPECT_FALSE(sink_.summaries[0].has_stop_token_id());
+  }
+}
+
 TEST_F(AnswerObserverTest, ABeginningOfAStopStringIsSentAtTheEnd) {
   Start(AnswerObserver::Request{}, {.stop_strings = {"END"}});
   Send("abEN");
