@@ -14,7 +14,7 @@ namespace shira {
 namespace {
 
 // What these categories hold, as members of a class, without brackets. It begins and ends with a
-// property, so that a hyphen before or behind it stays a hyphen.
+// property, so that a hyphen beside it makes no range.
 std::string Categories(std::initializer_list<std::string_view> names) {
   std::string newer;
   std::string members;
