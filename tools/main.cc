@@ -2,7 +2,10 @@
 
 #include <CLI/CLI.hpp>
 #include <csignal>
+#include <cstdio>
 
+#include "client/cli/output.h"
+#include "client/cli/usage_error.h"
 #include "tools/app.h"
 #include "tools/exit_code.h"
 #include "tools/interrupt.h"
@@ -17,9 +20,13 @@ int main(int argc, char** argv) {
   const auto app = shira::tools::BuildApp(invocation);
   try {
     app->parse(argc, argv);
+  } catch (const CLI::Success& success) {  // --help, --version
+    return app->exit(success);
   } catch (const CLI::ParseError& error) {
-    const bool is_help = app->exit(error) == 0;
-    return static_cast<int>(is_help ? shira::tools::ExitCode::kOk : shira::tools::ExitCode::kUsage);
+    const bool is_bare = argc == 1;
+    shira::cli::Output(is_bare ? stdout : stderr)
+        .Write(is_bare ? shira::cli::HelpOf(*app) : shira::cli::ExplainUsage(*app, error));
+    return static_cast<int>(shira::tools::ExitCode::kUsage);
   }
   shira::tools::NoteInterrupts();
   shira::tools::Session session(invocation.globals);

@@ -1,14 +1,21 @@
 #include "client/cli/app.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <map>
 #include <memory>
+#include <optional>
+#include <sstream>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "client/cli/commands.h"
+#include "client/cli/server_address.h"
+#include "client/cli/usage_error.h"
 
 namespace shira::cli {
 namespace {
@@ -21,8 +28,8 @@ constexpr char kFooter[] =
     "\n"
     "Examples:\n"
     "  shira adapter load pirate /srv/adapters/pirate\n"
-    "  shira generate --chat --prompt 'Where is the treasure?' --adapter pirate\n"
-    "  shira generate --help";
+    "  shira generate --chat 'Where is the treasure?' --adapter pirate\n"
+    "  shira help generate";
 
 struct Group {
   absl::string_view name;
@@ -33,6 +40,18 @@ constexpr Group kGroups[] = {
     {"adapter", "Load, unload, list and switch adapters"},
     {"alias", "Names for versions of adapters, moved and rolled back at once"},
     {"blend", "Make one adapter out of several"},
+};
+
+// As CLI11's, but commands come before the options, which all of them have.
+class HelpFormatter : public CLI::Formatter {
+ public:
+  std::string make_help(const CLI::App* app, std::string name,
+                        CLI::AppFormatMode mode) const override {
+    if (mode == CLI::AppFormatMode::Sub) return make_expanded(app);
+    return absl::StrCat(make_description(app), make_usage(app, std::move(name)),
+                        make_positionals(app), make_subcommands(app, mode), make_groups(app, mode),
+                        "\n", make_footer(app));
+  }
 };
 
 std::string GroupDescription(absl::string_view name) {
@@ -75,7 +94,8 @@ void AddCredentialOptions(CLI::App& app, CredentialOptions& credentials) {
 void AddGlobalOptions(CLI::App& app, GlobalOptions& globals) {
   app.set_help_flag("-h,--help", "Print this help and exit")->group(kGlobalGroup);
   app.add_option("--server", globals.server,
-                 "Host and port of the server, or another gRPC target [env SHIRA_SERVER]")
+                 "Host and port of the server (50051 when not given), or another gRPC target "
+                 "[env SHIRA_SERVER]")
       ->type_name("ADDR")
       ->group(kGlobalGroup)
       ->capture_default_str();
@@ -99,6 +119,37 @@ void AddGlobalOptions(CLI::App& app, GlobalOptions& globals) {
       ->group(kGlobalGroup);
 }
 
+void AddHelpCommand(CLI::App& app, Invocation& invocation) {
+  CLI::App* help = app.add_subcommand("help", "Print the help of a command");
+  const auto words = std::make_shared<std::vector<std::string>>();
+  help->add_option("COMMAND", *words, "The command's name; none: list them all")->type_name("");
+  help->footer(
+      "Examples:\n"
+      "  shira help\n"
+      "  shira help adapter load");
+  AddGlobalOptions(*help, invocation.globals);
+  help->callback([&invocation, words] { invocation.help = *words; });
+}
+
+CommandLineEnd Help(const CLI::App& app, const std::vector<std::string>& words) {
+  const CLI::App* command = &app;
+  for (const std::string& word : words) {
+    const CLI::App* next = FindCommand(*command, word);
+    if (next == nullptr) {
+      return {ExitCode::kUsage, "", UsageMessage(*command, UnknownCommand(*command, word))};
+    }
+    command = next;
+  }
+  return {ExitCode::kOk, HelpOf(*command), ""};
+}
+
+// Whether the parser missed a command and nothing else.
+bool LacksCommand(const CLI::App& app, const CLI::ParseError& error) {
+  return dynamic_cast<const CLI::RequiredError*>(&error) != nullptr &&
+         NamedCommand(app).get_require_subcommand_min() > 0 &&
+         app.remaining(/*recurse=*/true).empty();
+}
+
 }  // namespace
 
 std::unique_ptr<CLI::App> BuildApp(Invocation& invocation) {
@@ -108,7 +159,9 @@ std::unique_ptr<CLI::App> BuildApp(Invocation& invocation) {
     invocation.globals.credentials.token = token;
 
   auto app = std::make_unique<CLI::App>("Command-line client of a shira server", "shira");
-  app->get_formatter()->column_width(34);
+  const auto formatter = std::make_shared<HelpFormatter>();
+  formatter->column_width(34);
+  app->formatter(formatter);
   AddGlobalOptions(*app, invocation.globals);
   app->set_version_flag("--version", "shira " SHIRA_VERSION)
       ->description("Print the version and exit")
@@ -135,7 +188,34 @@ std::unique_ptr<CLI::App> BuildApp(Invocation& invocation) {
     AddGlobalOptions(*subcommand, invocation.globals);
     subcommand->callback([&invocation, runner = std::move(runner)] { invocation.run = runner; });
   }
+  AddHelpCommand(*app, invocation);
   return app;
+}
+
+std::optional<CommandLineEnd> Parse(CLI::App& app, Invocation& invocation,
+                                    const std::vector<std::string>& arguments) {
+  try {
+    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+  } catch (const CLI::Success& success) {  // --help, --version
+    std::ostringstream out;
+    app.exit(success, out, out);
+    return CommandLineEnd{ExitCode::kOk, out.str(), ""};
+  } catch (const CLI::ParseError& error) {
+    if (LacksCommand(app, error))
+      return CommandLineEnd{ExitCode::kUsage, HelpOf(NamedCommand(app)), ""};
+    return CommandLineEnd{ExitCode::kUsage, "", ExplainUsage(app, error)};
+  }
+  if (invocation.help.has_value()) return Help(app, *invocation.help);
+  GlobalOptions& globals = invocation.globals;
+  absl::StatusOr<ServerAddress> address = ParseServerAddress(globals.server);
+  if (!address.ok()) {
+    return CommandLineEnd{
+        ExitCode::kUsage, "",
+        UsageMessage(app, absl::StrCat("--server: ", address.status().message()))};
+  }
+  globals.server = address->target;
+  globals.credentials.tls = globals.credentials.tls || address->tls;
+  return std::nullopt;
 }
 
 }  // namespace shira::cli

@@ -18,7 +18,26 @@ namespace {
 struct Arguments {
   v1::CreateBlendRequest request;
   std::vector<std::string> parts;
+  bool parameters = false;
 };
+
+// "x (12.3 % of the elements touched)".
+std::string WithShare(int64_t count, const v1::BlendOverlap& total) {
+  const double share = total.union_entries() > 0
+                           ? 100.0 * static_cast<double>(count) / total.union_entries()
+                           : 0;
+  return absl::StrFormat("%s (%.1f %%)", FormatCount(count), share);
+}
+
+std::string FormatTotal(const v1::BlendOverlap& total) {
+  return FormatFields(
+      {{"Entries of the parts", FormatCount(total.part_entries())},
+       {"Elements touched", FormatCount(total.union_entries())},
+       {"By more than one part", WithShare(total.shared_entries(), total)},
+       {"With opposite signs", WithShare(total.sign_conflicts(), total)},
+       {"Entries of the blend", WithShare(total.blend_entries(), total)},
+       {"Energy kept", absl::StrFormat("%.1f %%", 100 * total.energy_kept())}});
+}
 
 std::vector<std::string> OverlapCells(const std::string& name, const v1::BlendOverlap& overlap) {
   return {name,
@@ -27,6 +46,21 @@ std::vector<std::string> OverlapCells(const std::string& name, const v1::BlendOv
           FormatCount(overlap.sign_conflicts()),
           FormatCount(overlap.blend_entries()),
           absl::StrFormat("%.1f %%", 100 * overlap.energy_kept())};
+}
+
+std::string FormatParameters(const v1::CreateBlendResponse& response) {
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& parameter : response.parameters()) {
+    rows.push_back(OverlapCells(parameter.name(), parameter.overlap()));
+  }
+  rows.push_back(OverlapCells("total", response.total()));
+  return FormatTable({{"PARAMETER"},
+                      {"PARTS", Align::kRight},
+                      {"SHARED", Align::kRight},
+                      {"CONFLICTS", Align::kRight},
+                      {"BLEND", Align::kRight},
+                      {"ENERGY", Align::kRight}},
+                     rows);
 }
 
 absl::StatusOr<ExitCode> Create(Session& session, const Arguments& arguments) {
@@ -44,23 +78,13 @@ absl::StatusOr<ExitCode> Create(Session& session, const Arguments& arguments) {
     return ExitCode::kOk;
   }
   const v1::Adapter& adapter = response->adapter();
-  std::vector<std::vector<std::string>> rows;
-  for (const auto& parameter : response->parameters()) {
-    rows.push_back(OverlapCells(parameter.name(), parameter.overlap()));
-  }
-  rows.push_back(OverlapCells("total", response->total()));
-  session.out().Write(absl::StrCat(
+  session.out().Write(
       absl::StrFormat("%s %s v%d: %s entries in %d parameters, sha256 %s\n\n",
                       response->already_created() ? "Already created" : "Created", adapter.name(),
                       adapter.version(), FormatCount(adapter.entries()), adapter.parameter_count(),
-                      ShortDigest(adapter.sha256())),
-      FormatTable({{"PARAMETER"},
-                   {"PARTS", Align::kRight},
-                   {"SHARED", Align::kRight},
-                   {"CONFLICTS", Align::kRight},
-                   {"BLEND", Align::kRight},
-                   {"ENERGY", Align::kRight}},
-                  rows)));
+                      ShortDigest(adapter.sha256())));
+  session.out().Write(arguments.parameters ? FormatParameters(*response)
+                                           : FormatTotal(response->total()));
   return ExitCode::kOk;
 }
 
@@ -116,6 +140,8 @@ CommandRunner SetUpBlendCreate(CLI::App& app) {
          "Write it too, below an adapter root of the server: a packed file if PATH ends in .shira, "
          "else a PEFT folder")
       ->type_name("PATH");
+  app.add_flag("--parameters", arguments->parameters,
+               "Print how the parts met in each parameter, and not only in total");
   return [arguments](Session& session) { return Create(session, *arguments); };
 }
 

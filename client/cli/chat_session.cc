@@ -1,6 +1,8 @@
 #include "client/cli/chat_session.h"
 
+#include <algorithm>
 #include <array>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,13 +13,24 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "base/closest_name.h"
+#include "client/cli/adapter_names.h"
 #include "client/cli/adapter_spec.h"
+#include "client/cli/chat_settings.h"
+#include "client/cli/format.h"
 #include "client/cli/generation_options.h"
 #include "client/cli/text_input.h"
 
 namespace shira::cli {
+namespace {
+
+constexpr absl::Duration kCompletionTimeout = absl::Seconds(1);
+
+}  // namespace
 
 struct ChatSession::SlashCommand {
   absl::string_view name;
@@ -27,16 +40,28 @@ struct ChatSession::SlashCommand {
 };
 
 absl::Span<const ChatSession::SlashCommand> ChatSession::SlashCommands() {
-  static constexpr std::array<SlashCommand, 5> kCommands = {{
+  static constexpr std::array<SlashCommand, 7> kCommands = {{
       {"/adapter", "NAME[:W]...",
        "answer with these adapters from now on; without a name: say which",
        &ChatSession::UseAdapters},
+      {"/adapters", "", "list the adapters that there are, and their aliases",
+       &ChatSession::ListAdapters},
       {"/base", "", "answer with the base model from now on", &ChatSession::UseBase},
+      {"/set", "[NAME VALUE]",
+       "answer with this temperature, max-tokens and so on; alone: list them; VALUE default: as the "
+       "server likes",
+       &ChatSession::Set},
       {"/reset", "", "forget the conversation", &ChatSession::Reset},
       {"/help", "", "print this", &ChatSession::PrintHelp},
       {"/quit", "", "end; so does Ctrl-D", &ChatSession::Quit},
   }};
   return kCommands;
+}
+
+std::vector<std::string> ChatSession::SlashCommandNames() {
+  std::vector<std::string> names;
+  for (const SlashCommand& command : SlashCommands()) names.emplace_back(command.name);
+  return names;
 }
 
 ChatSession::ChatSession(Session& session, v1::GenerateRequest settings, std::string system,
@@ -67,8 +92,11 @@ absl::StatusOr<ChatSession::Next> ChatSession::HandleLine(absl::string_view line
     }
     return (this->*command.run)(words);
   }
-  return absl::InvalidArgumentError(absl::StrCat(
-      "There is no ", name, "; /help lists what there is, and //text says a text with a slash"));
+  const std::optional<std::string> meant = ClosestName(name, SlashCommandNames());
+  return absl::InvalidArgumentError(
+      absl::StrCat("There is no ", name, "; ",
+                   meant.has_value() ? absl::StrCat("did you mean ", *meant, "? ") : "",
+                   "/help lists what there is, and //text says a text with a slash"));
 }
 
 Json ChatSession::Transcript() const {
@@ -79,10 +107,22 @@ Json ChatSession::Transcript() const {
   return {{"messages", std::move(messages)}, {"turns", turns_}};
 }
 
+std::vector<std::string> ChatSession::CompletionsOf(absl::string_view line) {
+  if (!absl::StartsWith(line, "/") || absl::StartsWith(line, "//")) return {};
+  const std::vector<absl::string_view> words = absl::StrSplit(line, ' ', absl::SkipEmpty());
+  const bool is_first = line.find_first_of(" \t") == absl::string_view::npos;
+  if (is_first) return SlashCommandNames();
+  if (words.front() == "/set" && words.size() - (absl::EndsWith(line, " ") ? 0 : 1) == 1)
+    return ChatSettingNames();
+  if (words.front() != "/adapter") return {};
+  // A key was pressed: somebody waits.
+  return AdapterNames(session_.client(), {.timeout = kCompletionTimeout});
+}
+
 std::string ChatSession::Help() {
   std::string help;
   for (const SlashCommand& command : SlashCommands()) {
-    absl::StrAppendFormat(&help, "  %-21s %s\n", absl::StrCat(command.name, " ", command.arguments),
+    absl::StrAppendFormat(&help, "  %-22s %s\n", absl::StrCat(command.name, " ", command.arguments),
                           command.help);
   }
   return help;
@@ -103,6 +143,47 @@ absl::StatusOr<ChatSession::Next> ChatSession::UseAdapters(const std::vector<std
     request_.mutable_adapter()->mutable_adapters()->Assign(adapters->begin(), adapters->end());
   }
   Tell(DescribeSelection());
+  return Next::kContinue;
+}
+
+absl::StatusOr<ChatSession::Next> ChatSession::ListAdapters(const std::vector<std::string>&) {
+  const auto adapters = session_.Run("Asking", [&](const CallOptions& call) {
+    return session_.client().ListAdapters(call);
+  });
+  if (!adapters.ok()) return adapters.status();
+  std::vector<std::vector<std::string>> rows;
+  for (const v1::Adapter& adapter : *adapters) {
+    const bool selected =
+        IsSelected(adapter.name()) ||
+        IsSelected(absl::StrCat(adapter.name(), "@", adapter.version())) ||
+        std::any_of(adapter.aliases().begin(), adapter.aliases().end(),
+                    [&](const std::string& alias) { return IsSelected(alias); });
+    rows.push_back({selected ? "*" : "", adapter.name(), absl::StrCat(adapter.version()),
+                    StateName(adapter.state()), absl::StrJoin(adapter.aliases(), " ")});
+  }
+  if (rows.empty()) {
+    session_.err().Write("The server has no adapters; 'shira adapter load' loads some.\n");
+  } else {
+    session_.err().Write(
+        FormatTable({{""}, {"NAME"}, {"VERSION", Align::kRight}, {"STATE"}, {"ALIASES"}}, rows));
+  }
+  return Next::kContinue;
+}
+
+absl::StatusOr<ChatSession::Next> ChatSession::Set(const std::vector<std::string>& arguments) {
+  if (arguments.empty()) {
+    session_.err().Write(FormatChatSettings(request_));
+    return Next::kContinue;
+  }
+  if (arguments.size() == 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("/set ", arguments[0], ": expected a value, or default"));
+  }
+  // A stop string may have blanks in it.
+  const std::string value = absl::StrJoin(arguments.begin() + 1, arguments.end(), " ");
+  if (absl::Status status = SetChatSetting(arguments[0], value, request_); !status.ok())
+    return status;
+  Tell(absl::StrCat(arguments[0], " is ", value, " from now on."));
   return Next::kContinue;
 }
 
@@ -188,6 +269,12 @@ std::string ChatSession::DescribeSelection() const {
     if (adapter.has_weight()) absl::StrAppend(&names, " (weight ", adapter.weight(), ")");
   }
   return absl::StrCat("Answers come from ", names, ".");
+}
+
+bool ChatSession::IsSelected(absl::string_view name) const {
+  const auto& adapters = request_.adapter().adapters();
+  return std::any_of(adapters.begin(), adapters.end(),
+                     [&](const v1::WeightedAdapter& adapter) { return adapter.name() == name; });
 }
 
 }  // namespace shira::cli

@@ -36,15 +36,22 @@ class ChatSession {
   // {"messages": [...], "turns": [what `generate --json` prints, ...]}
   Json Transcript() const;
 
+  // For Tab: what the last word of a line that begins with '/' can be, a command, a setting or the
+  // name of an adapter, for which the server is asked. Empty for what goes to the model.
+  std::vector<std::string> CompletionsOf(absl::string_view line);
+
   // What the lines that begin with '/' do, one per line.
   static std::string Help();
 
  private:
   struct SlashCommand;
   static absl::Span<const SlashCommand> SlashCommands();
+  static std::vector<std::string> SlashCommandNames();
 
   absl::StatusOr<Next> UseAdapters(const std::vector<std::string>& specs);
   absl::StatusOr<Next> UseBase(const std::vector<std::string>& arguments);
+  absl::StatusOr<Next> ListAdapters(const std::vector<std::string>& arguments);
+  absl::StatusOr<Next> Set(const std::vector<std::string>& arguments);
   absl::StatusOr<Next> Reset(const std::vector<std::string>& arguments);
   absl::StatusOr<Next> PrintHelp(const std::vector<std::string>& arguments);
   absl::StatusOr<Next> Quit(const std::vector<std::string>& arguments);
@@ -57,6 +64,8 @@ class ChatSession {
   void AddMessage(absl::string_view role, absl::string_view content);
   void Tell(absl::string_view text);
   std::string DescribeSelection() const;
+  // Whether an adapter of this name and version, or its name alone, is among those that answer.
+  bool IsSelected(absl::string_view name) const;
 
   Session& session_;
   const std::string system_;

@@ -19,7 +19,8 @@ namespace shira::cli {
 // caller.
 using CommandRunner = std::function<absl::StatusOr<ExitCode>(Session&)>;
 
-// Gives `app` its description, options and examples, and returns what to run once they are parsed.
+// Gives `app` its description, options and examples, and returns what to run once they are parsed,
+// while `app` lives.
 using CommandSetup = CommandRunner (*)(CLI::App& app);
 
 struct Command {

@@ -13,13 +13,14 @@
 #include "client/cli/generation_options.h"
 #include "client/cli/json_output.h"
 #include "client/cli/text_input.h"
+#include "client/cli/usage_error.h"
 
 namespace shira::cli {
 namespace {
 
 struct Options {
   GenerationOptions generation;
-  std::string prompt;
+  TextSource prompt;
   bool chat = false;
   std::string system;
   std::optional<int32_t> logprobs;
@@ -33,16 +34,14 @@ void AddMessage(v1::GenerateRequest& request, const std::string& role, const std
   message->set_content(content);
 }
 
-absl::StatusOr<v1::GenerateRequest> MakeRequest(const Options& options) {
-  absl::StatusOr<std::string> prompt = ReadText(options.prompt);
-  if (!prompt.ok()) return prompt.status();
+absl::StatusOr<v1::GenerateRequest> MakeRequest(const Options& options, std::string prompt) {
   absl::StatusOr<v1::GenerateRequest> request = MakeRequest(options.generation);
   if (!request.ok()) return request.status();
   if (options.chat) {
     if (!options.system.empty()) AddMessage(*request, "system", options.system);
-    AddMessage(*request, "user", *prompt);
+    AddMessage(*request, "user", prompt);
   } else {
-    request->set_prompt(*std::move(prompt));
+    request->set_prompt(std::move(prompt));
   }
   if (options.logprobs) request->set_logprobs(*options.logprobs);
   if (options.n) request->set_n(*options.n);
@@ -101,8 +100,15 @@ absl::StatusOr<v1::GenerateResponse> GenerateWhole(Session& session,
   return response;
 }
 
-absl::StatusOr<ExitCode> Generate(Session& session, const Options& options) {
-  const absl::StatusOr<v1::GenerateRequest> request = MakeRequest(options);
+absl::StatusOr<ExitCode> Generate(Session& session, const CLI::App& app, const Options& options) {
+  absl::StatusOr<std::string> prompt = ReadText(options.prompt);
+  if (!prompt.ok()) return prompt.status();
+  if (prompt->empty() && options.prompt.is_absent()) {
+    session.err().Write(
+        UsageMessage(app, "no prompt: give it in quotes; standard input has nothing either"));
+    return ExitCode::kUsage;
+  }
+  const absl::StatusOr<v1::GenerateRequest> request = MakeRequest(options, *std::move(prompt));
   if (!request.ok()) return request.status();
   if (absl::Status status = session.Connect(); !status.ok()) return status;
 
@@ -135,15 +141,19 @@ CommandRunner SetUpGenerate(CLI::App& app) {
   app.description("Generate text and print it as it comes");
   app.footer(
       "Examples:\n"
-      "  shira generate --prompt 'Once upon a time' --max-tokens 40\n"
-      "  shira generate --chat --system 'Be brief.' --prompt 'What is a cat?' --adapter pirate\n"
-      "  shira generate --chat --prompt 'Hello' --adapter pirate:0.7 --adapter json:0.3 --json\n"
-      "  shira generate --prompt - --temperature 0.8 --seed 7 < prompt.txt");
-  app.add_option(
-         "--prompt", options->prompt,
-         "The text to go on from, or with --chat the user's message; '-' reads standard input")
+      "  shira generate 'Once upon a time' --max-tokens 40\n"
+      "  shira generate --chat --system 'Be brief.' 'What is a cat?' --adapter pirate\n"
+      "  shira generate --chat 'Hello' --adapter pirate:0.7 --adapter json:0.3 --json\n"
+      "  shira generate --temperature 0.8 --seed 7 < prompt.txt");
+  CLI::Option* words =
+      app.add_option("TEXT", options->prompt.words,
+                     "The text to go on from, or with --chat the user's message; without one, or "
+                     "for '-', standard input is read")
+          ->type_name("");
+  app.add_option("--prompt", options->prompt.option, "The same, as an option")
       ->type_name("TEXT")
-      ->required();
+      ->excludes(words);
+  app.parse_complete_callback([options] { ExpectText(options->prompt, "prompt"); });
   CLI::Option* chat =
       app.add_flag("--chat", options->chat, "Put the prompt into the model's chat template");
   app.add_option("--system", options->system, "System message of the conversation")
@@ -159,7 +169,7 @@ CommandRunner SetUpGenerate(CLI::App& app) {
          "printed when all are complete")
       ->type_name("N");
   app.add_flag("--no-stream", options->no_stream, "Print the answer when it is complete");
-  return [options](Session& session) { return Generate(session, *options); };
+  return [options, &app](Session& session) { return Generate(session, app, *options); };
 }
 
 }  // namespace shira::cli

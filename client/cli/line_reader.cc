@@ -13,7 +13,12 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
 #include "client/cli/interrupt.h"
 
 namespace shira::cli {
@@ -64,13 +69,15 @@ class PlainLineReader : public LineReader {
 
 class TerminalLineReader : public LineReader {
  public:
-  explicit TerminalLineReader(std::string prompt) : prompt_(std::move(prompt)) {
+  explicit TerminalLineReader(TerminalOptions options) : options_(std::move(options)) {
     // libedit decodes by the locale, and calls are UTF-8 in any.
     std::setlocale(LC_CTYPE, "C.UTF-8");
     history_.reset(history_init());
     edit_.reset(el_init("shira", stdin, stdout, stderr));
     HistEvent event;
     history(history_.get(), &event, H_SETSIZE, 1000);
+    for (const std::string& line : options_.history)
+      history(history_.get(), &event, H_ENTER, line.c_str());
     el_set(edit_.get(), EL_CLIENTDATA, this);
     el_set(edit_.get(), EL_PROMPT, &TerminalLineReader::Prompt);
     el_set(edit_.get(), EL_EDITOR, "emacs");
@@ -79,6 +86,9 @@ class TerminalLineReader : public LineReader {
     // is blocked.
     el_set(edit_.get(), EL_SIGNAL, 1);
     el_set(edit_.get(), EL_GETCFN, &TerminalLineReader::ReadChar);
+    el_set(edit_.get(), EL_ADDFN, "shira-complete", "Complete a command or name",
+           &TerminalLineReader::PressTab);
+    el_set(edit_.get(), EL_BIND, "^I", "shira-complete", nullptr);
   }
 
   ReadResult Read(std::string& line) override {
@@ -110,7 +120,22 @@ class TerminalLineReader : public LineReader {
     return static_cast<TerminalLineReader*>(self);
   }
 
-  static char* Prompt(EditLine* edit) { return Self(edit)->prompt_.data(); }
+  static char* Prompt(EditLine* edit) { return Self(edit)->options_.prompt.data(); }
+
+  // A function of the editor.
+  static unsigned char PressTab(EditLine* edit, int) {
+    const Completer& completer = Self(edit)->options_.completer;
+    const LineInfo& info = *el_line(edit);
+    const absl::string_view line(info.buffer, info.cursor - info.buffer);
+    const Completion completion =
+        completer && info.cursor == info.lastchar ? Complete(line, completer(line)) : Completion();
+    if (!completion.choices.empty()) {
+      std::fputs(absl::StrCat("\n", absl::StrJoin(completion.choices, "  "), "\n").c_str(), stdout);
+      return CC_REDISPLAY;
+    }
+    const std::string text = completion.insert.empty() ? "\t" : completion.insert;
+    return el_insertstr(edit, text.c_str()) == 0 ? CC_REFRESH : CC_ERROR;
+  }
 
   // 1 with a character, 0 at the end, as EL_GETCFN asks for.
   static int ReadChar(EditLine* edit, wchar_t* character) {
@@ -138,7 +163,7 @@ class TerminalLineReader : public LineReader {
     void operator()(History* entries) const { history_end(entries); }
   };
 
-  std::string prompt_;
+  TerminalOptions options_;
   std::unique_ptr<History, Deleter> history_;
   std::unique_ptr<EditLine, Deleter> edit_;
   bool interrupted_ = false;
@@ -150,8 +175,25 @@ std::unique_ptr<LineReader> MakePlainLineReader(int fd) {
   return std::make_unique<PlainLineReader>(fd);
 }
 
-std::unique_ptr<LineReader> MakeTerminalLineReader(std::string prompt) {
-  return std::make_unique<TerminalLineReader>(std::move(prompt));
+Completion Complete(absl::string_view line, const std::vector<std::string>& candidates) {
+  const absl::string_view word = line.substr(line.find_last_of(" \t") + 1);
+  std::vector<std::string> fitting;
+  for (const std::string& candidate : candidates) {
+    if (absl::StartsWith(candidate, word)) fitting.push_back(candidate);
+  }
+  if (fitting.empty()) return {};
+  std::string common = fitting.front();
+  for (const std::string& candidate : fitting) {
+    while (!absl::StartsWith(candidate, common)) common.pop_back();
+  }
+  const bool is_whole = fitting.size() == 1;
+  const std::string insert = absl::StrCat(common.substr(word.size()), is_whole ? " " : "");
+  if (insert.empty()) return {.choices = std::move(fitting)};
+  return {.insert = insert};
+}
+
+std::unique_ptr<LineReader> MakeTerminalLineReader(TerminalOptions options) {
+  return std::make_unique<TerminalLineReader>(std::move(options));
 }
 
 }  // namespace shira::cli

@@ -6,8 +6,10 @@
 #ifndef SHIRA_CLIENT_CLI_LINE_READER_H_
 #define SHIRA_CLIENT_CLI_LINE_READER_H_
 
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 
@@ -35,8 +37,29 @@ class LineReader {
 // Reads a file descriptor, which is not owned, and prints nothing.
 std::unique_ptr<LineReader> MakePlainLineReader(int fd);
 
-// Shows `prompt` on the terminal and lets the user edit and search (the keys of emacs).
-std::unique_ptr<LineReader> MakeTerminalLineReader(std::string prompt);
+// What the last word of the line so far can become, that word as it is among them or not. Empty:
+// nothing is known of it.
+using Completer = std::function<std::vector<std::string>(absl::string_view line)>;
+
+// What Tab does to the last word of a line, as a pure function: `insert` goes behind it; where
+// nothing does, `choices` are to be shown. Both are empty where nothing fits.
+struct Completion {
+  std::string insert = {};
+  std::vector<std::string> choices = {};
+};
+Completion Complete(absl::string_view line, const std::vector<std::string>& candidates);
+
+struct TerminalOptions {
+  std::string prompt;
+  // Lines to go back to, the oldest first.
+  std::vector<std::string> history = {};
+  // For Tab; may be empty. Elsewhere than in the last word, or where it gives nothing, Tab is a
+  // character like others.
+  Completer completer = nullptr;
+};
+
+// Lets the user edit, search and complete (the keys of emacs).
+std::unique_ptr<LineReader> MakeTerminalLineReader(TerminalOptions options);
 
 }  // namespace shira::cli
 

@@ -4,10 +4,12 @@
 
 #include <CLI/CLI.hpp>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 
 #include "client/cli/app.h"
 #include "client/cli/exit_code.h"
+#include "client/cli/output.h"
 #include "client/cli/session.h"
 
 int main(int argc, char** argv) {
@@ -21,11 +23,11 @@ int main(int argc, char** argv) {
 
   shira::cli::Invocation invocation;
   const auto app = shira::cli::BuildApp(invocation);
-  try {
-    app->parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    const bool is_help = app->exit(error) == 0;
-    return static_cast<int>(is_help ? shira::cli::ExitCode::kOk : shira::cli::ExitCode::kUsage);
+  const auto end = shira::cli::Parse(*app, invocation, {argv + 1, argv + argc});
+  if (end.has_value()) {
+    shira::cli::Output(stderr).Write(end->err);
+    const bool written = shira::cli::Output(stdout).Write(end->out);
+    return static_cast<int>(written ? end->code : shira::cli::ExitCode::kError);
   }
   shira::cli::Session session(invocation.globals);
   return static_cast<int>(session.Finish(invocation.run(session)));

@@ -5,12 +5,15 @@
 #include <cstring>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "client/cancellation.h"
+#include "client/cli/adapter_names.h"
 #include "client/cli/format.h"
+#include "client/cli/hint.h"
 #include "client/cli/interrupt.h"
 #include "client/cli/progress.h"
 #include "client/error_info.h"
@@ -52,6 +55,23 @@ void Session::PrintError(const absl::Status& status) {
   if (info.retry_delay.has_value())
     absl::StrAppend(&line, " (try again in ", FormatTimeSpan(*info.retry_delay), ")");
   err_.Write(line + "\n");
+  if (const std::string hint = Hint(status); !hint.empty()) err_.Write(hint + "\n");
+}
+
+std::string Session::Hint(const absl::Status& status) {
+  // The error is there already: what is looked up for a hint must not keep anybody waiting.
+  constexpr absl::Duration kLookupTimeout = absl::Seconds(2);
+  const auto names = [&]() -> std::vector<std::string> {
+    if (!client_.has_value()) return {};
+    return AdapterNames(*client_, {.timeout = kLookupTimeout});
+  };
+  const auto version = [&]() -> std::string {
+    if (!client_.has_value()) return "";
+    const absl::StatusOr<v1::GetModelResponse> model =
+        client_->GetModel({.timeout = kLookupTimeout});
+    return model.ok() ? model->server_version() : "";
+  };
+  return HintFor(status, {.adapter_names = names, .server_version = version});
 }
 
 ExitCode Session::Finish(const absl::StatusOr<ExitCode>& result) {

@@ -64,13 +64,15 @@ class Session {
   // The one JSON object of --json.
   void PrintJson(const Json& json) { out_.Write(Dump(json) + "\n"); }
 
-  // "shira: error: NOT_FOUND: ..." on standard error, with the reason and when to try again.
+  // "shira: error: NOT_FOUND: ..." on standard error, with the reason and when to try again, and
+  // below it what to do next, where that is known (hint.h).
   void PrintError(const absl::Status& status);
 
   // Reports the end of a command in the way that was asked for, and returns the exit status.
   ExitCode Finish(const absl::StatusOr<ExitCode>& result);
 
  private:
+  std::string Hint(const absl::Status& status);
   void RunCancellable(absl::string_view waiting, absl::FunctionRef<void(const CallOptions&)> call);
 
   const GlobalOptions options_;

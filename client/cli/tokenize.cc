@@ -1,4 +1,5 @@
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -14,13 +15,13 @@ namespace shira::cli {
 namespace {
 
 struct Options {
-  std::string text;
+  std::optional<std::string> text;
   bool omit_special_tokens = false;
   bool plain_text = false;
 };
 
 absl::StatusOr<ExitCode> Tokenize(Session& session, const Options& options) {
-  absl::StatusOr<std::string> text = ReadText(options.text);
+  absl::StatusOr<std::string> text = ReadText(*options.text);
   if (!text.ok()) return text.status();
   if (absl::Status status = session.Connect(); !status.ok()) return status;
 
@@ -48,10 +49,15 @@ CommandRunner SetUpTokenize(CLI::App& app) {
   app.footer(
       "Examples:\n"
       "  shira tokenize 'Hello, world'\n"
-      "  shira tokenize - --json < text.txt");
-  app.add_option("TEXT", options->text, "The text; '-' reads standard input")
-      ->type_name("")
-      ->required();
+      "  shira tokenize --json < text.txt");
+  app.add_option("TEXT", options->text,
+                 "The text; without one, or for '-', standard input, with its last line end")
+      ->type_name("");
+  app.parse_complete_callback([options] {
+    if (options->text.has_value()) return;
+    ExpectText({}, "text");
+    options->text = "-";
+  });
   app.add_flag("--omit-special-tokens", options->omit_special_tokens,
                "Leave out what the tokenizer adds around a text");
   app.add_flag("--plain-text", options->plain_text,

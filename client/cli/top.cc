@@ -1,3 +1,4 @@
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -8,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "client/cli/commands.h"
+#include "client/cli/key_input.h"
 #include "client/cli/server_status.h"
 
 namespace shira::cli {
@@ -21,13 +23,20 @@ struct TopOptions {
   int count = 0;  // screens; 0: until Ctrl-C
 };
 
-// False when Ctrl-C was pressed.
-bool Sleep(Session& session, absl::Duration duration) {
-  const absl::Status slept = session.Run("", [&](const CallOptions& call) {
-    call.cancellation->SleepFor(duration);
-    return absl::OkStatus();
-  });
-  return slept.ok() && !session.interrupted();
+// False when the user wants to leave: by Ctrl-C, or by q.
+bool Sleep(KeyInput& keys, absl::Duration duration) {
+  const auto end = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(duration);
+  while (true) {
+    char key = 0;
+    switch (keys.Wait(absl::FromChrono(end - std::chrono::steady_clock::now()), key)) {
+      case KeyInput::Event::kTimeout:
+        return true;
+      case KeyInput::Event::kInterrupt:
+        return false;
+      case KeyInput::Event::kKey:
+        if (key == 'q' || key == 'Q') return false;
+    }
+  }
 }
 
 absl::StatusOr<v1::GetServerStatusResponse> Ask(Session& session) {
@@ -39,7 +48,11 @@ absl::StatusOr<v1::GetServerStatusResponse> Ask(Session& session) {
 absl::StatusOr<ExitCode> PrintRates(Session& session, absl::Duration interval) {
   const absl::StatusOr<v1::GetServerStatusResponse> before = Ask(session);
   if (!before.ok()) return before.status();
-  if (!Sleep(session, interval)) return absl::CancelledError("Interrupted");
+  const absl::Status slept = session.Run("", [&](const CallOptions& call) {
+    call.cancellation->SleepFor(interval);
+    return absl::OkStatus();
+  });
+  if (!slept.ok() || session.interrupted()) return absl::CancelledError("Interrupted");
   const absl::StatusOr<v1::GetServerStatusResponse> after = Ask(session);
   if (!after.ok()) return after.status();
   Json json = ToJson(*after);
@@ -54,16 +67,18 @@ absl::StatusOr<ExitCode> Top(Session& session, const TopOptions& options) {
     return status;
   const absl::Duration interval = absl::Seconds(options.interval);
   if (session.json()) return PrintRates(session, interval);
+  KeyInput keys;
+  const std::string leave = absl::StrCat("\n", session.out().Dim("q leaves."), "\n");
   std::optional<v1::GetServerStatusResponse> before;
   for (int shown = 0; options.count == 0 || shown < options.count; ++shown) {
-    if (shown > 0 && !Sleep(session, interval)) return ExitCode::kOk;
+    if (shown > 0 && !Sleep(keys, interval)) return ExitCode::kOk;
     absl::StatusOr<v1::GetServerStatusResponse> now = Ask(session);
     if (session.interrupted()) return ExitCode::kOk;
     if (!now.ok()) return now.status();
     const std::string screen =
         FormatTop(*now, before.has_value() ? RatesBetween(*before, *now) : std::nullopt);
     const bool written = session.out().is_terminal()
-                             ? session.out().Write(absl::StrCat(kHome, screen))
+                             ? session.out().Write(absl::StrCat(kHome, screen, leave))
                              : session.out().Write(absl::StrCat(shown > 0 ? "\n" : "", screen));
     if (!written) return ExitCode::kError;
     before = *std::move(now);
@@ -80,7 +95,7 @@ CommandRunner SetUpTop(CLI::App& app) {
       ->type_name("SECONDS")
       ->check(CLI::PositiveNumber.description(""))
       ->capture_default_str();
-  app.add_option("--count", options->count, "Looks before the end (default: until Ctrl-C)")
+  app.add_option("--count", options->count, "Looks before the end (default: until q or Ctrl-C)")
       ->type_name("N")
       ->check(CLI::PositiveNumber.description(""));
   app.footer(

@@ -19,7 +19,7 @@ google::rpc::ErrorInfo NotFound() {
   google::rpc::ErrorInfo info;
   info.set_domain("shira");
   info.set_reason("ADAPTER_NOT_FOUND");
-  (*info.mutable_metadata())["adapter"] = "pirate";
+  (*info.mutable_metadata())["name"] = "pirate";
   return info;
 }
 
@@ -40,7 +40,7 @@ TEST(ErrorInfoTest, IsReadFromTheDetailsOfAGrpcStatus) {
   ASSERT_TRUE(info.has_value());
   EXPECT_EQ(info->domain, "shira");
   EXPECT_EQ(info->reason, "ADAPTER_NOT_FOUND");
-  EXPECT_THAT(info->metadata, ElementsAre(Pair("adapter", "pirate")));
+  EXPECT_THAT(info->metadata, ElementsAre(Pair("name", "pirate")));
   EXPECT_EQ(info->retry_delay, absl::Milliseconds(1500));
 }
 

@@ -41,7 +41,7 @@ std::string FakeDigest(const std::string& name) {
 
 grpc::Status NoAdapter(const std::string& name) {
   return ErrorStatus(grpc::StatusCode::NOT_FOUND, absl::StrCat("No adapter '", name, "'"),
-                     "ADAPTER_NOT_FOUND", {{"adapter", name}});
+                     "ADAPTER_NOT_FOUND", {{"name", name}});
 }
 
 }  // namespace shira::testing

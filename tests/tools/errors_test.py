@@ -55,7 +55,10 @@ class ErrorsTest(unittest.TestCase):
         for density in ("0", "-0.1", "1.01", "nan", "x"):
             self.assert_fails("from-lora", self.adapter, "--density", density, status=2, text="expected above 0 and at most 1")
         self.assert_fails("convert", self.adapter, self.root / "out", "--values", "fp8", status=2, text="fp8")
-        self.assert_fails("frobnicate", status=2, text="subcommand")
+        self.assert_fails("frobnicate", status=2, text="has no command 'frobnicate'")
+        self.assert_fails("inspekt", status=2, text="did you mean 'shira-adapter inspect'?")
+        self.assert_fails("inspect", self.adapter, "--svgg", "x", status=2, text="did you mean --svg?")
+        self.assert_fails("convert", self.adapter, status=2, text="shira-adapter convert --help")
         self.assert_fails("convert", self.adapter, self.root / "out", "--to", "zip", "--model", self.base, text="known are peft, packed")
         self.assert_fails("convert", self.adapter, self.root / "out", "--to", "packed", "--model", self.base, text="ends in .shira")
 

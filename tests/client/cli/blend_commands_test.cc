@@ -20,15 +20,20 @@ TEST_F(BlendCommandsTest, CreatesABlendAndPrintsHowItsPartsMet) {
   const CliResult result =
       Run({"blend", "create", "crew", "--part", "pirate:0.5", "--part", "json", "--rule",
            "dare-ties", "--density", "0.25", "--seed", "7", "--save", "crew.shira"});
+  const v1::CreateBlendRequest request = server_.last_blend();
   EXPECT_EQ(result.exit_code, 0);
   EXPECT_THAT(result.out, HasSubstr("Created crew v1: 1,000 entries in 1 parameters, sha256 "));
+  EXPECT_THAT(result.out, HasSubstr("By more than one part: 300 (25.0 %)\n"
+                                    "With opposite signs:   20 (1.7 %)\n"
+                                    "Entries of the blend:  1,000 (83.3 %)\n"
+                                    "Energy kept:           75.0 %\n"));
+  EXPECT_THAT(result.out, ::testing::Not(HasSubstr("q_proj")));
   EXPECT_THAT(
-      result.out,
+      Run({"blend", "create", "crew", "--part", "pirate", "--parameters"}).out,
       HasSubstr(
           "PARAMETER                               PARTS  SHARED  CONFLICTS  BLEND  ENERGY\n"
           "model.layers.0.self_attn.q_proj.weight  1,500     300         20  1,000  75.0 %\n"
           "total                                   1,500     300         20  1,000  75.0 %\n"));
-  const v1::CreateBlendRequest request = server_.last_blend();
   EXPECT_EQ(request.name(), "crew");
   ASSERT_EQ(request.parts_size(), 2);
   EXPECT_EQ(request.parts(0).name(), "pirate");

@@ -61,8 +61,39 @@ TEST_F(ChatCommandTest, StopsAtQuit) {
 
 TEST_F(ChatCommandTest, PrintsHelp) {
   const CliResult result = Run({"chat"}, "/help\n");
-  for (const char* command : {"/adapter NAME[:W]...", "/base", "/reset", "/help", "/quit"})
+  for (const char* command : {"/adapter NAME[:W]...", "/adapters", "/base", "/set [NAME VALUE]",
+                              "/reset", "/help", "/quit"})
     EXPECT_THAT(result.err, HasSubstr(command));
+}
+
+TEST_F(ChatCommandTest, SaysFirstWhatTheCommandLineSays) {
+  EXPECT_EQ(Run({"chat", "Hi", "there"}, "Who?\n").out, "You said: Hi there\nYou said: Who?\n");
+  EXPECT_EQ(server_.last_generate().chat().messages_size(), 3);
+}
+
+TEST_F(ChatCommandTest, ListsAdaptersAndAliases) {
+  EXPECT_THAT(Run({"chat"}, "/adapters\n").err, HasSubstr("has no adapters"));
+  Load("pirate");
+  Load("json");
+  const CliResult result = Run({"chat", "--adapter", "json:0.5"}, "/adapters\n");
+  EXPECT_EQ(result.out, "");
+  EXPECT_THAT(result.err, HasSubstr("*  json"));
+  EXPECT_THAT(result.err, HasSubstr("   pirate"));
+}
+
+TEST_F(ChatCommandTest, ChangesSettingsInTheMiddle) {
+  const CliResult result = Run({"chat", "--temperature", "0.5"},
+                               "Hi\n/set temperature 1.5\n/set max-tokens 50\n/set stop the end\n"
+                               "/set\nHo\n");
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("'the end'"));
+  EXPECT_EQ(server_.last_generate().sampling().temperature(), 1.5f);
+  EXPECT_EQ(server_.last_generate().stop().max_tokens(), 50);
+  Run({"chat", "--temperature", "0.5"}, "/set temperature default\nHo\n");
+  EXPECT_EQ(server_.last_generate().sampling().temperature(), 0);
+  EXPECT_THAT(Run({"chat"}, "/set temprature 1\n").err, HasSubstr("did you mean temperature?"));
+  EXPECT_EQ(Run({"chat"}, "/set temperature\n").exit_code, 1);
+  EXPECT_THAT(Run({"chat"}, "/adaptr x\n").err, HasSubstr("did you mean /adapter?"));
 }
 
 TEST_F(ChatCommandTest, SaysATextWithASlashAfterTwoSlashes) {

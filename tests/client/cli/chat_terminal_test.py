@@ -1,15 +1,19 @@
-"""Talks with `shira chat` through a pseudo-terminal: editing, history, switching, Ctrl-C, Ctrl-D.
+"""Talks with `shira chat` through a pseudo-terminal: editing, history, completion, switching, Ctrl-C, Ctrl-D; and the other
+commands that care for a terminal.
 
 usage: chat_terminal_test.py SHIRA FAKE_SERVER
 """
 
 import os
+import pathlib
 import pty
 import re
 import select
 import signal
 import subprocess
 import sys
+import tempfile
+import termios
 import time
 import unittest
 
@@ -82,9 +86,9 @@ class ChatTerminalTest(unittest.TestCase):
         self.server.wait()
         self.server.stdout.close()
 
-    def chat(self, *arguments):
+    def chat(self, *arguments, **environment):
         terminal = Terminal([SHIRA, "chat", "--server", self.address, *arguments],
-                            {"TERM": "xterm", "LC_ALL": "C"})
+                            {"TERM": "xterm", "LC_ALL": "C", **environment})
         terminal.expect("Ctrl-D ends.")
         terminal.expect("> ")
         return terminal
@@ -110,6 +114,60 @@ class ChatTerminalTest(unittest.TestCase):
         terminal.expect("> ")
         terminal.send("\x1b[A\n")
         terminal.expect("You said: Hi\r\n")
+
+    def test_remembers_lines_from_one_chat_to_the_next(self):
+        home = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        history = home / ".local/state/shira/history"
+        terminal = self.chat(HOME=str(home))
+        terminal.send("grüße\n")
+        terminal.expect("You said: grüße\r\n")
+        terminal.send("/quit\n")
+        self.assertEqual(terminal.finish()[1], 0)
+        self.assertEqual(history.read_text(), "grüße\n/quit\n")
+        self.assertEqual(history.stat().st_mode & 0o777, 0o600)
+        self.assertEqual(history.parent.stat().st_mode & 0o777, 0o700)
+        terminal = self.chat(HOME=str(home))
+        terminal.send("\x1b[A\x1b[A\n")
+        terminal.expect("You said: grüße\r\n")
+        for arguments, environment in ((["--no-history"], {}), ([], {"SHIRA_HISTORY": ""})):
+            before = history.read_text()
+            terminal = self.chat(*arguments, HOME=str(home), **environment)
+            terminal.send("secret\n")
+            terminal.expect("You said: secret\r\n")
+            terminal.send("/quit\n")
+            terminal.finish()
+            self.assertEqual(history.read_text(), before)
+
+    def test_a_history_that_cannot_be_kept_stops_nobody(self):
+        terminal = Terminal([SHIRA, "chat", "--server", self.address], {"TERM": "xterm", "SHIRA_HISTORY": "/dev/null/x"})
+        terminal.expect("What you type is not kept: ")
+        terminal.send("Hi\n")
+        terminal.expect("You said: Hi\r\n")
+
+    def test_completes_commands_names_and_settings(self):
+        subprocess.run([SHIRA, "--server", self.address, "adapter", "load", "parrot", "/adapters/parrot"],
+                       check=True, capture_output=True)
+        terminal = self.chat()
+        terminal.send("/ada\t\t")  # What both have in common, and then both.
+        terminal.expect("/adapter  /adapters\r\n")
+        terminal.send(" pi\t")
+        terminal.expect("rate ")
+        terminal.send("\n")
+        terminal.expect("Answers come from pirate.")
+        terminal.send("/adapter p\t")
+        terminal.expect("parrot  pirate\r\n")
+        terminal.send("a\t\n")
+        terminal.expect("Answers come from parrot.")
+        terminal.send("/set temp\t0.5\n")
+        terminal.expect("temperature is 0.5 from now on.")
+        # Elsewhere it is a character.
+        terminal.send("a\tb\n")
+        terminal.expect("You said: a\tb\r\n")
+
+    def test_lists_adapters(self):
+        terminal = self.chat("--adapter", "pirate")
+        terminal.send("/adapters\n")
+        terminal.expect("*  pirate")
 
     def test_switches_in_the_middle_of_a_conversation(self):
         terminal = self.chat()
@@ -160,6 +218,35 @@ class ChatTerminalTest(unittest.TestCase):
             self.assertEqual(exit_code, 0)
             self.assertIn(b"[base; 2 + 12 tokens", output)
             self.assertEqual(b"\x1b[2m" in output, dim)
+
+    def test_q_leaves_top_and_the_terminal_is_as_before(self):
+        for end in ("q", "\x03"):
+            terminal = Terminal([SHIRA, "top", "--server", self.address, "--interval", "60"], {"TERM": "xterm"})
+            before = termios.tcgetattr(terminal.fd)
+            terminal.expect("q leaves.")
+            self.assertFalse(termios.tcgetattr(terminal.fd)[3] & (termios.ICANON | termios.ECHO))
+            terminal.send("x" + end)
+            deadline = time.monotonic() + TIMEOUT
+            while termios.tcgetattr(terminal.fd) != before:
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.01)
+            self.assertEqual(terminal.finish()[1], 0)
+
+    def test_a_signal_that_ends_top_leaves_the_terminal_as_before(self):
+        terminal = Terminal([SHIRA, "top", "--server", self.address, "--interval", "60"], {"TERM": "xterm"})
+        before = termios.tcgetattr(terminal.fd)
+        terminal.expect("q leaves.")
+        attributes = os.dup(terminal.fd)
+        os.kill(terminal.pid, signal.SIGTERM)
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(terminal.pid, 0)[1]), -signal.SIGTERM)
+        self.assertEqual(termios.tcgetattr(attributes), before)
+        os.close(attributes)
+        os.close(terminal.fd)
+
+    def test_asks_for_a_prompt_that_nobody_gives(self):
+        terminal = Terminal([SHIRA, "generate", "--server", self.address], {"TERM": "xterm"})
+        terminal.expect("no prompt: give it in quotes, or pipe it into standard input")
+        self.assertEqual(terminal.finish()[1], 2)
 
     def test_shows_progress_while_it_waits(self):
         terminal = Terminal([SHIRA, "model", "--server", "127.0.0.1:1", "--connect-timeout", "3"],

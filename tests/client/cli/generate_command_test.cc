@@ -203,6 +203,56 @@ TEST_F(GenerateCommandTest, ReadsThePromptFromStandardInput) {
             "You said: line 1\nline 2\n");
 }
 
+TEST_F(GenerateCommandTest, TakesThePromptFromWhereverItIs) {
+  for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
+           {"generate", "Hi there"},
+           {"generate", "Hi", "there"},
+           {"generate", "--max-tokens", "40", "--adapter", "pirate", "Hi there"},
+           {"generate", "--prompt", "Hi there"}}) {
+    Load("pirate");
+    EXPECT_EQ(Run(arguments).out, "You said: Hi there\n") << ::testing::PrintToString(arguments);
+    EXPECT_EQ(server_.last_generate().prompt(), "Hi there");
+  }
+  EXPECT_EQ(RunCli({"generate", "--server", server_.address(), "--", "-Hi"}).out,
+            "You said: -Hi\n");
+  EXPECT_EQ(Run({"generate", "status"}).out, "You said: status\n");
+  // The command line's is the prompt, whatever else waits.
+  EXPECT_EQ(Run({"generate", "Hi"}, "not me").out, "You said: Hi\n");
+}
+
+TEST_F(GenerateCommandTest, ReadsAPromptThatIsPipedIn) {
+  const std::vector<std::vector<std::string>> ways = {
+      {"generate"}, {"generate", "-"}, {"generate", "--prompt", "-"}, {"generate", "--chat"}};
+  for (const std::vector<std::string>& arguments : ways) {
+    EXPECT_EQ(Run(arguments, "line 1\nline 2\n").exit_code, 0);
+    const v1::GenerateRequest request = server_.last_generate();
+    // Without the line end of the file, as a shell's $(...) has it.
+    EXPECT_EQ(request.has_chat() ? request.chat().messages(0).content() : request.prompt(),
+              "line 1\nline 2");
+  }
+  Run({"generate"}, "two\r\n\r\n");
+  EXPECT_EQ(server_.last_generate().prompt(), "two\r\n");
+}
+
+TEST_F(GenerateCommandTest, SaysWhereAPromptIsExpected) {
+  const CliResult result = Run({"generate"});
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_THAT(result.err, HasSubstr("no prompt"));
+  EXPECT_EQ(Run({"generate", "Hi", "--prompt", "Ho"}).exit_code, 2);
+}
+
+TEST_F(GenerateCommandTest, SaysWhichAdapterWasMeant) {
+  for (const char* name : {"pirate", "party", "json"}) Load(name);
+  CliResult result = Run({"generate", "Hi", "--adapter", "pirat:0.5"});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, HasSubstr("error: NOT_FOUND: No adapter 'pirat' [ADAPTER_NOT_FOUND]\n"
+                                    "Did you mean 'pirate'? The server has: json, party, pirate."));
+  result = Run({"adapter", "apply", "frobnicate"});
+  EXPECT_THAT(result.err, HasSubstr("\nThe server has: json, party, pirate."));
+  // For scripts nothing changes.
+  EXPECT_EQ(Run({"generate", "Hi", "--adapter", "pirat", "--json"}).err, "");
+}
+
 TEST_F(GenerateCommandTest, RefusesAPromptThatIsNotUtf8) {
   const CliResult result = Run({"generate", "--prompt", "-"}, "ab\xff");
   EXPECT_EQ(result.exit_code, 1);
@@ -224,7 +274,7 @@ TEST_F(GenerateCommandTest, PrintsTheServersErrorAsTheOneJsonObject) {
                                       {{"code", "NOT_FOUND"},
                                        {"reason", "ADAPTER_NOT_FOUND"},
                                        {"message", "No adapter 'nobody'"},
-                                       {"metadata", {{"adapter", "nobody"}}}}}}));
+                                       {"metadata", {{"name", "nobody"}}}}}}));
 }
 
 TEST_F(GenerateCommandTest, SaysWhenToTryAgain) {

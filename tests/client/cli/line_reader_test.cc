@@ -6,6 +6,7 @@
 #include <array>
 #include <csignal>
 #include <string>
+#include <vector>
 
 #include "client/cancellation.h"
 #include "client/cli/interrupt.h"
@@ -67,6 +68,26 @@ TEST_F(LineReaderTest, AWatchEndsWithoutAnInterrupt) {
   { const CancelOnInterrupt watch(cancellation); }
   EXPECT_FALSE(cancellation.cancelled());
   close(pipe_[1]);
+}
+
+TEST(CompletionTest, InsertsWhatIsCommonAndABlankBehindTheOnlyOne) {
+  EXPECT_EQ(Complete("/ada", {"/adapter", "/adapters", "/base"}).insert, "pter");
+  EXPECT_EQ(Complete("/b", {"/adapter", "/adapters", "/base"}).insert, "ase ");
+  EXPECT_EQ(Complete("/adapter pir", {"json", "pirate"}).insert, "ate ");
+  EXPECT_EQ(Complete("/base", {"/base"}).insert, " ");
+}
+
+TEST(CompletionTest, ShowsTheChoicesWhereNothingIsCommon) {
+  const Completion completion = Complete("/adapter ", {"json", "pirate"});
+  EXPECT_EQ(completion.insert, "");
+  EXPECT_EQ(completion.choices, (std::vector<std::string>{"json", "pirate"}));
+  EXPECT_EQ(Complete("/adapter", {"/adapter", "/adapters"}).choices.size(), 2);
+}
+
+TEST(CompletionTest, KnowsNothingWhereNothingFits) {
+  EXPECT_EQ(Complete("/adapter x", {"json", "pirate"}).insert, "");
+  EXPECT_TRUE(Complete("/adapter x", {"json", "pirate"}).choices.empty());
+  EXPECT_TRUE(Complete("Hello", {}).choices.empty());
 }
 
 }  // namespace

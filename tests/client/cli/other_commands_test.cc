@@ -18,6 +18,7 @@ TEST_F(OtherCommandsTest, Tokenizes) {
   EXPECT_EQ(Run({"tokenize", "-", "--omit-special-tokens", "--plain-text"}, "ab").out, "97 98\n");
   EXPECT_TRUE(server_.last_tokenize().omit_special_tokens());
   EXPECT_TRUE(server_.last_tokenize().plain_text());
+  EXPECT_EQ(Run({"tokenize"}, "ab\n").out, "97 98 10\n");
   EXPECT_EQ(RunJson({"tokenize", "aé"}), Json({{"ids", {97, 233}}, {"text", "aé"}}));
 }
 
@@ -211,6 +212,7 @@ TEST(CliWithoutServerTest, ExitsWith3) {
   CliResult result = RunCli({"status", "--server", address, "--connect-timeout", "0"});
   EXPECT_EQ(result.exit_code, 3);
   EXPECT_THAT(result.err, HasSubstr(address));
+  EXPECT_THAT(result.err, HasSubstr("Start one with 'shira-server --model FOLDER'"));
   result = RunCli({"verify", "--server", address, "--connect-timeout", "0", "--json"});
   EXPECT_EQ(result.exit_code, 3);
   EXPECT_EQ(ParseOnly(result)["error"]["code"], "UNAVAILABLE");
@@ -223,6 +225,9 @@ TEST(CliWithoutServerTest, PrintsItsVersionAndHelp) {
   EXPECT_EQ(help.exit_code, 0);
   EXPECT_THAT(help.out, StartsWith("Generate text"));
   EXPECT_EQ(RunCli({}).exit_code, 2);
+  EXPECT_THAT(RunCli({}).out, HasSubstr("Usage: shira"));
+  EXPECT_EQ(RunCli({"help", "status"}).out, RunCli({"status", "--help"}).out);
+  EXPECT_EQ(RunCli({"status"}, "", {"SHIRA_SERVER=nobody:"}).exit_code, 2);
 }
 
 }  // namespace
