@@ -2,11 +2,14 @@
 
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_replace.h"
 #include "absl/time/time.h"
+#include "base/closest_name.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "server/config_file.h"
@@ -118,7 +121,7 @@ void DefineNetworkFlags(CLI::App& app, Flags& flags) {
   ServerOptions& options = flags.options;
   const char* const group = "Network";
   Add(app, group, "--listen", options.listen,
-      "Where to listen: HOST:PORT (port 0: any) or unix:PATH");
+      "Where to listen: HOST:PORT (port 0: any), a port alone (on 127.0.0.1) or unix:PATH");
   Add(app, group, "--admin-listen", options.admin_listen,
       "Another address for the administration, which is then not at --listen");
   app.add_flag("--insecure-listen-anywhere", options.insecure_listen_anywhere,
@@ -252,9 +255,19 @@ void DefineFlags(CLI::App& app, Flags& flags) {
                        StrCat("shira-server ", kVersion, "\n", Describe(LinkedGrpc())));
 }
 
+// A port alone is on this machine.
+std::string WithHost(const std::string& address) {
+  const bool is_port =
+      !address.empty() && address.find_first_not_of("0123456789") == std::string::npos;
+  return is_port ? StrCat("127.0.0.1:", address) : address;
+}
+
 absl::StatusOr<ServerOptions> ToOptions(const Flags& flags) {
   ServerOptions options = flags.options;
-  if (options.model.empty()) return absl::InvalidArgumentError("--model is required");
+  if (options.model.empty()) {
+    return absl::InvalidArgumentError(
+        "--model is required: a Hugging Face folder or a .gguf file (--help lists the flags)");
+  }
   SHIRA_ASSIGN_OR_RETURN(options.dtype, ParseResidentDType(flags.dtype));
   for (const std::string& text : flags.adapters) {
     absl::StatusOr<NamedAdapter> adapter = ParseNamedAdapter(text);
@@ -263,9 +276,9 @@ absl::StatusOr<ServerOptions> ToOptions(const Flags& flags) {
     }
     options.adapters.push_back(*std::move(adapter));
   }
-  if (!options.metrics_listen.empty() &&
-      options.metrics_listen.find_first_not_of("0123456789") == std::string::npos) {
-    options.metrics_listen = StrCat("127.0.0.1:", options.metrics_listen);
+  for (std::string* address :
+       {&options.listen, &options.admin_listen, &options.metrics_listen}) {
+    *address = WithHost(*address);
   }
   options.row_patching = flags.row_patching == "auto";
   options.lifecycle.max_upload_bytes = flags.max_upload_mb << 20;
@@ -286,11 +299,24 @@ absl::StatusOr<ServerOptions> ToOptions(const Flags& flags) {
   return options;
 }
 
+std::vector<std::string> FlagNames(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* flag : app.get_options()) {
+    for (const std::string& name : flag->get_lnames()) names.push_back(StrCat("--", name));
+  }
+  return names;
+}
+
 // What CLI11 says of a key that is no flag speaks of the wrong format.
-std::string Explain(const CLI::ParseError& error) {
-  return StrCat(absl::StrReplaceAll(error.what(), {{"INI was not able to parse ",
-                                                    "the config file has an unknown key: "}}),
-                " (--help lists the flags)");
+std::string Explain(const CLI::App& app, const CLI::ParseError& error) {
+  std::string text = StrCat(absl::StrReplaceAll(
+      error.what(), {{"INI was not able to parse ", "the config file has an unknown key: "}}));
+  if (const std::vector<std::string> unknown = app.remaining(); !unknown.empty()) {
+    const std::string flag = unknown.front().substr(0, unknown.front().find('='));
+    const std::optional<std::string> meant = ClosestName(flag, FlagNames(app));
+    if (meant.has_value()) StrAppend(&text, "; did you mean ", *meant, "?");
+  }
+  return StrCat(text, " (--help lists the flags)");
 }
 
 }  // namespace
@@ -310,7 +336,7 @@ absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv) 
     command.text = StrCat(app.version(), "\n");
     return command;
   } catch (const CLI::ParseError& error) {
-    return absl::InvalidArgumentError(Explain(error));
+    return absl::InvalidArgumentError(Explain(app, error));
   }
   SHIRA_ASSIGN_OR_RETURN(command.options, ToOptions(flags));
   if (flags.print_config) {

@@ -175,9 +175,11 @@ absl::StatusOr<bool> IsLocalAddress(std::string_view listen) {
   const size_t colon = listen.rfind(':');
   int port = -1;
   if (colon == std::string_view::npos || colon == 0 ||
+      listen.find('/') != std::string_view::npos ||
       !absl::SimpleAtoi(ToAbsl(listen.substr(colon + 1)), &port) || port < 0 || port > 65535) {
     return absl::InvalidArgumentError(
-        StrCat("expected HOST:PORT or unix:PATH, found '", listen, "'"));
+        StrCat("expected HOST:PORT, as in 127.0.0.1:50051, a port alone, or unix:PATH; found '",
+               listen, "'"));
   }
   std::string_view host = listen.substr(0, colon);
   const bool bracketed = host.starts_with('[') && host.ends_with(']');
@@ -202,7 +204,9 @@ absl::Status ValidateValues(const ServerOptions& options) {
 absl::Status CheckPaths(const ServerOptions& options) {
   std::error_code error;
   if (!fs::exists(options.model, error)) {
-    return absl::NotFoundError(StrCat("model ", options.model, " does not exist"));
+    return absl::NotFoundError(StrCat(
+        "model ", options.model,
+        " does not exist: expected the path of a Hugging Face folder, or of a .gguf file"));
   }
   for (const std::string& root : options.adapter_roots) {
     SHIRA_RETURN_IF_ERROR(ExpectFolder("adapter root", root));

@@ -56,7 +56,9 @@ absl::StatusOr<fs::path> PathConfinement::Find(const std::string& path) const {
   }
   absl::Status error =
       roots_.empty()
-          ? absl::PermissionDeniedError("no adapter root is configured, so no path is allowed")
+          ? absl::PermissionDeniedError(
+                "no adapter root is configured, so no path is allowed: start the server with "
+                "--adapter-root FOLDER")
           : absl::NotFoundError(StrCat("no adapter root has ", path));
   for (const fs::path& candidate : candidates) {
     absl::StatusOr<fs::path> canonical = ResolveCandidate(candidate);

@@ -113,7 +113,13 @@ absl::Status AdapterAdminService::CreateBlend(const v1::CreateBlendRequest& requ
     spdlog::warn("adapter {}: not blended: {}", ForLog(request.name()),
                  ForLog(created.status().ToString(absl::StatusToStringMode::kWithNoExtraData),
                         kMaxMessageBytes));
-    return WithReason(created.status(), Operation::kCreateBlend, {{"name", request.name()}});
+    ErrorMetadata metadata = {{"name", request.name()}};
+    // A part that is missing is what is at fault then, and not the blend.
+    if (absl::IsNotFound(created.status())) {
+      for (const auto& [key, part] : AdapterAtFault(backend->registry, blend.parts))
+        metadata["part"] = part;
+    }
+    return WithReason(created.status(), Operation::kCreateBlend, std::move(metadata));
   }
   const AdapterInfo& info = created->info;
   spdlog::info("adapter {}@{}: blended by rule {} from {} adapters in {:.1f} ms, {} entries{}",

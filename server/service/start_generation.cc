@@ -15,12 +15,6 @@
 #include "server/service/prompt_builder.h"
 
 namespace shira {
-namespace {
-
-uint64_t DrawSeed() {
-  std::random_device device;
-  return (uint64_t{device()} << 32) | device();
-}
 
 ErrorMetadata AdapterAtFault(const AdapterRegistry& registry,
                              absl::Span<const AdapterSelectionTerm> terms) {
@@ -30,6 +24,16 @@ ErrorMetadata AdapterAtFault(const AdapterRegistry& registry,
   }
   if (terms.size() == 1) return {{"name", terms.front().name}};
   return {};
+}
+
+namespace {
+
+// Below 2^52: with the number of an answer added it stays below 2^53, which is what survives in
+// programs that keep every number of a JSON document as a double (jq, JavaScript).
+uint64_t DrawSeed() {
+  constexpr uint64_t kSeeds = uint64_t{1} << 52;
+  std::random_device device;
+  return ((uint64_t{device()} << 32) | device()) % kSeeds;
 }
 
 absl::Status CheckPromptLength(const PromptBuilder::Prompt& prompt, const RequestLimits& limits) {

@@ -15,11 +15,17 @@
 #include "base/steady_clock.h"
 #include "server/engine/generation.h"
 #include "server/service/answer_observer.h"
+#include "server/service/error_details.h"
 #include "server/service/generate_request.h"
 #include "server/service/service_context.h"
 #include "shira/v1/inference.pb.h"
 
 namespace shira {
+
+// {"name": the first of `terms` that cannot be used now, or the only one}; empty: which it is
+// cannot be told.
+ErrorMetadata AdapterAtFault(const AdapterRegistry& registry,
+                             absl::Span<const AdapterSelectionTerm> terms);
 
 // Pins `terms`, compiled. Errors name the adapter at fault in their metadata.
 absl::StatusOr<StateHandle> AcquireAdapters(AdapterRegistry& registry,

@@ -124,6 +124,8 @@ class BlendTest(unittest.TestCase):
         def refused(code, reason, **request):
             found, info, _, message = error_of(lambda: self.admin.CreateBlend(**{"name": "blend", "parts": parts(alpha=1)} | request))
             self.assertEqual((found, info.reason), (code, reason), message)
+            if reason == "ADAPTER_NOT_FOUND":
+                self.assertEqual(dict(info.metadata), {"name": "blend", "part": "missing"})
             return message
 
         invalid = grpc.StatusCode.INVALID_ARGUMENT

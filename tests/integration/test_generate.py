@@ -68,6 +68,11 @@ class GenerateTest(unittest.TestCase):
         sampling = {"temperature": 1.5, "top_p": 0.95}
         first = self.generate(sampling=sampling)
         self.assertTrue(first.summary.HasField("seed"))
+        # Programs that read JSON's numbers as doubles (jq, JavaScript) keep it exactly, also that of the last of several answers.
+        for _ in range(4):
+            several = self.generate(sampling=sampling, n=2, stop={"max_tokens": 1})
+            for choice in several.choices:
+                self.assertLess(choice.end.seed, 2**53)
         again = self.generate(sampling=sampling | {"seed": first.summary.seed})
         other = self.generate(sampling=sampling | {"seed": first.summary.seed ^ 1})
         self.assertEqual(again.token_ids, first.token_ids)

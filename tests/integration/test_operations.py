@@ -79,6 +79,16 @@ class MetricsTest(unittest.TestCase):
         exported = {re.sub("_(bucket|sum|count)$", "", name) for name in scrape(self.port)}
         self.assertEqual({name for name in exported if not name.startswith("exposer_")}, documented)
 
+    def test_alarms_speak_of_metrics_that_there_are(self):
+        _, client = self.serve()
+        self.generate(client, "alpha")
+        exported = set(scrape(self.port)) | {"up"}
+        rules = (pathlib.Path(__file__).parents[2] / "docker/alerts.yml").read_text()
+        expressions = re.findall(r"^ +expr: (.+)$", rules, re.M)
+        named = {name for expression in expressions for name in re.findall(r"\b(?:shira|process)_[a-z_]+", expression.replace('"shira"', ""))}
+        self.assertGreater(len(named), 8)
+        self.assertLessEqual(named, exported)
+
     def test_a_histogram_is_one_by_the_format(self):
         _, client = self.serve()
         self.generate(client, "alpha", tokens=50)

@@ -159,10 +159,33 @@ TEST_F(ServerFlagsTest, ThePrintedConfigHoldsNoSecret) {
   EXPECT_THAT(printed.text, ::testing::Not(HasSubstr("SECRET")));
 }
 
-TEST_F(ServerFlagsTest, AMetricsPortAloneIsOnLoopback) {
+TEST_F(ServerFlagsTest, APortAloneIsOnLoopback) {
   ASSERT_OK_AND_ASSIGN(const CommandLine command,
-                       Parse({"--model", "/m", "--metrics-listen", "9464"}));
+                       Parse({"--model", "/m", "--listen", "8080", "--admin-listen", "8081",
+                              "--metrics-listen", "9464"}));
+  EXPECT_EQ(command.options.listen, "127.0.0.1:8080");
+  EXPECT_EQ(command.options.admin_listen, "127.0.0.1:8081");
   EXPECT_EQ(command.options.metrics_listen, "127.0.0.1:9464");
+}
+
+TEST_F(ServerFlagsTest, AHostAloneIsToldWhatIsMissing) {
+  for (const char* address : {"127.0.0.1", "localhost", "http://127.0.0.1:8080", "99999"}) {
+    EXPECT_THAT(Parse({"--model", "/m", "--listen", address}),
+                StatusIs(absl::StatusCode::kInvalidArgument,
+                         HasSubstr("expected HOST:PORT, as in 127.0.0.1:50051")))
+        << address;
+  }
+}
+
+TEST_F(ServerFlagsTest, ASlipGetsASuggestion) {
+  EXPECT_THAT(Parse({"--modle", "/m"}), StatusIs(absl::StatusCode::kInvalidArgument,
+                                                 HasSubstr("did you mean --model?")));
+  EXPECT_THAT(Parse({"--model", "/m", "--adapter-rot=/a"}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("did you mean --adapter-root?")));
+  EXPECT_THAT(Parse({"--model", "/m", "--frobnicate"}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       ::testing::Not(HasSubstr("did you mean"))));
 }
 
 }  // namespace
