@@ -7,7 +7,6 @@ import socket
 import time
 import unittest
 
-import grpc
 import shira_testutil
 from grpc_health.v1 import health_pb2
 
@@ -15,6 +14,8 @@ import raw_http2
 from fixtures import world
 from server_process import Client
 
+# In the headers of an answer that is a status alone: grpc-status 8 as a literal.
+EXHAUSTED = b"grpc-status\x018"
 PATCHES = pathlib.Path(__file__).parents[2] / "cmake" / "patches"
 
 
@@ -54,7 +55,7 @@ class FixesTest(unittest.TestCase):
             connection.call(1, "/grpc.health.v1.Health/Watch", check)
             connection.wait_for(raw_http2.DATA, 1)
             connection.call(3, "/grpc.health.v1.Health/Check", check, [("x-long", "a" * 100_000)])
-            connection.wait_for(raw_http2.HEADERS, 3)  # its status
+            self.assertIn(EXHAUSTED, connection.wait_for(raw_http2.HEADERS, 3))
             connection.call(5, "/grpc.health.v1.Health/Check", check)
             self.assertEqual(connection.wait_for(raw_http2.DATA, 5)[5:],
                              health_pb2.HealthCheckResponse(status="SERVING").SerializeToString())
@@ -62,10 +63,11 @@ class FixesTest(unittest.TestCase):
     def test_metadata_counts_in_all_frames_together(self):
         check = health_pb2.HealthCheckRequest().SerializeToString()
         with raw_http2.Connection(self.server.target) as connection:
-            for stream, count, kind in ((1, 10, raw_http2.DATA), (3, 1000, raw_http2.HEADERS)):
+            for stream, count in ((1, 10), (3, 1000)):
                 connection.call(stream, "/grpc.health.v1.Health/Check", check,
                                 [(f"x-{number}", "a" * 100) for number in range(count)])
-                connection.wait_for(kind, stream)
+                is_exhausted = EXHAUSTED in connection.wait_for(raw_http2.HEADERS, stream)
+                self.assertEqual(is_exhausted, count == 1000)
 
 
 if __name__ == "__main__":
