@@ -41,13 +41,15 @@ bool AreFinite(const std::byte* data, int64_t count) {
   constexpr int64_t kAtOnce = 64;
   std::array<Bits, kAtOnce> bits;
   Bits not_finite = 0;
-  for (int64_t i = 0; i < count; i += kAtOnce) {
-    const int64_t some = std::min(kAtOnce, count - i);
-    if (some < kAtOnce) bits.fill(0);
-    std::memcpy(bits.data(), data + i * static_cast<int64_t>(sizeof(Bits)),
+  const auto look_at = [&](int64_t first, int64_t some) {
+    std::memcpy(bits.data(), data + first * static_cast<int64_t>(sizeof(Bits)),
                 static_cast<size_t>(some) * sizeof(Bits));
     for (const Bits number : bits) not_finite |= (number & exponent) == exponent;
-  }
+  };
+  const int64_t whole = count - count % kAtOnce;
+  for (int64_t i = 0; i < whole; i += kAtOnce) look_at(i, kAtOnce);
+  bits.fill(0);
+  look_at(whole, count - whole);
   return not_finite == 0;
 }
 

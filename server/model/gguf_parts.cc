@@ -1,9 +1,11 @@
 #include "server/model/gguf_parts.h"
 
 #include <array>
+#include <filesystem>
 #include <fstream>
 #include <optional>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -80,6 +82,8 @@ absl::Status AddPart(const std::string& path, Place first, int64_t number, GgufP
 }  // namespace
 
 bool IsGgufFile(const std::string& path) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) return false;  // opening a pipe would wait
   std::array<char, kMagic.size()> begin{};
   std::ifstream file(path, std::ios::binary);
   return file.read(begin.data(), begin.size()) &&

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <string>
@@ -123,6 +124,8 @@ TEST_F(GgufPartsTest, IsGgufFileLooksAtTheFirstBytes) {
   EXPECT_FALSE(IsGgufFile(folder_.Write("short.gguf", "GGU")));
   EXPECT_FALSE(IsGgufFile(folder_.Path("absent")));
   EXPECT_FALSE(IsGgufFile(folder_.path()));
+  ASSERT_EQ(mkfifo(folder_.Path("pipe").c_str(), 0600), 0);
+  EXPECT_FALSE(IsGgufFile(folder_.Path("pipe")));
 }
 
 }  // namespace
