@@ -96,7 +96,7 @@ TEST_F(AnswerObserverTest, AStopStringStopsTheGenerationAndIsCutOff) {
 // "bc" waits for "abcd", which begins before it; then the answer ends.
 TEST_F(AnswerObserverTest, AStopStringThatWaitedIsTheReasonThoughATokenOrTheLengthEndedTheAnswer) {
   const std::vector<ChoiceResult> ends = {
-      {.reason = FinishReason::kLength, .completion_tokens = 4},
+      {.reason = FinishReason::kLength, .stop_token = {}, .completion_tokens = 4},
       {.reason = FinishReason::kStop, .stop_token = ByteTokenizer::kEos, .completion_tokens = 4}};
   for (const ChoiceResult& end : ends) {
     sink_ = RecordingSink();

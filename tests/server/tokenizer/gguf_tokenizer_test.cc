@@ -75,11 +75,11 @@ TEST(GgufTokenizerTest, OnlyControlAndUnknownTokensAreSpecial) {
 // As in tokenizer.json of the same model; llama.cpp takes the longer one wherever it is.
 TEST(GgufTokenizerTest, OfOverlappingTokensTheOneFurtherLeftWinsThenTheLonger) {
   Metadata metadata = SmallGguf();
-  AddToken(metadata, "a", 4);
-  const int32_t left = AddToken(metadata, "ab", 4);
-  AddToken(metadata, "bcd", 4);
+  AddToken(metadata, "ab", 4);
+  const int32_t left = AddToken(metadata, "abc", 4);
+  AddToken(metadata, "bcde", 4);
   ASSERT_OK_AND_ASSIGN(const auto tokenizer, LoadGguf(metadata));
-  EXPECT_THAT(tokenizer->Encode("abcd", {}), IsOkAndHolds(ElementsAre(left, 'c', 'd')));
+  EXPECT_THAT(tokenizer->Encode("abcde", {}), IsOkAndHolds(ElementsAre(left, 'd', 'e')));
 }
 
 TEST(GgufTokenizerTest, GenerationsEndAtGivenIdsAndWellKnownTexts) {
