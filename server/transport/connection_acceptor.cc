@@ -13,8 +13,6 @@
 #include <utility>
 #include <vector>
 
-#include "base/steady_clock.h"
-
 namespace shira {
 namespace {
 

@@ -2,8 +2,6 @@
 
 #include <sys/stat.h>
 
-#include "base/steady_clock.h"
-
 namespace shira {
 namespace {
 
