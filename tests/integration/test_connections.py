@@ -96,7 +96,7 @@ class LogTest(ConnectionsTest):
 
 class TlsTest(ConnectionsTest):
     def model(self, server, *flags):
-        return shira_testutil.run_binary("shira", "model", "--server", server.target, "--connect-timeout", "0.2", *flags, check=False)
+        return shira_testutil.run_binary("shira", "model", "--server", server.target, "--connect-timeout", "1", *flags, check=False)
 
     def test_the_command_line_says_when_only_one_end_speaks_tls(self):
         authority = Authority(self.folder)
