@@ -44,8 +44,8 @@ AdapterReader::AdapterReader(BaseModelIdentity base, AdapterLimits limits)
 absl::StatusOr<std::shared_ptr<const SparseAdapter>> AdapterReader::Read(
     const std::string& path) const {
   const absl::StatusOr<AdapterFiles> files = ReadAdapterFiles(path, limits_.max_file_bytes);
-  absl::StatusOr<std::shared_ptr<const SparseAdapter>> adapter = files.status();
-  if (files.ok()) adapter = Parse(*files);
+  using Result = absl::StatusOr<std::shared_ptr<const SparseAdapter>>;
+  Result adapter = files.ok() ? Parse(*files) : Result(files.status());
   if (adapter.ok()) return adapter;
   return absl::Status(adapter.status().code(),
                       Excerpt(ToStd(adapter.status().message()), kMaxErrorBytes));
