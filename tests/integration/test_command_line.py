@@ -63,7 +63,6 @@ class CommandLineTest(unittest.TestCase):
             ("config.json", b"{", "config.json"),
             ("config.json", b'{"model_type": "mamba"}', "mamba"),
             ("tokenizer.json", b"[]", "tokenizer.json"),
-            ("chat_template.jinja", b"{% if %}", "chat_template.jinja"),
             ("model.safetensors", b"\xff" * 100, "model.safetensors"),
         ):
             copy = self.folder / "copy"

@@ -184,7 +184,7 @@ class PersistenceTest(unittest.TestCase):
 
     def check_file(self):
         state = json.loads(self.state.read_text())
-        self.assertEqual(state["format_version"], 1)
+        self.assertEqual(state["format_version"], 2)
         for adapter in state["adapters"]:
             self.assertTrue(pathlib.Path(adapter["source"]).exists(), adapter)
 

@@ -180,7 +180,7 @@ TEST(ChatTemplateTest, RefusesBrokenInputsByName) {
   EXPECT_THAT(Render("", {{"user", ""}, {"user", "\xc3"}}),
               StatusIs(kInvalid, AllOf(HasSubstr("message 1"), HasSubstr("UTF-8"))));
   options = {};
-  options.bos_token = "\xff";
+  options.special_tokens = {{"bos_token", "\xff"}};
   EXPECT_THAT(Render("", {}, options), StatusIs(kInvalid, HasSubstr("bos_token")));
   EXPECT_THAT(ChatTemplate::Parse("a\xff").status(), StatusIs(kInvalid, HasSubstr("UTF-8")));
   EXPECT_THAT(ChatTemplate::Parse(Repeat("x", (1 << 20) + 1)).status(),
