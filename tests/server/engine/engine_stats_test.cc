@@ -24,8 +24,8 @@ TEST(DurationHistogramTest, CountsEachDurationInTheFirstBucketThatHoldsIt) {
 }
 
 TEST(StatsBookTest, KnowsWhichAdaptersWaitAndRun) {
-  const StateHandle tone(nullptr, {{"tone", 1, {}, 1.0}}, {});
-  const StateHandle both(nullptr, {{"tone", 1, {}, 1.0}, {"terse", 1, {}, 1.0}}, {});
+  const StateHandle tone({}, {}, {{"tone", 1, {}, 1.0}}, nullptr);
+  const StateHandle both({}, {}, {{"tone", 1, {}, 1.0}, {"terse", 1, {}, 1.0}}, nullptr);
   const StateHandle base;
   StatsBook book;
   for (const StateHandle* state : {&tone, &both, &base}) book.BookQueued(*state);

@@ -465,7 +465,10 @@ TEST_F(AcknowledgedTest, AnUnload) {
 
 TEST_F(AcknowledgedTest, AnAlias) {
   Test([&] { EXPECT_THAT(registry_->SetAlias("prod", "first"), IsOk()); },
-       [&] { EXPECT_THAT(Load("prod"), StatusIs(absl::StatusCode::kAlreadyExists)); });
+       [&] {
+         EXPECT_THAT(registry_->Load("prod", "tone", ""),
+                     StatusIs(absl::StatusCode::kAlreadyExists));
+       });
 }
 
 TEST_F(AcknowledgedTest, APin) {
