@@ -28,7 +28,8 @@ def ranges(pattern):
 
 
 def characters(found):
-    return {c for first, last in found for c in range(first, last + 1)}
+    """Without surrogates, which lie in the middle of a range without being characters."""
+    return {c for first, last in found for c in range(first, last + 1) if not 0xD800 <= c < 0xE000}
 
 
 def main(binary):
