@@ -23,7 +23,7 @@ from transformers import PreTrainedTokenizerFast
 import folder_files
 import oracle
 
-FOLDERS = 300
+FOLDERS = 150
 
 BINARY, GOLDEN = sys.argv[1:]
 sys.path.insert(0, GOLDEN)
