@@ -116,7 +116,7 @@ class ExtractTest(unittest.TestCase):
         self.assertIn("matches no matrix", result.stderr)
         tuned, _ = self.save_tuned(torch.float32, lambda name, parameter: parameter.fill_(float("nan")))
         result = tool(*common, "--tuned", tuned, check=False)
-        self.assertIn("row 0, column 0: expected a finite delta", result.stderr)
+        self.assertIn("row 0, column 0: expected a finite number", result.stderr)
         self.assertFalse((self.root / "out").exists())
 
 
