@@ -96,8 +96,9 @@ class PartTest(unittest.TestCase):
         build = self.enterContext(tempfile.TemporaryDirectory())
         run("cmake", "-S", SOURCE, "-B", build, "-G", "Ninja", f"-DSHIRA_DEPS={build}/nothing",
             *(f"-DSHIRA_BUILD_{option}=OFF" for option in options))
-        commands = run("ninja", "-C", build, "-t", "commands", "all")
-        for absent in ("torch", "bin/python", "/venv/"):
+        # base/python_json.cc is JSON as Python writes it, in C++.
+        commands = run("ninja", "-C", build, "-t", "commands", "all").replace("python_json", "")
+        for absent in ("torch", "python", "/venv/"):
             self.assertNotIn(absent, commands)
         programs = {line.split(": ")[0] for line in run("ninja", "-C", build, "-t", "targets", "all").splitlines()}
         run("ninja", "-C", build, "shira_cli_text")
