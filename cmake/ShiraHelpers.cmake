@@ -1,9 +1,9 @@
 # shira_library(NAME SRCS ... [DEPS ...] [TORCH])   one library per rung, alias shira::NAME
-# shira_test(NAME_test.cc [DEPS ...] [TORCH] [PATHS])  one binary per test file, every TEST found by ctest
+# shira_tests(NAME SRCS ... [PATHS ...] [DEPS ...] [TORCH] [TIMEOUT seconds])  one program per folder, every TEST found by ctest
 # shira_python_test(NAME script.py [ARGS ...])      a test written in Python, run by the environment of scripts/setup.sh
 #
 # TORCH links LibTorch and uses the precompiled header of its headers, which take 20 s to compile otherwise.
-# PATHS defines SHIRA_SOURCE_DIR and SHIRA_DEPS_DIR. No other test has them, so that ccache finds it again in every clone.
+# PATHS are sources with SHIRA_SOURCE_DIR and SHIRA_DEPS_DIR. No other source has them, so that ccache finds it again in every clone.
 
 add_library(shira_options INTERFACE)
 # No -Wrestrict: GCC 12 sees overlapping copies in std::string's own operator+ (its bug 105651).
@@ -40,19 +40,16 @@ function(shira_library name)
   endif()
 endfunction()
 
-function(shira_test source)
-  cmake_parse_arguments(ARG "TORCH;PATHS" "TIMEOUT" "DEPS" ${ARGN})
-  get_filename_component(name "${source}" NAME_WE)
+function(shira_tests name)
+  cmake_parse_arguments(ARG "TORCH" "TIMEOUT" "SRCS;PATHS;DEPS" ${ARGN})
   file(RELATIVE_PATH folder "${PROJECT_SOURCE_DIR}/tests" "${CMAKE_CURRENT_SOURCE_DIR}")
-  add_executable(${name} "${source}")
+  add_executable(${name} ${ARG_SRCS} ${ARG_PATHS})
   target_link_libraries(${name} PRIVATE shira_options ${ARG_DEPS} GTest::gmock_main)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests/${folder}")
-  if(ARG_PATHS)
-    target_compile_definitions(${name} PRIVATE
-      SHIRA_SOURCE_DIR="${PROJECT_SOURCE_DIR}" SHIRA_DEPS_DIR="${SHIRA_DEPS}")
-  endif()
+  set_property(SOURCE ${ARG_PATHS} APPEND PROPERTY COMPILE_DEFINITIONS
+    SHIRA_SOURCE_DIR="${PROJECT_SOURCE_DIR}" SHIRA_DEPS_DIR="${SHIRA_DEPS}")
   if(ARG_TORCH)
-    target_compile_options(${name} PRIVATE -fpch-preprocess)
+    target_compile_options(${name} PRIVATE -fpch-preprocess -fPIC)  # as the precompiled header; not an executable's -fPIE
     shira_use_torch(${name})
   endif()
   if(NOT ARG_TIMEOUT)

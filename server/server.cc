@@ -134,6 +134,8 @@ class Server::Impl {
   AdapterAdminService admin_{gate_};
   OperationsService operations_{context_, std::string(kVersion), start_time_};
   std::unique_ptr<MetricsExporter> exporter_;
+  const std::shared_ptr<MessageMemory> message_memory_ = std::make_shared<MessageMemory>(
+      MessageMemory::Options{.limit_bytes = options_.message_memory_bytes});
   int64_t max_connections_ = 0;  // of each port
   std::vector<std::unique_ptr<RpcServer>> ports_;  // last: calls use what is above
 };
@@ -242,6 +244,9 @@ std::vector<Sample> Server::Impl::SamplesOfConnections() const {
     counts.accepted += stats.accepted;
     counts.refused += stats.refused;
   }
+  const MessageMemory::Stats messages = message_memory_->stats();
+  counts.message_bytes = messages.held_bytes;
+  counts.refused_messages = messages.refused;
   return ConnectionSamples(counts);
 }
 
@@ -251,6 +256,7 @@ absl::StatusOr<std::unique_ptr<RpcServer>> Server::Impl::OpenPort(
   SHIRA_ASSIGN_OR_RETURN(std::unique_ptr<RpcServer> port,
                          RpcServer::Start({.listen = listen,
                                            .max_message_bytes = options_.max_message_bytes,
+                                           .message_memory = message_memory_,
                                            .max_metadata_bytes = options_.max_metadata_bytes,
                                            .max_connections = max_connections_,
                                            .max_calls_per_connection =

@@ -28,6 +28,7 @@ struct Flags {
   int64_t adapter_memory_mb = ServerOptions().adapter_memory_bytes >> 20;
   int64_t max_adapter_mb = ServerOptions().max_adapter_bytes >> 20;
   int64_t max_message_mb = ServerOptions().max_message_bytes >> 20;
+  int64_t message_memory_mb = ServerOptions().message_memory_bytes >> 20;
   int64_t max_metadata_kb = ServerOptions().max_metadata_bytes >> 10;
   int64_t max_unread_mb = ServerOptions().max_unread_bytes >> 20;
   double keepalive_seconds = absl::ToDoubleSeconds(ServerOptions().keepalive);
@@ -172,6 +173,9 @@ void DefineLimitFlags(CLI::App& app, Flags& flags) {
   const CLI::Range megabytes(int64_t{1}, kMaxMegabytes);
   Add(app, group, "--max-message-mb", flags.max_message_mb, "Largest request, in MiB")
       ->check(CLI::Range(1, 2047));
+  Add(app, group, "--message-memory-mb", flags.message_memory_mb,
+      "Memory for requests that arrive or are running, in MiB; one connection may have a quarter of it")
+      ->check(megabytes);
   Add(app, group, "--max-metadata-kb", flags.max_metadata_kb,
       "Largest metadata of one call, in KiB; a call with more is refused")
       ->check(CLI::Range(4, 4096));
@@ -288,6 +292,7 @@ absl::StatusOr<ServerOptions> ToOptions(const Flags& flags) {
   options.adapter_memory_bytes = flags.adapter_memory_mb << 20;
   options.max_adapter_bytes = flags.max_adapter_mb << 20;
   options.max_message_bytes = flags.max_message_mb << 20;
+  options.message_memory_bytes = flags.message_memory_mb << 20;
   options.max_metadata_bytes = flags.max_metadata_kb << 10;
   options.max_unread_bytes = flags.max_unread_mb << 20;
   options.keepalive = absl::Seconds(flags.keepalive_seconds);

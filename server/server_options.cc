@@ -16,6 +16,7 @@
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "server/registry/adapter_name.h"
+#include "server/transport/message_memory.h"
 
 namespace shira {
 namespace {
@@ -119,6 +120,12 @@ void ValidateLimits(const ServerOptions& options, ProblemList& problems) {
     if (value < least) problems.Add(flag, ": expected at least ", least, ", found ", value);
   };
   at_least("--threads", options.threads, 0);
+  const int64_t message_memory = MessageMemory::kConnectionDivisor * options.max_message_bytes;
+  if (options.message_memory_bytes < message_memory) {
+    problems.Add("--message-memory-mb: expected at least ", message_memory >> 20, ", ",
+                 MessageMemory::kConnectionDivisor, " times --max-message-mb, found ",
+                 options.message_memory_bytes >> 20);
+  }
   at_least("--max-connections", options.max_connections, 1);
   at_least("--max-calls-per-connection", options.max_calls_per_connection, 1);
   at_least("--max-queued", options.max_queued, 1);

@@ -37,6 +37,7 @@ struct ServerOptions {
   std::string port_file;  // gets the port (or the unix:PATH) once the server serves; empty: none
   std::string admin_port_file;  // the same for `admin_listen`
   int64_t max_message_bytes = int64_t{16} << 20;
+  int64_t message_memory_bytes = int64_t{256} << 20;  // of all requests that arrive or are running
   int64_t max_metadata_bytes = int64_t{16} << 10;  // of one call
   int64_t max_connections = 1024;                  // of each address
   int64_t max_calls_per_connection = 512;          // at a time

@@ -101,6 +101,10 @@ std::vector<Sample> ConnectionSamples(const ConnectionCounts& counts) {
               Number(counts.accepted)),
       Counter("shira_connections_refused_total",
               "Connections that were closed at once: there were too many", Number(counts.refused)),
+      Gauge("shira_message_bytes", "Memory of requests that arrive or are running",
+            Number(counts.message_bytes)),
+      Counter("shira_messages_refused_total", "Requests that there was no memory for",
+              Number(counts.refused_messages)),
   };
 }
 

@@ -31,6 +31,8 @@ struct ConnectionCounts {
   int64_t open = 0;
   int64_t accepted = 0;
   int64_t refused = 0;
+  int64_t message_bytes = 0;     // of requests that arrive or are running
+  int64_t refused_messages = 0;  // for which there was no memory
 };
 std::vector<Sample> ConnectionSamples(const ConnectionCounts& counts);
 

@@ -7,6 +7,7 @@
 #include "base/listening_socket.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "server/transport/message_admission.h"
 
 namespace shira {
 namespace {
@@ -35,6 +36,10 @@ std::vector<std::string> NamesWithOurs(const std::vector<RpcServer::Service>& se
 
 void SetLimits(const RpcServer::Options& options, grpc::ServerBuilder& builder) {
   builder.SetMaxReceiveMessageSize(static_cast<int>(options.max_message_bytes));
+  if (options.message_memory != nullptr) AskBeforeReceiving(options.message_memory, builder);
+  // A call is sent what its message needs as soon as that is known to have room. gRPC's estimate of the
+  // connection would ask for up to 16 MB of every call without looking.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE,
                              static_cast<int>(options.max_metadata_bytes) * kMetadataFactor);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,

@@ -20,6 +20,7 @@
 #include "server/transport/call_interceptor.h"
 #include "server/transport/call_records.h"
 #include "server/transport/connection_acceptor.h"
+#include "server/transport/message_memory.h"
 #include "server/transport/port_credentials.h"
 #include "server/transport/reflection_service.h"
 
@@ -35,6 +36,8 @@ class RpcServer {
   struct Options {
     std::string listen = {};  // HOST:PORT or unix:PATH
     int64_t max_message_bytes = int64_t{16} << 20;
+    // For messages that arrive and those of calls that go on; nullptr: without limit.
+    std::shared_ptr<MessageMemory> message_memory = nullptr;
     // Of one call, which is refused if it has more.
     int64_t max_metadata_bytes = int64_t{16} << 10;
     int64_t max_connections = 1024;          // others are closed at once

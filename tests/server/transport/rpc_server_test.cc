@@ -18,6 +18,7 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "base/strings.h"
+#include "server/transport/grpc_build.h"
 #include "tests/testutil/status_matchers.h"
 #include "tests/testutil/temp_folder.h"
 
@@ -103,12 +104,16 @@ class RpcServerTest : public ::testing::Test {
                                          grpc::InsecureChannelCredentials(), arguments);
   }
 
-  // A call with an empty message.
-  grpc::Status Call(const std::string& method, const Metadata& metadata = {}) {
+  // A call with an empty message, or with the one that is given.
+  grpc::Status Call(const std::string& method, const Metadata& metadata = {},
+                    const std::string& message = "",
+                    grpc_compression_algorithm compression = GRPC_COMPRESS_NONE) {
     grpc::GenericStub stub(channel_);
     grpc::ClientContext context;
     for (const auto& [name, value] : metadata) context.AddMetadata(name, value);
-    const grpc::ByteBuffer request{nullptr, 0};
+    context.set_compression_algorithm(compression);
+    const grpc::Slice slice(message);
+    const grpc::ByteBuffer request(&slice, 1);
     grpc::ByteBuffer response;
     grpc::Status status;
     absl::Notification done;
@@ -119,6 +124,16 @@ class RpcServerTest : public ::testing::Test {
                    });
     done.WaitForNotification();
     return status;
+  }
+
+  // What health says of a service whose name has so many bytes: that there is none.
+  grpc::Status CheckNameOf(size_t bytes, char letter = 'x',
+                           grpc_compression_algorithm compression = GRPC_COMPRESS_NONE) {
+    std::string message = "\x0a";
+    for (size_t rest = bytes; rest > 0; rest >>= 7) {
+      message += static_cast<char>((rest & 0x7f) | (rest >> 7 > 0 ? 0x80 : 0));
+    }
+    return Call(kHealthCheck, {}, message.append(bytes, letter), compression);
   }
 
   const TempFolder folder_;
@@ -184,6 +199,90 @@ TEST_F(RpcServerTest, MetadataAboveTheLimitFailsItsCallAlone) {
   }
   EXPECT_TRUE(Call(kHealthCheck).ok());
   EXPECT_EQ(server_->connections().accepted, 1);
+}
+
+class BoundedMessagesTest : public RpcServerTest {
+ protected:
+  void SetUp() override {
+    if (LinkedGrpc().fixes.empty()) GTEST_SKIP() << "the system's gRPC asks nobody";
+  }
+
+  // HEADERS of a health check, and the first bytes of a message that says it has `length` bytes.
+  static std::string BeginCall(uint32_t length) {
+    std::string block;
+    for (const auto& [name, value] : Metadata{{":method", "POST"},
+                                              {":scheme", "http"},
+                                              {":path", kHealthCheck},
+                                              {":authority", "localhost"},
+                                              {"te", "trailers"},
+                                              {"content-type", "application/grpc"}}) {
+      block += StrCat("\x10", std::string(1, static_cast<char>(name.size())), name,
+                      std::string(1, static_cast<char>(value.size())), value);
+    }
+    std::string message(5, '\0');
+    for (int i = 0; i < 4; ++i) message[1 + i] = static_cast<char>(length >> (24 - 8 * i));
+    return StrCat(std::string(kHello), Frame(1, 4, block), Frame(0, 0, message));
+  }
+
+  static std::string Frame(char type, char flags, const std::string& payload) {
+    const char stream = 1;
+    const std::string size = {'\0', static_cast<char>(payload.size() >> 8),
+                              static_cast<char>(payload.size())};
+    return size + type + flags + std::string(3, '\0') + stream + payload;
+  }
+
+  const std::shared_ptr<MessageMemory> memory_ = std::make_shared<MessageMemory>(
+      MessageMemory::Options{.limit_bytes = 1 << 20, .timeout = absl::Milliseconds(200)});
+};
+
+TEST_F(BoundedMessagesTest, OneThatThereIsNoRoomForEndsItsCallAlone) {
+  Start({.message_memory = memory_});
+  EXPECT_EQ(CheckNameOf(200 << 10).error_code(), grpc::StatusCode::NOT_FOUND);
+  const grpc::Status refused = CheckNameOf(300 << 10);
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(refused.error_message(), HasSubstr("try again later"));
+  EXPECT_EQ(CheckNameOf(200 << 10).error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(server_->connections().accepted, 1);
+  EXPECT_EQ(memory_->stats().refused, 1);
+  while (memory_->stats().held_bytes > 0) absl::SleepFor(absl::Milliseconds(1));
+}
+
+TEST_F(BoundedMessagesTest, OneBeyondTheLimitIsRefusedByItsLength) {
+  Start({.max_message_bytes = 100 << 10, .message_memory = memory_});
+  RawConnection client(server_->address());
+  client.Send(BeginCall(uint32_t{1} << 31));
+  EXPECT_THAT(client.ReadFrames(1, 1), HasSubstr("\x1"));  // the answer; nothing was held for it
+  EXPECT_EQ(memory_->stats().held_bytes, 0);
+  EXPECT_EQ(memory_->stats().refused, 0);
+}
+
+TEST_F(BoundedMessagesTest, OneThatDoesNotArriveInTimeEndsItsCall) {
+  Start({.message_memory = memory_});
+  RawConnection client(server_->address());
+  client.Send(BeginCall(100 << 10));
+  while (memory_->stats().held_bytes != 100 << 10) absl::SleepFor(absl::Milliseconds(1));
+  EXPECT_THAT(client.ReadFrames(1, 1), HasSubstr("\x1"));
+  while (memory_->stats().held_bytes > 0) absl::SleepFor(absl::Milliseconds(1));
+}
+
+TEST_F(BoundedMessagesTest, WhatAConnectionHeldIsReleasedWithIt) {
+  Start({.message_memory = memory_});
+  {
+    RawConnection client(server_->address());
+    client.Send(BeginCall(100 << 10));
+    while (memory_->stats().held_bytes != 100 << 10) absl::SleepFor(absl::Milliseconds(1));
+  }
+  while (memory_->stats().held_bytes > 0) absl::SleepFor(absl::Milliseconds(1));
+}
+
+TEST_F(BoundedMessagesTest, CompressedOnesMayNotBecomeMuchLonger) {
+  Start();
+  EXPECT_EQ(CheckNameOf(60 << 10, 'x', GRPC_COMPRESS_GZIP).error_code(),
+            grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(CheckNameOf(400 << 10, 'x', GRPC_COMPRESS_NONE).error_code(),
+            grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(CheckNameOf(400 << 10, 'x', GRPC_COMPRESS_GZIP).error_code(),
+            grpc::StatusCode::INTERNAL);
 }
 
 TEST_F(RpcServerTest, TwoAuthorizationHeadersAreRefused) {
