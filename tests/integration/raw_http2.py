@@ -42,15 +42,17 @@ class Connection:
     def send(self, kind, payload=b"", flags=0, stream=0):
         self._socket.sendall(struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload)
 
-    def call(self, stream, path, message=b"", metadata=()):
-        """Sends a whole gRPC call: its headers, in as many frames as they need, and one message."""
+    def call(self, stream, path, message=b"", metadata=(), says=None):
+        """Sends a gRPC call: its headers, in as many frames as they need, and one message. That is the whole call, unless the message says
+        that it is longer."""
         block = header_block([(":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "localhost"),
                               ("te", "trailers"), ("content-type", "application/grpc"), *metadata])
         frames = [block[start:start + MAX_FRAME] for start in range(0, len(block), MAX_FRAME)]
         for index, frame in enumerate(frames):
             last = END_HEADERS if index == len(frames) - 1 else 0
             self.send(CONTINUATION if index else HEADERS, frame, last, stream)
-        self.send(DATA, b"\0" + struct.pack(">I", len(message)) + message, END_STREAM, stream)
+        end = END_STREAM if says is None else 0
+        self.send(DATA, b"\0" + struct.pack(">I", len(message) if says is None else says) + message, end, stream)
 
     def _exactly(self, count):
         received = b""

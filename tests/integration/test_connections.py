@@ -13,7 +13,9 @@ import grpc
 import shira_testutil
 from certificates import Authority
 
+import raw_http2
 from fixtures import PROMPT, world
+from scraping import free_port, scrape, value
 from server_process import ServerProcess, open_channel
 
 Code = grpc.StatusCode
@@ -46,6 +48,31 @@ class UnixSocketTest(ConnectionsTest):
             third.terminate()
             self.assertEqual(third.wait(), 0)
         self.assertFalse((self.folder / "socket").exists())
+
+
+class MessagesTest(ConnectionsTest):
+    def test_large_requests_that_do_not_go_on_take_their_share_and_no_more(self):
+        port, mib = free_port(), 1 << 20
+        with ServerProcess(*world().flags(), "--message-memory-mb", 64, "--metrics-listen", f"127.0.0.1:{port}") as server:
+            before = server.resident_bytes()
+            held = [raw_http2.Connection(server.target) for _ in range(12)]
+            for connection in held:
+                connection.call(1, "/shira.v1.Inference/Generate", message=b"\0" * 8192, says=15 * mib)
+            refused = lambda: value(scrape(port), "shira_messages_refused_total")
+            self.wait_for(lambda: refused() == 9, "three large ones have room")
+            self.assertEqual(value(scrape(port), "shira_message_bytes"), 45 * mib)
+            self.assertLess(server.resident_bytes() - before, 16 * mib)
+            # Small requests find room, large ones are told to come back; the connection stays.
+            client = server.client()
+            self.assertEqual(len(client.inference.Generate(prompt=PROMPT, stop=SHORT).token_ids), 2)
+            with self.assertRaises(grpc.RpcError) as error:
+                client.inference.Tokenize(text="x" * 4 * mib)
+            self.assertEqual(error.exception.code(), Code.RESOURCE_EXHAUSTED)
+            self.assertIn("try again later", error.exception.details())
+            for connection in held:
+                connection.__exit__()
+            self.wait_for(lambda: value(scrape(port), "shira_message_bytes") == 0, "what they held is free")
+            self.assertGreater(len(client.inference.Tokenize(text="x" * mib).ids), 0)
 
 
 class SignalTest(ConnectionsTest):
