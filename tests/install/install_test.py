@@ -13,6 +13,9 @@ import unittest
 
 BUILD, FAKE_SERVER = sys.argv[1:3]
 SOURCE = pathlib.Path(__file__).parents[2]
+sys.path.append(str(SOURCE / "tests/testutil"))
+from project_version import project_version
+
 OUTSIDE = pathlib.Path(__file__).parent / "outside"
 
 
@@ -55,6 +58,10 @@ class InstallTest(unittest.TestCase):
             "share/shira/proto/shira/v1/inference.proto",
             "share/shira/proto/shira/v1/operations.proto",
         ])
+
+    def test_the_package_has_the_version_of_the_build(self):
+        package = (self.prefix / self.installed("shiraConfigVersion.cmake")[0]).read_text()
+        self.assertEqual(re.search(r'^set\(PACKAGE_VERSION "(.*)"\)', package, re.MULTILINE).group(1), project_version())
 
     def test_names_no_folder_of_this_tree(self):
         for path in [*self.prefix.rglob("*.cmake"), *self.prefix.rglob("*.h")]:

@@ -15,6 +15,7 @@ import grpc
 import shira_testutil
 
 from fixtures import PROMPT, select, world
+from project_version import project_version
 from scraping import free_port, scrape, value
 from server_process import collect, error_of
 
@@ -68,7 +69,8 @@ class MetricsTest(unittest.TestCase):
         self.assertEqual(value(samples, "shira_adapters", state="ready"), 2)
         self.assertGreaterEqual(value(samples, "shira_switches_total"), 2)
         self.assertGreater(value(samples, "shira_steps_total", weights="fused"), 0)
-        self.assertEqual(value(samples, "shira_build_info", version=client.inference.GetModel().server_version), 1)
+        self.assertEqual(client.inference.GetModel().server_version, project_version())
+        self.assertEqual(value(samples, "shira_build_info", version=project_version()), 1)
         self.assertEqual(value(samples, "shira_model_info", dtype="float32", architecture="llama"), 1)
 
     def test_every_metric_is_in_the_manual(self):
