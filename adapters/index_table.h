@@ -106,7 +106,7 @@ class IndexTable {
   Sha256Digest digest_;
 };
 
-// Keeps one copy of equal tables for as long as somebody uses it. Thread-safe.
+// Keeps one copy of equal tables for as long as it is in use. Thread-safe.
 class IndexTablePool {
  public:
   // The pooled table equal to `table`: `table` itself if it is the first of its kind.

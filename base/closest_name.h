@@ -1,6 +1,6 @@
 // File: base/closest_name.h
 //
-// What somebody meant who wrote a name that does not exist.
+// Suggestions for misspelled names.
 
 #ifndef SHIRA_BASE_CLOSEST_NAME_H_
 #define SHIRA_BASE_CLOSEST_NAME_H_

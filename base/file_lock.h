@@ -23,7 +23,8 @@ class FileLock {
 
   FileLock(FileLock&& other) noexcept;
   FileLock& operator=(FileLock&&) = delete;
-  // The file stays, so that whoever waits for it finds the same one.
+  // Releases the lock. The file stays: a process that is waiting for the lock must find the same
+  // file.
   ~FileLock();
 
  private:

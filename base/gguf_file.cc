@@ -92,7 +92,7 @@ class Cursor {
   }
 
   // A count of items that follow and take at least item_bytes each: one that the rest of the file
-  // cannot hold is refused here, before anybody allocates for it.
+  // cannot hold is refused here, before memory is allocated for it.
   absl::StatusOr<uint64_t> ReadCount(uint64_t item_bytes) {
     SHIRA_ASSIGN_OR_RETURN(const uint64_t count, Read<uint64_t>());
     return CheckCount(count, item_bytes);

@@ -64,7 +64,7 @@ absl::StatusOr<sockaddr_un> UnixAddress(const std::string& path) {
   return address;
 }
 
-// Whether somebody listens there. A full queue is somebody's too.
+// Whether a process listens there. A full backlog counts as listening.
 bool IsListenedOn(const sockaddr_un& address) {
   const Fd probe(socket(AF_UNIX, kSocketFlags, 0));
   const auto* generic = reinterpret_cast<const sockaddr*>(&address);

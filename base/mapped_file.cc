@@ -89,7 +89,7 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t max_bytes
     const ssize_t count = read(file.fd.get(), contents.data() + filled, contents.size() - filled);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return FileError("read", path);
-    if (count == 0) break;  // somebody shortened it after fstat()
+    if (count == 0) break;  // the file was truncated after fstat()
     filled += static_cast<size_t>(count);
   }
   contents.resize(filled);

@@ -1,7 +1,7 @@
 // File: base/mapped_file.h
 //
 // A file mapped read-only into memory. For files that belong to the server's operator (the base
-// model): a mapped file that somebody truncates raises SIGBUS on access, so what a client can name
+// model): a mapped file that is truncated raises SIGBUS on access, so what a client can name
 // is read with ReadFile() into memory of our own.
 
 #ifndef SHIRA_BASE_MAPPED_FILE_H_

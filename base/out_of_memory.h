@@ -1,6 +1,6 @@
 // File: base/out_of_memory.h
 //
-// The wall for allocations that fail: behind it, want of memory is an error like any other.
+// Turns an allocation that fails (std::bad_alloc) into an error status.
 
 #ifndef SHIRA_BASE_OUT_OF_MEMORY_H_
 #define SHIRA_BASE_OUT_OF_MEMORY_H_

@@ -13,8 +13,9 @@
 
 namespace shira {
 
-// `text` with quotes around those constants: whoever wants a number there finds a text that says
-// what it is, and who ignores the field need not know. What is no JSON otherwise stays so.
+// `text` with quotes around those constants. A reader that expects a number then finds a string,
+// which its error message can show, and a reader that ignores the field is not affected. Text that
+// is not valid JSON for another reason stays invalid.
 std::string QuotePythonConstants(std::string_view text);
 
 // The value, discarded (nlohmann's is_discarded()) where the text is not valid.

@@ -1,6 +1,6 @@
 // File: base/steady_clock.h
 //
-// Time for deadlines and durations. The wall clock jumps when somebody sets it; a deadline that was
+// Time for deadlines and durations. The wall clock jumps when it is set; a deadline that was
 // compared with it would then end every generation at once, or none, and a duration that was
 // measured with it may be negative or hours long. So the two have types of their own: absl::Time is
 // a point in time for people and other machines, SteadyTime for this process alone.

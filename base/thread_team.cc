@@ -10,7 +10,7 @@ constexpr std::chrono::microseconds kLookOut(100);
 
 // Where part `part` of a loop of `count` begins, and the one before ends. One large part for each
 // thread, so that what it reads is one stretch of memory, and as many small ones, an eighth of the
-// loop together, for whoever is ready first.
+// loop together, for the threads that finish first.
 constexpr int64_t PartBegin(int64_t count, int64_t threads, int64_t part) {
   const auto large = [&](int64_t i) { return (7 * count * i + 8 * threads - 1) / (8 * threads); };
   if (part <= threads) return large(part);
@@ -79,7 +79,7 @@ void ThreadTeam::For(int64_t count, Body body) {
   body_.store(&body, std::memory_order_release);
   count_.store(count, std::memory_order_release);
   done_.store(0, std::memory_order_relaxed);
-  // Releases the data to whoever sees the round. Sequentially consistent, as is the load of
+  // Releases the data to the threads that see the round. Sequentially consistent, as is the load of
   // sleeping_: a worker counts itself as sleeping before it looks at the ticket for the last time,
   // so either it sees this round or this thread sees it sleeping.
   ticket_.store(Ticket(round, 0), std::memory_order_seq_cst);

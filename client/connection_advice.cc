@@ -21,7 +21,7 @@ namespace {
 
 constexpr char kAnything[] = "check that it runs and the address is right";
 
-// Says hello in TLS, as a client that trusts nobody in particular, and looks at what comes.
+// Starts a TLS handshake with the default trust store, and looks at how it fails.
 PeerTls Probe(const std::string& address, absl::Duration timeout) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);

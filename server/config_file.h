@@ -1,8 +1,8 @@
 // File: server/config_file.h
 //
 // Config files are read and written by CLI11: TOML's `key = value` and `key = ["a", "b"]`. Here
-// are two promises that it does not make: a slip of the pen is not taken for another config, and
-// what is written means the same when it is read.
+// are two guarantees that CLI11 does not give: a typing error is not read as another config, and
+// what is written means the same when it is read again.
 
 #ifndef SHIRA_SERVER_CONFIG_FILE_H_
 #define SHIRA_SERVER_CONFIG_FILE_H_

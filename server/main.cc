@@ -33,7 +33,7 @@ namespace {
 constexpr int kExitFailure = 1;
 constexpr int kExitUsage = 2;
 
-// After a drain nobody waits any longer than this for the log's reader.
+// How long the end of the process waits for the log's reader after a drain.
 constexpr absl::Duration kLastLinesTimeout = absl::Seconds(1);
 
 int Fail(int code, std::string_view message) {

@@ -121,7 +121,7 @@ class Server::Impl {
                             .max_unread_bytes = options_.max_unread_bytes},
                            metrics_};
   std::unique_ptr<LoadedModel> model_;
-  // Two lanes, so that a disk that hangs keeps nobody from tokenising. They use the model.
+  // Two lanes, so that a disk that hangs does not block tokenizing. They use the model.
   WorkQueue text_work_{{.name = "tokenising", .threads = kTextThreads}};
   WorkQueue disk_work_{{.name = "adapters to be read",
                         .threads = options_.lifecycle.max_concurrent_loads + 1}};

@@ -32,7 +32,7 @@ struct ServerOptions {
   // Addresses are HOST:PORT (port 0: any free one) or unix:PATH.
   std::string listen = "127.0.0.1:50051";
   std::string admin_listen;  // of the administration; empty: it is at `listen` too
-  // Either may be reached from other machines although anybody there could call or listen in.
+  // Permits addresses that other machines reach, without authentication or encryption.
   bool insecure_listen_anywhere = false;
   std::string port_file;  // gets the port (or the unix:PATH) once the server serves; empty: none
   std::string admin_port_file;  // the same for `admin_listen`
@@ -52,7 +52,7 @@ struct ServerOptions {
   std::string tls_key;
   std::string tls_client_ca;         // clients show a certificate that one of these signed
   bool tls_client_optional = false;  // or none, and then a token
-  std::string access_file;           // who may call what (access_list.h); empty: everybody
+  std::string access_file;           // who may call what (access_list.h); empty: no check
   // How often these files are looked at for changes.
   absl::Duration reload_interval = absl::Seconds(10);
 

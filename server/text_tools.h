@@ -26,7 +26,7 @@ struct TextTools {
 // folder's tokenizer.json. The template is GGUF's tokenizer.chat_template, or a folder's as
 // transformers finds it: additional_chat_templates/*.jinja, chat_template.jinja, or without such
 // files tokenizer_config.json's chat_template; of several the one named "default", and "tool_use"
-// where a conversation has tools. A template that cannot be used keeps nobody from plain prompts,
+// where a conversation has tools. A template that cannot be used does not prevent plain prompts,
 // so it is no error. Errors name the file.
 absl::StatusOr<TextTools> LoadTextTools(const std::string& path, const WeightSource& source);
 

@@ -1,4 +1,4 @@
-// Linked into every program of a build with sanitizers, so that they do the same whoever starts a
+// Linked into every program of a build with sanitizers, so that they do the same whatever starts a
 // program. TSAN_OPTIONS, ASAN_OPTIONS and so on are read after these, and win.
 
 extern "C" {

@@ -1,6 +1,6 @@
 // File: tools/adapter_difference.h
 //
-// Where two adapters meet.
+// The comparison of two adapters: common positions, conflicting signs, cosine similarity.
 
 #ifndef SHIRA_TOOLS_ADAPTER_DIFFERENCE_H_
 #define SHIRA_TOOLS_ADAPTER_DIFFERENCE_H_

@@ -15,7 +15,7 @@ enum class ExitCode : int {
   // `verify`: the adapter does not fit the model.
   kMismatch = 4,
   kInterrupted = 130,
-  // Whoever read the output went away: what a shell reports for SIGPIPE.
+  // The reader of the output closed it: what a shell reports for SIGPIPE.
   kBrokenPipe = 141,
 };
 

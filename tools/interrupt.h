@@ -1,6 +1,6 @@
 // File: tools/interrupt.h
 //
-// Ctrl-C as a question that long work asks, so that files that are half written are removed.
+// Ctrl-C sets a flag that long work polls, so that half-written files are removed.
 
 #ifndef SHIRA_TOOLS_INTERRUPT_H_
 #define SHIRA_TOOLS_INTERRUPT_H_

@@ -1,6 +1,6 @@
 // File: adapters/format/adapter_files.h
 //
-// An adapter's files as bytes in memory, before anybody has understood them.
+// An adapter's files as bytes in memory, before they are parsed.
 
 #ifndef SHIRA_ADAPTERS_FORMAT_ADAPTER_FILES_H_
 #define SHIRA_ADAPTERS_FORMAT_ADAPTER_FILES_H_

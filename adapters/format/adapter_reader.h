@@ -68,7 +68,7 @@ class AdapterReader {
   AdapterReader(BaseModelIdentity base, AdapterLimits limits);
 
   // Reads the adapter at `path` (a folder or a file; docs/adapter_format.md). The files are copied
-  // into memory before they are looked at, so that nobody can change them under the checks.
+  // into memory before they are checked, so that they cannot change between check and use.
   //   NOT_FOUND            nothing there, or a file is missing in the folder
   //   UNIMPLEMENTED        a format, or an option of a format, that no reader knows (says which are
   //                        known)

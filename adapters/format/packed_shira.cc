@@ -70,7 +70,7 @@ void ReadMetadata(const Metadata& metadata, RawAdapter& adapter, ProblemList& pr
   }
 }
 
-// The tables by number, and which of them somebody uses.
+// The tables by number, and which of them a parameter uses.
 class Tables {
  public:
   explicit Tables(const Safetensors& tensors) : tensors_(tensors) {}

@@ -2,7 +2,7 @@
 //
 // Writes an adapter as a packed file (*.shira; packed_layout.h).
 //
-//   SHIRA_ASSIGN_OR_RETURN(PackedFile file, PackAdapter(*adapter, {.tool = "shira 0.2"}));
+//   SHIRA_ASSIGN_OR_RETURN(PackedFile file, PackAdapter(*adapter, {.tool = "shira-adapter 0.1.0"}));
 
 #ifndef SHIRA_ADAPTERS_FORMAT_PACKED_WRITER_H_
 #define SHIRA_ADAPTERS_FORMAT_PACKED_WRITER_H_

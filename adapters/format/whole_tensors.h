@@ -1,7 +1,7 @@
 // File: adapters/format/whole_tensors.h
 //
 // What becomes of the whole tensors of an adapter beside its sparse values. PEFT saves modules that
-// were trained whole, but also matrices that nobody has trained: the frozen weight beneath an
+// were trained whole, but also matrices that were not trained: the frozen weight beneath an
 // adapted lm_head, and both embeddings when it is told to.
 
 #ifndef SHIRA_ADAPTERS_FORMAT_WHOLE_TENSORS_H_

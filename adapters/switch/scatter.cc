@@ -53,7 +53,7 @@ constexpr uint32_t kPrefetchAhead = 32;
 
 // Asks for the cache line of the element that is written kPrefetchAhead entries after `entry`, in
 // this block or in the one behind it, which begins `stride` elements later (in a block of few
-// entries it can be a line that nobody wants). Entries are so far apart that nearly every one is a
+// entries it can be a line that is not needed). Entries are so far apart that nearly every one is a
 // miss and that the hardware's own prefetchers help little; as many as this are on their way at a
 // time. Inlined by force: GCC takes a function that only prefetches for one without effects, and
 // drops its calls.

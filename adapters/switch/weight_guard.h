@@ -2,7 +2,7 @@
 //
 // Watches that the resident weights are what they have to be: hashes them in the background, a
 // slice at a time, spread evenly over an interval, and remembers what it found. A switch waits for
-// one slice at most (1 MiB, about 0.1 ms); whoever only reads the weights waits for nothing.
+// one slice at most (1 MiB, about 0.1 ms); readers of the weights do not wait at all.
 //
 //   WeightGuard guard(switch_engine);
 //   guard.Start({.interval = absl::Minutes(10), .on_change = [](const auto& damaged) { ... }});

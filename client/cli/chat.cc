@@ -25,8 +25,8 @@ struct Options {
   bool no_history = false;
 };
 
-// Null when there is none: nobody sits there, it is switched off, or the file cannot be used, which
-// is said once and stops nobody.
+// Null when there is none: standard input is no terminal, the history is switched off, or the file
+// cannot be used, which is reported once and is no error.
 std::optional<HistoryFile> OpenHistory(Session& session, const Options& options) {
   const std::string path = DefaultHistoryPath();
   if (options.no_history || path.empty()) return std::nullopt;

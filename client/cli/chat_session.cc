@@ -115,7 +115,7 @@ std::vector<std::string> ChatSession::CompletionsOf(absl::string_view line) {
   if (words.front() == "/set" && words.size() - (absl::EndsWith(line, " ") ? 0 : 1) == 1)
     return ChatSettingNames();
   if (words.front() != "/adapter") return {};
-  // A key was pressed: somebody waits.
+  // A key was pressed: a user is waiting.
   return AdapterNames(session_.client(), {.timeout = kCompletionTimeout});
 }
 

@@ -18,7 +18,7 @@ struct CredentialOptions {
   std::string tls_ca;
   std::string tls_cert;
   std::string tls_key;
-  // Holds the token, which is never on the command line: anybody on the machine can read that.
+  // Holds the token, which is never on the command line: every user of the machine can read that.
   std::string token_file;
   std::string token;  // from the environment; the file wins
   bool insecure_token = false;

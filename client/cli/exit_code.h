@@ -20,7 +20,7 @@ enum class ExitCode : int {
   kMismatch = 4,
   kDeadline = 124,
   kInterrupted = 130,
-  // Whoever read the output went away: what a shell reports for SIGPIPE.
+  // The reader of the output closed it: what a shell reports for SIGPIPE.
   kBrokenPipe = 141,
 };
 

@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 
 constexpr mode_t kFileMode = 0600;
 constexpr mode_t kFolderMode = 0700;
-// Of a file that somebody else has made too large to be ours.
+// A larger file is not one that this program has written.
 constexpr off_t kMaxBytes = off_t{64} << 20;
 
 absl::Status Error(const std::string& path) { return absl::ErrnoToStatus(errno, path); }

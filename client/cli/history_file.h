@@ -1,6 +1,6 @@
 // File: client/cli/history_file.h
 //
-// The lines that somebody has typed, kept from one chat to the next for the user alone.
+// The lines that were typed in chats, kept in a file that only its user can read.
 
 #ifndef SHIRA_CLIENT_CLI_HISTORY_FILE_H_
 #define SHIRA_CLIENT_CLI_HISTORY_FILE_H_

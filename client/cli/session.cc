@@ -59,7 +59,7 @@ void Session::PrintError(const absl::Status& status) {
 }
 
 std::string Session::Hint(const absl::Status& status) {
-  // The error is there already: what is looked up for a hint must not keep anybody waiting.
+  // The error is there already: what is looked up for a hint must not delay it.
   constexpr absl::Duration kLookupTimeout = absl::Seconds(2);
   const auto names = [&]() -> std::vector<std::string> {
     if (!client_.has_value()) return {};

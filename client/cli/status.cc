@@ -13,8 +13,7 @@
 namespace shira::cli {
 namespace {
 
-// Health is for everybody, the rest for those whose role allows it: whether a server serves has to
-// be seen without a token.
+// Health needs no role, the rest does: whether a server serves has to be visible without a token.
 bool IsOnlyRefused(const absl::Status& status) {
   return absl::IsUnauthenticated(status) || absl::IsPermissionDenied(status) ||
          absl::IsUnimplemented(status);

@@ -32,8 +32,8 @@ struct TextSource {
   bool is_absent() const { return !option.has_value() && words.empty(); }
 };
 
-// Refuses the command line (by an exception for CLI11) when `source` is absent and nobody has piped
-// anything in: `what` would wait for a terminal. For App::parse_complete_callback().
+// Refuses the command line (by an exception for CLI11) when `source` is absent and standard input is
+// a terminal, for which `what` would wait. For App::parse_complete_callback().
 void ExpectText(const TextSource& source, absl::string_view what);
 
 // As ReadText(), but what comes from standard input loses its last line end, as in a shell's

@@ -1,7 +1,6 @@
 // File: client/cli/usage_error.h
 //
-// What somebody gets to hear whose command line cannot be obeyed. No gRPC: other programs use it
-// too.
+// Error messages for wrong command lines. No gRPC: other programs use it too.
 
 #ifndef SHIRA_CLIENT_CLI_USAGE_ERROR_H_
 #define SHIRA_CLIENT_CLI_USAGE_ERROR_H_

@@ -84,9 +84,9 @@ std::shared_ptr<const AccessList> AccessControl::list() const {
   return list_;
 }
 
-// The file is read as a whole each time: it is small, and times of change lie (renames, mounted
-// secrets). A file that is bad or gone changes nothing, or one slip of the pen would lock everybody
-// out.
+// The file is read as a whole each time: it is small, and modification times are unreliable
+// (renames, mounted secrets). A file that is invalid or missing changes nothing: a typing error must
+// not lock every caller out.
 absl::Status AccessControl::Reload() {
   if (options_.access_file.empty()) return absl::OkStatus();
   SHIRA_ASSIGN_OR_RETURN(const std::string text, ReadAccessFile(options_.access_file));

@@ -21,10 +21,10 @@ namespace shira {
 
 inline constexpr std::string_view kAuthorizationHeader = "authorization";
 
-// What a caller shows.
+// The credentials that a caller sent.
 struct CallerCredentials {
-  // The headers of that name, "Bearer TOKEN". More than one is nobody's: whoever is in front of the
-  // server may have looked at the other one.
+  // The headers of that name, "Bearer TOKEN". More than one is refused: a proxy in front of the
+  // server may have checked the other one.
   std::vector<std::string_view> authorizations = {};
   // Common name and alternative names of a client certificate that TLS has verified.
   std::vector<std::string> certificate_names = {};
@@ -40,11 +40,11 @@ class AccessControl {
     absl::Duration reload_interval = absl::Seconds(10);
   };
 
-  // With neither a file nor certificates, everybody may do everything. Errors of ReadAccessFile().
+  // With neither a file nor certificates, every caller may do everything. Errors of ReadAccessFile().
   static absl::StatusOr<std::unique_ptr<AccessControl>> Create(Options options);
   ~AccessControl();
 
-  // Who shows these. UNAUTHENTICATED if that is nobody who is known, or not one alone.
+  // Whose credentials these are. UNAUTHENTICATED if they are unknown or ambiguous.
   absl::StatusOr<Identity> Identify(const CallerCredentials& credentials) const
       ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -52,7 +52,7 @@ class AccessControl {
   absl::Status Reload() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Whether the call may go on.
-  //   UNAUTHENTICATED    as Identify(), unless the method is for everybody
+  //   UNAUTHENTICATED    as Identify(), unless the method needs no role
   //   PERMISSION_DENIED  none of the caller's roles is enough
   //   UNIMPLEMENTED      the method is not in the table (method_access.h)
   absl::Status Check(std::string_view method, const CallerCredentials& credentials) const;

@@ -29,7 +29,7 @@ namespace shira {
 
 // Who a caller is.
 struct Identity {
-  std::string name;  // empty: nobody in particular
+  std::string name;  // empty: anonymous
   RoleSet roles;
 };
 

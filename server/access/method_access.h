@@ -16,7 +16,7 @@ namespace shira {
 
 struct MethodAccess {
   std::string_view method;  // "/package.Service/Method"
-  // Any of these is enough. Empty: nobody has to say who they are.
+  // Any of these is enough. Empty: no credentials are needed.
   RoleSet roles;
 };
 

@@ -10,13 +10,13 @@
 //   of arrival. With one client, and without priorities and deadlines, that is first come, first
 //   served.
 // - Between lines, the higher level of their first ones, where only the time counts in which the
-//   client got nothing: waiting behind one's own requests is no reason to go before others, but
-//   nobody is overtaken for ever. Within a level, the client with fewer rows in progress; then the
-//   one that was served longer ago; then the order of arrival.
+//   client got nothing: waiting behind one's own requests is no reason to go before others, but no
+//   client starves. Within a level, the client with fewer rows in progress; then the one that was
+//   served longer ago; then the order of arrival.
 //
-// One for whom there is no room is passed by those behind it that fit, but by at most max_bypassed
-// of them: then everybody waits until it has its room. One whose weights are still being read is not
-// in anybody's way.
+// A generation for which there is no room is bypassed by later ones that fit, but by at most
+// max_bypassed of them: then all others wait until it has its room. A generation whose weights are
+// still being read blocks no others.
 
 #ifndef SHIRA_SERVER_ENGINE_ADMISSION_POLICY_H_
 #define SHIRA_SERVER_ENGINE_ADMISSION_POLICY_H_

@@ -29,7 +29,7 @@ namespace shira {
 namespace {
 
 constexpr absl::Duration kLookAgain = absl::Milliseconds(20);
-// Of the queue, when there is no room for anybody.
+// Queued generations whose states are prepared while there is no room to admit any.
 constexpr size_t kLookAhead = 8;
 
 AdmissionLimits AdmissionLimitsOf(const Engine::Options& options) {
@@ -92,7 +92,7 @@ class Engine::Impl {
   bool WaitForWork() ABSL_LOCKS_EXCLUDED(mutex_);
   void EndInterrupted() ABSL_LOCKS_EXCLUDED(mutex_);
   void Admit() ABSL_LOCKS_EXCLUDED(mutex_);
-  // Nobody can be admitted: gets the states of those ready who come next.
+  // When no generation can be admitted: prepares the states of those that come next.
   void PrepareNext(const AdmissionSnapshot& snapshot) ABSL_LOCKS_EXCLUDED(mutex_);
   // What those who have something queued or running have had. Valid until a sequence ends.
   ClientShares SharesOf(absl::Span<const SequenceView> queued, SteadyTime now);
@@ -126,7 +126,7 @@ class Engine::Impl {
   int64_t in_flight_ ABSL_GUARDED_BY(mutex_) = 0;  // submitted and not ended
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
-  bool news_ ABSL_GUARDED_BY(mutex_) = false;  // for the queue: somebody came, or is ready
+  bool news_ ABSL_GUARDED_BY(mutex_) = false;  // the queue: an arrival, or a ready state
 
   // The engine's thread alone.
   StatePreparation preparation_;
@@ -229,7 +229,7 @@ void Engine::Impl::Leave(const Sha256Digest& adapter) {
     if (!is_used) runner_.Leave(adapter);
     BookMemory();
   };
-  // Once stopped, the engine keeps nothing that anybody could use.
+  // A stopped engine refuses this, and has no state or prefix left that could be used.
   controls_.Run(leave, SteadyTime::InfiniteFuture()).IgnoreError();
 }
 
@@ -244,7 +244,7 @@ void Engine::Impl::Drain(absl::Duration timeout) {
     AwaitUntil(mutex_, absl::Condition(&over), SteadyNow() + timeout);
     stop_ = true;
   }
-  // Whoever comes second waits here for the first.
+  // A second caller waits here until the first has joined the thread.
   std::call_once(join_once_, [this] { thread_.join(); });
 }
 
@@ -276,8 +276,8 @@ bool Engine::Impl::WaitForWork() {
     controls_.AssertMutexHeld();
     return stop_ || !idle || news_ || !controls_.empty();
   };
-  // With nothing running, those that are queued wait for their states. Nobody tells the engine of
-  // deadlines and cancellations meanwhile.
+  // With nothing running, queued generations wait for their states. Deadlines and cancellations do
+  // not wake the engine, so it polls for them.
   AwaitUntil(mutex_, absl::Condition(&has_work),
              queue_.empty() ? SteadyTime::InfiniteFuture() : SteadyNow() + kLookAgain);
   if (std::exchange(news_, false)) queue_moved_ = true;

@@ -51,19 +51,19 @@ class Engine {
     bool learn_costs = true;
     // How states that are not in memory are read and compiled.
     StatePreparation::Options preparation = {};
-    // Beginnings of prompts that are kept for later ones, in KV memory that nobody else needs.
+    // Prompt prefixes that are kept for later requests, in KV memory that is otherwise free.
     int64_t max_prefixes = 0;
   };
 
   // Starts the thread. `executor` and `switch_engine` must outlive the engine and are used by
-  // nobody else, except for the thread-safe methods of SwitchEngine.
+  // it alone, except for the thread-safe methods of SwitchEngine.
   Engine(Options options, ModelExecutor& executor, SwitchEngine& switch_engine);
 
   // As Drain(absl::ZeroDuration()).
   ~Engine();
 
-  // What Submit() would say to any generation now: OK, RESOURCE_EXHAUSTED or UNAVAILABLE. For those
-  // who would have work to do before.
+  // What Submit() would return for any generation now: OK, RESOURCE_EXHAUSTED or UNAVAILABLE. For
+  // callers that want to know before they do expensive work such as tokenizing.
   absl::Status CheckRoom();
 
   // INVALID_ARGUMENT, with the numbers, when so many answers to this prompt could never be in KV

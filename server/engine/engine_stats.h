@@ -1,7 +1,7 @@
 // File: server/engine/engine_stats.h
 //
-// What the engine counts: sums since its start, what is the case now, and how long things took.
-// Plain values, for whoever shows or exports them.
+// The engine's statistics: counts since its start, gauges of the present moment, and durations.
+// Plain values; server/metrics exports them.
 
 #ifndef SHIRA_SERVER_ENGINE_ENGINE_STATS_H_
 #define SHIRA_SERVER_ENGINE_ENGINE_STATS_H_

@@ -1,8 +1,8 @@
 // File: server/engine/kv_memory.h
 //
 // KV memory of generations: all that one can come to need is taken when it is admitted, so that
-// nothing can run out later. Beginnings of prompts that were run before are reused, and what is
-// kept for that is given up as soon as somebody needs the room.
+// nothing can run out later. Prompt prefixes that were run before are reused, and kept prefixes are
+// evicted as soon as a generation needs their memory.
 
 #ifndef SHIRA_SERVER_ENGINE_KV_MEMORY_H_
 #define SHIRA_SERVER_ENGINE_KV_MEMORY_H_
@@ -40,7 +40,7 @@ class KvMemory {
 
   // Most tokens that one sequence can have: what the model and the memory allow.
   int64_t max_sequence_tokens() const { return max_sequence_tokens_; }
-  // Whether it could be met if nobody else had anything.
+  // Whether it could be met with the whole budget free.
   bool CanEverHold(const Demand& demand) const { return PagesOf(demand) <= total_pages_; }
 
   // What it takes, if none of its prompt is shared with other generations.

@@ -5,7 +5,8 @@
 // that was computed under one adapter is ever found under another.
 //
 // A kept prefix is whole pages of KV memory, which it shares with the sequences that have the same
-// ones. Its own go back when it is evicted: whoever needs memory evicts first.
+// ones. Pages that only the prefix holds are freed when it is evicted. An allocation that finds no
+// free pages evicts prefixes first.
 
 #ifndef SHIRA_SERVER_ENGINE_PREFIX_CACHE_H_
 #define SHIRA_SERVER_ENGINE_PREFIX_CACHE_H_

@@ -20,7 +20,7 @@ struct StatePreparation::Bell {
   explicit Bell(std::function<void()> on_news) : ring(std::move(on_news)) {}
 
   absl::Mutex mutex;
-  std::function<void()> ring ABSL_GUARDED_BY(mutex);  // nullptr: nobody listens any more
+  std::function<void()> ring ABSL_GUARDED_BY(mutex);  // nullptr: the listener is gone
 };
 
 StatePreparation::StatePreparation(Options options, std::function<void()> on_news)

@@ -38,11 +38,12 @@ class StatePreparation {
   enum class Progress {
     kReady,     // the sequence has its state
     kUnderWay,  // being read or compiled, or that is still to begin
-    kNoMemory,  // it needs memory that somebody else has
+    kNoMemory,  // it needs memory that is in use
     kFailed,
   };
-  // How far a queued sequence is; goes on with it. `others_run`: some generation has memory that it
-  // will give back. Want of memory is a failure only where nobody has. Sets `error` if it failed.
+  // The progress of a queued sequence; continues its preparation. `others_run`: some generation
+  // holds memory that it will free. Only without one is a lack of memory a failure. Sets `error` on
+  // failure.
   Progress Advance(Sequence& sequence, bool others_run, absl::Status& error);
 
   // Begins to prepare, if that is needed and there is room for it. For those who come next.

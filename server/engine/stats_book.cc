@@ -40,7 +40,7 @@ void StatsBook::BookEnd(const StateHandle& state, bool was_admitted, const absl:
   ++(status.ok() ? stats_.finished : stats_.failed);
   if (absl::IsCancelled(status)) ++stats_.cancelled;
   if (absl::IsDeadlineExceeded(status)) ++stats_.expired;
-  // Before it was admitted: an adapter's file was not what it had been.
+  // Before admission DATA_LOSS means something else: an adapter's file has changed on disk.
   if (was_admitted && absl::IsDataLoss(status)) ++stats_.not_finite;
   if (status.ok()) stats_.generation_time.Add(total);
 }

@@ -1,7 +1,7 @@
 // File: server/engine/stats_book.h
 //
-// Where the engine's counts are kept: written by its thread and by those that submit, read by
-// anybody.
+// Where the engine's counts are kept: written by its thread and by the threads that submit, read by
+// any thread.
 
 #ifndef SHIRA_SERVER_ENGINE_STATS_BOOK_H_
 #define SHIRA_SERVER_ENGINE_STATS_BOOK_H_

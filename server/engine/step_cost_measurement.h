@@ -18,7 +18,7 @@ namespace shira {
 // once even if that takes longer). The patches and switches are those of a state that changes
 // nothing: its entries, as many per matrix as an adapter of rank 2 has, hold the base's own values.
 // So the weights are at every moment what they were; at the end the base is resident. REQUIRES: the
-// base is resident; nobody else uses the executor. Errors of the executor, and RESOURCE_EXHAUSTED
+// base is resident; the executor is not in use. Errors of the executor, and RESOURCE_EXHAUSTED
 // when there is no KV memory for one sequence.
 absl::StatusOr<StepCosts> MeasureStepCosts(ModelExecutor& executor, SwitchEngine& switch_engine,
                                            absl::Duration budget);

@@ -70,7 +70,7 @@ class Planner {
   }
 
  private:
-  // What the step begins with: the resident state unless nobody wants it or its slice is over.
+  // What the step begins with: the resident state, unless no sequence uses it or its slice is over.
   const Group& First() const {
     const Group* resident = nullptr;
     const Group* longest = nullptr;  // among the others
@@ -168,7 +168,7 @@ class Planner {
 
   // Where another state than the resident one makes this step and those to come cheaper.
   std::optional<Sha256Digest> SwitchTo(const Groups& chosen) const {
-    const Group* best = nullptr;  // nullptr: stay, though nobody here wants the resident state
+    const Group* best = nullptr;  // nullptr: stay, although no sequence here uses the resident state
     double most = 0.0;            // seconds per step that are not spent on patching `best`
     for (const Group& group : chosen) {
       if (group.resident) {

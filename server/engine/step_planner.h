@@ -7,8 +7,8 @@
 // - One state runs: it is made resident. Its rows are fused and pay nothing.
 // - Several states run: the step begins with the resident one, and takes in each other state for
 //   which patching its rows into this step costs less than a step of its own. Those left out wait
-//   for their turn: when somebody has waited for max_state_wait, the state of the one who waited
-//   longest is what the next step begins with.
+//   for their turn: when a sequence has waited for max_state_wait, the next step begins with the
+//   state of the sequence that has waited longest.
 // - Among the states of the step, the resident one is what makes this and the coming steps
 //   cheapest: a switch has to pay for itself, and for the way back, within the steps that its
 //   sequences are still expected to take.

@@ -1,7 +1,7 @@
 // File: server/logging/line_writer.h
 //
-// Lines on their way to a file descriptor that nobody may read: a pipe whose reader hangs, a
-// terminal that was stopped. Whoever writes a line never waits for that, and neither does the end
+// Lines on their way to a file descriptor that may not be read: a pipe whose reader hangs, a
+// terminal that was stopped. The threads that log never wait for that, and neither does the end
 // of the program. Lines that there is no room for are counted, and a line says so in their place.
 
 #ifndef SHIRA_SERVER_LOGGING_LINE_WRITER_H_

@@ -1,8 +1,8 @@
 // File: server/metrics/exporter.h
 //
-// The metrics over HTTP, at /metrics, for Prometheus to fetch. Plain text and open to whoever
-// reaches the port. One thread serves all who ask, and waits for none of them: whoever sends half a
-// request, or does not read the answer, keeps nobody from the figures.
+// The metrics over HTTP, at /metrics, for Prometheus to scrape. Plain text, without authentication.
+// One thread serves all clients with non-blocking I/O: a client that sends half a request, or does
+// not read the response, does not delay the others.
 
 #ifndef SHIRA_SERVER_METRICS_EXPORTER_H_
 #define SHIRA_SERVER_METRICS_EXPORTER_H_

@@ -1,7 +1,7 @@
 // File: server/metrics/metrics.h
 //
-// What the server counts of itself, for Prometheus. Some figures are observed as things happen; the
-// rest is read from its owners when somebody asks. docs/operating.md lists all of them.
+// The server's metrics for Prometheus. Some are updated as events happen; the others are read from
+// the objects that count them when the metrics are scraped. docs/operating.md lists all of them.
 
 #ifndef SHIRA_SERVER_METRICS_METRICS_H_
 #define SHIRA_SERVER_METRICS_METRICS_H_

@@ -1,6 +1,6 @@
 // File: server/metrics/sample.h
 //
-// One value that is read when somebody asks for the metrics.
+// One value that is read when the metrics are scraped.
 
 #ifndef SHIRA_SERVER_METRICS_SAMPLE_H_
 #define SHIRA_SERVER_METRICS_SAMPLE_H_
@@ -15,7 +15,7 @@ namespace shira {
 
 struct Sample {
   enum class Kind { kCounter, kGauge, kHistogram };
-  // A histogram that somebody else has counted.
+  // A histogram whose buckets were counted elsewhere.
   struct Histogram {
     std::vector<double> bounds;   // upper limits, inclusive, ascending
     std::vector<int64_t> counts;  // one more than bounds; not cumulative

@@ -1,6 +1,6 @@
 // File: server/metrics/scrape_response.h
 //
-// What the metrics' port answers, as far as it is HTTP.
+// The HTTP responses of the metrics port.
 
 #ifndef SHIRA_SERVER_METRICS_SCRAPE_RESPONSE_H_
 #define SHIRA_SERVER_METRICS_SCRAPE_RESPONSE_H_

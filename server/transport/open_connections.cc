@@ -5,8 +5,8 @@
 namespace shira {
 namespace {
 
-// Looking at a thousand sockets takes a millisecond: whoever knocks at a full house must not have
-// that done each time.
+// Looking at a thousand sockets takes a millisecond, which is too much for each connection attempt
+// beyond the limit.
 constexpr absl::Duration kLookInterval = absl::Milliseconds(20);
 
 }  // namespace

@@ -1,8 +1,7 @@
 // File: server/transport/open_connections.h
 //
-// How many connections are open, although it is gRPC that closes them and tells nobody: a
-// connection is known by its file descriptor and by what the kernel calls the socket behind it, so
-// whether it is still there can be looked up.
+// Counts the open connections. gRPC closes them without a notification, so each connection is
+// identified by its file descriptor and the inode of the socket behind it, and looked up.
 
 #ifndef SHIRA_SERVER_TRANSPORT_OPEN_CONNECTIONS_H_
 #define SHIRA_SERVER_TRANSPORT_OPEN_CONNECTIONS_H_

@@ -46,7 +46,7 @@ void SetLimits(const RpcServer::Options& options, grpc::ServerBuilder& builder) 
                              static_cast<int>(options.max_calls_per_connection));
 }
 
-// Half-open connections: the other end is gone, but nobody has told us.
+// Half-open connections: the other end is gone without closing the connection.
 void SetKeepalive(const RpcServer::Options& options, grpc::ServerBuilder& builder) {
   const int keepalive_ms = Milliseconds(options.keepalive);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, keepalive_ms);

@@ -1,7 +1,7 @@
 // File: server/transport/tls_files.h
 //
-// The PEM files of TLS, looked at before gRPC gets them: it would only log what is wrong, and then
-// refuse every connection.
+// The PEM files of TLS, checked before gRPC gets them: gRPC would only log a problem and then refuse
+// every connection.
 
 #ifndef SHIRA_SERVER_TRANSPORT_TLS_FILES_H_
 #define SHIRA_SERVER_TRANSPORT_TLS_FILES_H_

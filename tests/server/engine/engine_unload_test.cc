@@ -132,7 +132,7 @@ TEST_F(EngineUnloadTest, AfterUnloadingTheWeightsGoBackToTheBase) {
   EXPECT_TRUE(report.matches_base);
 }
 
-// Whoever ends the last version with its content.
+// Whichever call ends the last version with its content.
 TEST_F(EngineUnloadTest, WhatIsGoneIsInNeitherWeightsNorKeptPromptsNorMemory) {
   MustLoad("b", 0.25f);
   prompt_.assign(100, 7);

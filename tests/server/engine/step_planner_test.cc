@@ -317,7 +317,7 @@ void Simulate(uint32_t seed) {
       ASSERT_EQ(in_step.size(), 1u);
     }
     ASSERT_TRUE(!plan.switch_to.has_value() || in_step.contains(*plan.switch_to));
-    // Whoever decodes in a state of the step takes part.
+    // Every sequence that decodes in a state of the step takes part.
     for (const Simulated& s : running) {
       if (s.prompt == 0 && in_step.contains(s.view.state)) {
         ASSERT_TRUE(std::any_of(members.begin(), members.end(),

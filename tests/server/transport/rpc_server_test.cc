@@ -153,7 +153,7 @@ TEST_F(RpcServerTest, ConnectionsBeyondTheLimitAreClosedUntilOthersEnd) {
   auto first = std::make_unique<RawConnection>(server_->address());
   const RawConnection second(server_->address());
   first->Send(kHello);
-  // Both are there: whoever comes now is sent away without a word.
+  // Both are connected: a further connection is closed at once.
   while (server_->connections().open < 2) absl::SleepFor(absl::Milliseconds(1));
   EXPECT_EQ(RawConnection(server_->address()).ReadFrames(), "");
   EXPECT_EQ(server_->connections().refused, 1);
