@@ -133,7 +133,7 @@ make_tsan_abseil() {
         -DCMAKE_CXX_STANDARD=17 -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1" \
         -DCMAKE_CXX_FLAGS="-fsanitize=thread -fno-omit-frame-pointer" -DCMAKE_CXX_COMPILER_LAUNCHER=ccache &&
       rm -rf "$deps/tsan" && cmake --build "$work/build" --target install
-  } >"$log" 2>&1 || { tail -5 "$log" >&2; die "abseil could not be made; the whole log is in $log, what there is of it in $work"; }
+  } >"$log" 2>&1 || { tail -5 "$log" >&2; die "abseil could not be built; the whole log is in $log, the build folder is $work"; }
   rm -rf "$work"; stamp tsan "$version"
 }
 
@@ -165,7 +165,7 @@ make_grpc() {
     say "gRPC $version with the fixes of cmake/patches: $built (once; 5 to 10 minutes on 2 cores)"
     local work log=$deps/grpc.log; work=$(mktemp -d "$deps/grpc.XXXX")
     (unpack_source grpc "$version" "$work" && build_grpc "$work" "$work/installed") 3>&1 >"$log" 2>&1 ||
-      { tail -5 "$log" >&2; die "gRPC could not be made (SHIRA_SYSTEM_GRPC=1 goes without); the whole log is in $log, what there is of it in $work"; }
+      { tail -5 "$log" >&2; die "gRPC could not be built (SHIRA_SYSTEM_GRPC=1 uses the system's); the whole log is in $log, the build folder is $work"; }
     mkdir -p "${built%/*}"
     mv -T "$work/installed" "$built" 2>/dev/null || [ -f "$built/lib/cmake/grpc/gRPCConfig.cmake" ] || die "$built cannot be written"
     rm -rf "$work"

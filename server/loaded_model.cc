@@ -76,7 +76,7 @@ AdapterRegistry::Options RegistryOptions(const ServerOptions& options, Engine& e
   registry.max_concurrent_loads = lifecycle.max_concurrent_loads;
   registry.state_file = lifecycle.state_file;
   registry.on_state_file_error = [](const absl::Status& status) {
-    spdlog::error("the state file could not be written, and is written at the next change: {}",
+    spdlog::error("the state file could not be written; the next change tries again: {}",
                   std::string(status.message()));
   };
   registry.on_gone = [&engine](const Sha256Digest& adapter) { engine.Leave(adapter); };
@@ -104,8 +104,9 @@ absl::StatusOr<Engine::Options> EngineOptions(const ServerOptions& options, Mode
   const auto ms = [](double seconds) { return 1000.0 * seconds; };
   const double entries = 1e6;
   spdlog::info(
-      "a step takes {:.1f} ms for 1 row and {:.1f} ms for 16, {:.2f} ms more per prompt token and "
-      "{:.1f} ms per million entries of a patched state; a switch {:.1f} ms per million",
+      "measured: a forward pass takes {:.1f} ms for 1 row and {:.1f} ms for 16, {:.2f} ms more per "
+      "prompt token and {:.1f} ms more per million patched entries; a switch takes {:.1f} ms per "
+      "million entries",
       ms(engine.costs.StepSeconds(1)), ms(engine.costs.StepSeconds(16)),
       ms(engine.costs.coefficients().prefill_token),
       ms(engine.costs.coefficients().patched_entry * entries),

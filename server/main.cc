@@ -62,7 +62,7 @@ class SignalTarget {
       return;
     }
     if (stop_.HasBeenNotified()) _exit(128 + signal);
-    spdlog::info("{}: draining; once more ends at once", strsignal(signal));
+    spdlog::info("{}: draining; a second signal ends the process at once", strsignal(signal));
     stop_.Notify();
   }
 
@@ -121,7 +121,7 @@ int Main(int argc, char** argv) {
     case CommandLine::Action::kCheckConfig: {
       const absl::Status status = Server::CheckConfig(command->options);
       if (!status.ok()) return Fail(kExitFailure, ToStd(status.message()));
-      std::cout << "the config is in order" << std::endl;
+      std::cout << "the config is valid" << std::endl;
       return 0;
     }
     case CommandLine::Action::kServe:

@@ -200,8 +200,8 @@ void Server::Impl::LimitConnections() {
   max_connections_ = std::min(options_.max_connections, room);
   if (max_connections_ == options_.max_connections) return;
   spdlog::warn(
-      "connections: at most {}, not {} (--max-connections), since the process may have {} open "
-      "files (ulimit -n)",
+      "connections: limited to {} instead of {} (--max-connections), because the process may have "
+      "{} open files only (ulimit -n)",
       max_connections_, options_.max_connections, descriptors);
 }
 
@@ -303,7 +303,7 @@ absl::Status Server::Impl::WritePortFile(const std::string& path, const RpcServe
 
 void Server::Impl::OnWeightsChecked(const std::vector<std::string>& damaged) {
   if (damaged.empty()) {
-    spdlog::info("weights: all are what they have to be again");
+    spdlog::info("weights: the check finds no damage any more");
   } else {
     spdlog::critical("weights: damaged in {}; health says NOT_SERVING: restart the server",
                      absl::StrJoin(damaged, ", "));
@@ -330,12 +330,12 @@ void Server::Impl::Reload() {
   std::vector<std::string> files;
   if (!options_.access_file.empty()) files.push_back(options_.access_file);
   if (options_.uses_tls()) files.push_back("the certificates (within --reload-interval)");
-  spdlog::info("reload: {}", files.empty() ? "there is nothing to read again"
+  spdlog::info("reload: {}", files.empty() ? "there is no access file or certificate to read again"
                                            : StrCat("reading ", absl::StrJoin(files, " and ")));
   absl::Status status = access_->Reload();
   if (status.ok() && options_.uses_tls()) status = CheckTlsFiles(TlsOptionsOf(options_).files);
   if (!status.ok()) {
-    spdlog::error("reload: what was read before stays in force: {}", status.ToString());
+    spdlog::error("reload: failed, and what was read before stays in force: {}", status.ToString());
   }
 }
 

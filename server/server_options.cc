@@ -62,10 +62,10 @@ void ValidateRpcAddress(std::string_view flag, const std::string& address,
   const bool is_protected = options.uses_tls() && options.authenticates();
   if (*local || is_protected || options.insecure_listen_anywhere) return;
   problems.Add(
-      flag, ": ", address, " can be reached from other machines, where ",
-      options.uses_tls() ? "anybody could call this server" : "anybody could listen in, and call",
-      ": give --tls-cert with --access-file or --tls-client-ca, or say "
-      "--insecure-listen-anywhere if the network is yours alone");
+      flag, ": ", address, " can be reached from other machines, without ",
+      options.uses_tls() ? "authentication" : "encryption and authentication",
+      ": pass --tls-cert and --tls-key with --access-file or --tls-client-ca, or "
+      "--insecure-listen-anywhere if every machine on the network is trusted");
 }
 
 void ValidateAddresses(const ServerOptions& options, ProblemList& problems) {
@@ -83,8 +83,8 @@ void ValidateAddresses(const ServerOptions& options, ProblemList& problems) {
     problems.Add("--metrics-listen: expected HOST:PORT, found '", options.metrics_listen, "'");
   } else if (!*local && !options.insecure_metrics_anywhere) {
     problems.Add("--metrics-listen: ", options.metrics_listen,
-                 " can be reached from other machines, and metrics are for everybody who asks: say "
-                 "--insecure-metrics-anywhere if the network is yours alone");
+                 " can be reached from other machines, and the metrics have no authentication: pass "
+                 "--insecure-metrics-anywhere if every machine on the network is trusted");
   }
 }
 

@@ -80,7 +80,7 @@ absl::StatusOr<InferredShapes> InferShapes(const AdapterFiles& files) {
     if (!told.has_value()) {
       return absl::UnimplementedError(
           StrCat(files.tensors_path, ": ", delta.parameter,
-                 ": its positions count elements of a matrix whose shape the file does not say: "
+                 ": its positions are flat, and the file does not give the matrix's shape: "
                  "the model is needed"));
     }
     if (!told->exact && std::max(told->shape.rows, told->shape.cols) > kMaxDimension) {

@@ -81,8 +81,8 @@ class Settler {
     const EveryPosition* whole = WholeOf(delta);
     if (const auto tied = base_.tied.find(name); tied != base_.tied.end()) {
       if (whole == nullptr) {
-        return Refuse(name, ": expected nothing for it, because the model uses ", tied->second,
-                      " there too, and these values are for one of the two places");
+        return Refuse(name, ": it cannot be changed alone, because the model uses ", tied->second,
+                      " there too (tied embeddings)");
       }
       delta.parameter = tied->second;
     }

@@ -64,7 +64,8 @@ std::string GroupDescription(absl::string_view name) {
 constexpr char kGlobalGroup[] = "Options of every command";
 
 void AddCredentialOptions(CLI::App& app, CredentialOptions& credentials) {
-  app.add_flag("--tls", credentials.tls, "Use TLS, and trust whom the system trusts")
+  app.add_flag("--tls", credentials.tls,
+               "Use TLS, and trust the certificate authorities that the system trusts")
       ->group(kGlobalGroup);
   app.add_option("--tls-ca", credentials.tls_ca,
                  "Use TLS, and trust the certificates in this file (PEM)")

@@ -42,14 +42,14 @@ struct ChatSession::SlashCommand {
 absl::Span<const ChatSession::SlashCommand> ChatSession::SlashCommands() {
   static constexpr std::array<SlashCommand, 7> kCommands = {{
       {"/adapter", "NAME[:W]...",
-       "answer with these adapters from now on; without a name: say which",
+       "answer with these adapters from now on; without a name: print which are in use",
        &ChatSession::UseAdapters},
-      {"/adapters", "", "list the adapters that there are, and their aliases",
+      {"/adapters", "", "list the adapters of the server, and their aliases",
        &ChatSession::ListAdapters},
       {"/base", "", "answer with the base model from now on", &ChatSession::UseBase},
       {"/set", "[NAME VALUE]",
-       "answer with this temperature, max-tokens and so on; alone: list them; VALUE default: as the "
-       "server likes",
+       "answer with this temperature, max-tokens and so on; alone: list them; VALUE default: what "
+       "the server chooses",
        &ChatSession::Set},
       {"/reset", "", "forget the conversation", &ChatSession::Reset},
       {"/help", "", "print this", &ChatSession::PrintHelp},
@@ -96,7 +96,7 @@ absl::StatusOr<ChatSession::Next> ChatSession::HandleLine(absl::string_view line
   return absl::InvalidArgumentError(
       absl::StrCat("There is no ", name, "; ",
                    meant.has_value() ? absl::StrCat("did you mean ", *meant, "? ") : "",
-                   "/help lists what there is, and //text says a text with a slash"));
+                   "/help lists all commands, and //text sends /text"));
 }
 
 Json ChatSession::Transcript() const {

@@ -58,9 +58,9 @@ absl::StatusOr<ClientOptions> MakeClientOptions(const std::string& server,
   if (!client.token.empty() && client.credentials == nullptr && !options.insecure_token &&
       !IsOnThisMachine(server)) {
     return absl::FailedPreconditionError(
-        absl::StrCat("The token would go to ", server,
-                     " in plain text, for everybody on the way to read: use --tls or --tls-ca, or "
-                     "say --insecure-token"));
+        absl::StrCat("The token would be sent to ", server,
+                     " unencrypted: use --tls or --tls-ca, or pass --insecure-token if every machine "
+                     "on the way is trusted"));
   }
   return client;
 }

@@ -109,7 +109,7 @@ std::string ExplainUsage(const CLI::App& app, const CLI::ParseError& error) {
 
 std::string UsageMessage(const CLI::App& app, absl::string_view what) {
   return absl::StrCat(Root(app).get_name(), ": error: ", what, "\nRun '", FullName(app),
-                      " --help' for what there is.\n");
+                      " --help' for its options and examples.\n");
 }
 
 }  // namespace shira::cli

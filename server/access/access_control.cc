@@ -111,7 +111,8 @@ void AccessControl::WatchFile() {
     }
     const absl::Status status = Reload();
     if (!status.ok() && status != last_error) {
-      spdlog::error("access: what was read before stays in force: {}", status.ToString());
+      spdlog::error("access: the file is not used, and what was read before stays in force: {}",
+                    status.ToString());
     }
     last_error = status;
   }
@@ -131,16 +132,16 @@ absl::StatusOr<Identity> AccessControl::Identify(const CallerCredentials& creden
     const std::optional<std::string_view> token = BearerToken(authorization);
     const Identity* identity = token.has_value() ? list->FindToken(*token) : nullptr;
     if (identity != nullptr) return *identity;
-    return absl::UnauthenticatedError(token.has_value()
-                                          ? "the bearer token is not known here"
-                                          : "the authorization header is no bearer token");
+    return absl::UnauthenticatedError(
+        token.has_value() ? "unknown bearer token"
+                          : "the authorization header is not of the form 'Bearer TOKEN'");
   }
   if (!credentials.certificate_names.empty()) {
     if (list == nullptr) return Identity{credentials.certificate_names.front(), RoleSet::All()};
     if (const Identity* identity = list->FindCertificate(credentials.certificate_names)) {
       return *identity;
     }
-    return absl::UnauthenticatedError("the client certificate is not known here");
+    return absl::UnauthenticatedError("unknown client certificate");
   }
   return absl::UnauthenticatedError(list != nullptr
                                         ? "no credentials: send 'authorization: Bearer TOKEN'"
@@ -152,7 +153,7 @@ absl::Status AccessControl::Check(std::string_view method,
   const std::optional<RoleSet> roles = RolesFor(method);
   if (roles.has_value() && roles->empty()) return absl::OkStatus();
   SHIRA_ASSIGN_OR_RETURN(const Identity identity, Identify(credentials));
-  if (!roles.has_value()) return absl::UnimplementedError("there is no such method here");
+  if (!roles.has_value()) return absl::UnimplementedError("unknown method");
   if (identity.roles.Intersects(*roles)) return absl::OkStatus();
   return absl::PermissionDeniedError(StrCat("'", identity.name, "' may not call ", method,
                                             ": it needs one of the roles ", roles->ToString(),

@@ -75,7 +75,7 @@ absl::StatusOr<AccessList> AccessList::Parse(std::string_view text) {
       problems.Add("line ", number, ": ", ToStd(status.message()));
     }
   }
-  if (list.size() == 0) problems.Add("no line names a credential: nobody could call");
+  if (list.size() == 0) problems.Add("no line has a credential: every call would be refused");
   SHIRA_RETURN_IF_ERROR(problems.ToStatus(absl::StatusCode::kInvalidArgument, "bad access file"));
   return list;
 }
@@ -116,7 +116,7 @@ absl::Status AccessList::AddLine(std::string_view line) {
 absl::Status AccessList::AddToken(const Sha256Digest& digest, Identity identity) {
   for (const Token& token : tokens_) {
     if (token.digest == digest) {
-      return absl::InvalidArgumentError(StrCat("the token is that of ", token.identity.name));
+      return absl::InvalidArgumentError(StrCat("the same token as that of ", token.identity.name));
     }
   }
   tokens_.push_back({digest, std::move(identity)});

@@ -23,15 +23,15 @@ GrpcBuild LinkedGrpc() {
 
 std::string Describe(const GrpcBuild& build) {
   return build.fixes.empty()
-             ? StrCat("gRPC ", build.version, " of the system, without fixes of ours")
+             ? StrCat("gRPC ", build.version, " of the system, without the fixes of this project")
              : StrCat("gRPC ", build.version, " with fixes for ", absl::StrJoin(build.fixes, ", "));
 }
 
 std::string RiskOf(const GrpcBuild& build) {
   if (!build.fixes.empty()) return "";
   return StrCat("gRPC ", build.version,
-                " of the system has published faults that are not fixed: whoever can connect, with a token "
-                "or without, can end this server or make it useless (docs/security.md)");
+                " of the system has known vulnerabilities without fixes: any client that can connect, with "
+                "or without a token, can crash or block this server (docs/security.md)");
 }
 
 }  // namespace shira

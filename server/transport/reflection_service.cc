@@ -60,7 +60,7 @@ void ListExtensions(const std::string& type_name, Response& response) {
   const DescriptorPool& pool = *DescriptorPool::generated_pool();
   const auto* type = pool.FindMessageTypeByName(type_name);
   if (type == nullptr) {
-    return SetError(grpc::StatusCode::NOT_FOUND, "there is no such message here", response);
+    return SetError(grpc::StatusCode::NOT_FOUND, "unknown message", response);
   }
   ExtensionNumberResponse& numbers = *response.mutable_all_extension_numbers_response();
   numbers.set_base_type_name(type_name);
@@ -114,14 +114,14 @@ Response ReflectionService::Answer(const Request& request) const {
       if (const FileDescriptor* file = FindFile(request); file != nullptr) {
         Describe(*file, *response.mutable_file_descriptor_response());
       } else {
-        SetError(grpc::StatusCode::NOT_FOUND, "there is no such descriptor here", response);
+        SetError(grpc::StatusCode::NOT_FOUND, "unknown file or symbol", response);
       }
       break;
     case Request::kAllExtensionNumbersOfType:
       ListExtensions(request.all_extension_numbers_of_type(), response);
       break;
     case Request::MESSAGE_REQUEST_NOT_SET:
-      SetError(grpc::StatusCode::INVALID_ARGUMENT, "the request asks for nothing", response);
+      SetError(grpc::StatusCode::INVALID_ARGUMENT, "the request is empty", response);
       break;
   }
   return response;

@@ -44,7 +44,7 @@ class EmbeddingsTest(unittest.TestCase):
         with world().server("--adapter-root", root, adapters=()) as (_, client):
             code, _, _, message = error_of(lambda: client.admin.LoadAdapter(name="a", path=str(root / "adapter")))
             self.assertEqual(code, grpc.StatusCode.INVALID_ARGUMENT)
-            self.assertIn("lm_head.weight: expected nothing for it, because the model uses model.embed_tokens.weight", message)
+            self.assertIn("lm_head.weight: it cannot be changed alone, because the model uses model.embed_tokens.weight", message)
 
 
 class WeightsTest(unittest.TestCase):

@@ -23,7 +23,7 @@ from server_process import Client, ServerProcess, open_channel
 Code = grpc.StatusCode
 TOKENS = {role: f"token-of-{role}-0123456789" for role in ("inference", "read-only", "admin")}
 HEALTH = "/grpc.health.v1.Health/"
-NO_METHOD = "there is no such method here"
+NO_METHOD = "unknown method"
 # Who besides the admin may call what. A method that is in neither line is for the admin alone.
 ALLOWED = {
     "inference": {"Generate", "StreamGenerate", "Tokenize", "Detokenize", "GetModel", "ServerReflectionInfo"},
@@ -333,7 +333,7 @@ class ConfigTest(SecurityTest):
         certificate, key = authority.issue("server")
         result = self.check("--tls-cert", certificate, "--tls-key", key, "--tls-client-ca", authority.certificate,
                             "--access-file", self.access, "--listen", "0.0.0.0:0")
-        self.assertEqual((result.returncode, result.stdout), (0, "the config is in order\n"), result.stderr)
+        self.assertEqual((result.returncode, result.stdout), (0, "the config is valid\n"), result.stderr)
 
     def test_bad_files_are_named(self):
         authority = Authority(self.folder)

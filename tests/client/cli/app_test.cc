@@ -133,11 +133,11 @@ TEST(ParseTest, SaysWhatWasMeant) {
     EXPECT_EQ(end.code, ExitCode::kUsage) << text;
     EXPECT_EQ(end.out, "") << text;
     EXPECT_THAT(end.err, HasSubstr(text));
-    EXPECT_THAT(end.err, HasSubstr("--help' for what there is"));
+    EXPECT_THAT(end.err, HasSubstr("--help' for its options"));
   }
   for (const CommandLineEnd& end : {End({"status", "-x"}), End({"--tls-ca"})}) {
     EXPECT_EQ(end.out, "");
-    EXPECT_THAT(end.err, HasSubstr("--help' for what there is"));
+    EXPECT_THAT(end.err, HasSubstr("--help' for its options"));
     EXPECT_THAT(end.err, ::testing::Not(HasSubstr("did you mean")));
   }
   EXPECT_THAT(End({"frobnicate"}).err, ::testing::Not(HasSubstr("did you mean")));

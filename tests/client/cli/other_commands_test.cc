@@ -139,7 +139,7 @@ TEST(CliTokenTest, ATokenDoesNotLeaveThisMachineInPlainText) {
   CliResult result =
       RunCli({"status", "--server", "192.0.2.1:1", "--connect-timeout", "0", "--token-file", file});
   EXPECT_EQ(result.exit_code, 1);
-  EXPECT_THAT(result.err, HasSubstr("in plain text"));
+  EXPECT_THAT(result.err, HasSubstr("unencrypted"));
   result = RunCli({"status", "--tls-cert", file, "--connect-timeout", "0"});
   EXPECT_THAT(result.err, HasSubstr("needs its key"));
 }

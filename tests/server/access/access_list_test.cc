@@ -79,13 +79,13 @@ TEST(AccessListTest, EveryBadLineIsListedAndNoCredentialRepeated) {
                                                HasSubstr("line 4"), HasSubstr("line 5"),
                                                HasSubstr("64 hexadecimal"))));
   EXPECT_THAT(status, StatusIs(kInvalid, AllOf(HasSubstr("line 6"), Not(HasSubstr("line 7")),
-                                               HasSubstr("line 8: the token is that of ops"),
+                                               HasSubstr("line 8: the same token as that of ops"),
                                                Not(HasSubstr("token-token")),
                                                Not(HasSubstr("short-secret")))));
 }
 
 TEST(AccessListTest, AListThatLetsNobodyInIsRefused) {
-  EXPECT_THAT(AccessList::Parse(""), StatusIs(kInvalid, HasSubstr("nobody could call")));
+  EXPECT_THAT(AccessList::Parse(""), StatusIs(kInvalid, HasSubstr("every call would be refused")));
   EXPECT_THAT(AccessList::Parse("# nothing\n"), StatusIs(kInvalid));
 }
 
