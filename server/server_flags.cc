@@ -69,10 +69,10 @@ void DefineModelFlags(CLI::App& app, Flags& flags) {
       "The base model: a Hugging Face folder or a GGUF file (required)");
   Add(app, group, "--dtype", flags.dtype, "Type of the weights in memory")
       ->check(CLI::IsMember({"float32", "bfloat16", "float16"}));
-  Add(app, group, "--threads", options.threads, "Threads for computing; 0: one per core");
+  Add(app, group, "--threads", options.threads, "Threads that compute; 0: one per core");
   AddRepeatable(app, group, "--base-model", options.base_model_names,
-                "A name that adapters may know this model by (repeatable; default: what the model "
-                "says of itself)");
+                "A name by which adapters may call this model (repeatable; default: the names in the "
+                "model's files)");
 }
 
 void DefineAdapterFlags(CLI::App& app, Flags& flags) {
@@ -86,8 +86,8 @@ void DefineAdapterFlags(CLI::App& app, Flags& flags) {
                 "(repeatable)")
       ->type_name("NAME=PATH");
   Add(app, group, "--adapter-memory-mb", flags.adapter_memory_mb,
-      "Memory for adapters and their compiled states, in MiB; unused ones are read again from "
-      "their files when it is short")
+      "Memory for adapters and their compiled states, in MiB; when it is full, unused ones leave it "
+      "and are read from disk again when needed")
       ->check(CLI::Range(int64_t{1}, kMaxMegabytes));
 }
 
@@ -96,11 +96,11 @@ void DefineLifecycleFlags(CLI::App& app, Flags& flags) {
   const char* const group = "Life of adapters";
   AddRepeatable(app, group, "--adapter-dir", options.adapter_dirs,
                 "A folder whose subfolders and .shira files are loaded before serving, under their "
-                "names; one that can't be is reported and skipped. Also an adapter root "
+                "names; one that cannot be loaded is logged and skipped. Also an adapter root "
                 "(repeatable)");
   Add(app, group, "--state-file", options.state_file,
-      "Keep loaded adapters, aliases, pins, blends and the default state in this file, over "
-      "restarts (default: they are forgotten)");
+      "File that keeps loaded adapters, aliases, pins, blends and the default state over restarts "
+      "(default: none)");
   Add(app, group, "--upload-dir", options.upload_dir,
       "A folder of the server's own for the adapters that clients upload (default: uploads are "
       "refused)");
@@ -109,13 +109,13 @@ void DefineLifecycleFlags(CLI::App& app, Flags& flags) {
   Add(app, group, "--upload-quota-mb", flags.upload_quota_mb, "Disk for all uploads, in MiB")
       ->check(CLI::Range(int64_t{1}, kMaxMegabytes));
   Add(app, group, "--keep-versions", options.keep_versions,
-      "Versions of each name that stay beside the newest when it is replaced, to go back to, of "
-      "those that were uploaded or blended");
+      "Older versions of each uploaded or blended adapter that are kept for rollback when it is "
+      "replaced");
   Add(app, group, "--max-concurrent-loads", options.max_concurrent_loads,
-      "Most adapters that are read from their files at a time; others wait");
+      "Maximum number of adapters that are read from disk at a time; others wait");
   Add(app, group, "--verify-interval", flags.verify_interval_seconds,
-      "Seconds for one check of all weights in the background, again and again; health says "
-      "NOT_SERVING when it finds damage. 0: no such check");
+      "Seconds that one background check of all weights takes; the next one follows. When damage is "
+      "found, health becomes NOT_SERVING. 0: no checks");
 }
 
 void DefineNetworkFlags(CLI::App& app, Flags& flags) {
@@ -124,29 +124,28 @@ void DefineNetworkFlags(CLI::App& app, Flags& flags) {
   Add(app, group, "--listen", options.listen,
       "Where to listen: HOST:PORT (port 0: any), a port alone (on 127.0.0.1) or unix:PATH");
   Add(app, group, "--admin-listen", options.admin_listen,
-      "Another address for the administration, which is then not at --listen");
+      "Separate address for the administration, which is then not served at --listen");
   app.add_flag("--insecure-listen-anywhere", options.insecure_listen_anywhere,
-               "Permit addresses that other machines can reach without TLS and authentication")
+               "Allow addresses that other machines can reach without TLS and authentication")
       ->group(group);
   Add(app, group, "--port-file", options.port_file,
       "A file to write the port into (or unix:PATH) once the server serves");
   Add(app, group, "--admin-port-file", options.admin_port_file, "The same for --admin-listen");
   Add(app, group, "--keepalive", flags.keepalive_seconds,
-      "Seconds of silence after which a client is asked for a sign of life; without one for as "
-      "long "
-      "again, its connection is closed and its generations end");
+      "Seconds without traffic after which a client is pinged; without an answer for as long again, "
+      "its connection is closed and its generations are cancelled");
   Add(app, group, "--drain-timeout", flags.drain_timeout_seconds,
-      "Seconds that running generations get after SIGTERM");
+      "Seconds that running generations may take to end after SIGTERM");
   Add(app, group, "--drain-delay", flags.drain_delay_seconds,
-      "Seconds after SIGTERM in which new calls are refused but the port stays open at the least: "
-      "as long as a balancer takes to see that the health says NOT_SERVING");
+      "Minimum number of seconds that the port stays open after SIGTERM, while new calls are "
+      "refused: as long as a load balancer takes to see NOT_SERVING");
   Add(app, group, "--metrics-listen", options.metrics_listen,
       "HOST:PORT for Prometheus' metrics over HTTP; a port alone is on 127.0.0.1 (default: none)");
   app.add_flag("--insecure-metrics-anywhere", options.insecure_metrics_anywhere,
-               "Permit a --metrics-listen address that other machines can reach")
+               "Allow a --metrics-listen address that other machines can reach")
       ->group(group);
   Add(app, group, "--metrics-max-adapters", options.metrics_max_adapters,
-      "Adapters that have metrics of their own; further ones are counted as \"other\"");
+      "Maximum number of adapters with their own metrics; further ones are counted as \"other\"");
 }
 
 void DefineSecurityFlags(CLI::App& app, Flags& flags) {
@@ -156,15 +155,15 @@ void DefineSecurityFlags(CLI::App& app, Flags& flags) {
       "The server's certificate chain (PEM); read again when it changes");
   Add(app, group, "--tls-key", options.tls_key, "Its private key (PEM)");
   Add(app, group, "--tls-client-ca", options.tls_client_ca,
-      "Certificates (PEM) that sign those of the clients, which have to show one");
+      "Certificates (PEM) of the authorities that sign client certificates; clients must send one");
   app.add_flag("--tls-client-optional", options.tls_client_optional,
-               "Clients may show no certificate, and a token instead")
+               "Clients may send a token instead of a certificate")
       ->group(group);
   Add(app, group, "--access-file", options.access_file,
       "Who may call what: a line per token or certificate, \"ROLE NAME CREDENTIAL\"; read again "
       "when it changes");
   Add(app, group, "--reload-interval", flags.reload_interval_seconds,
-      "Seconds between looks at these files");
+      "Seconds between checks of these files for changes");
 }
 
 void DefineLimitFlags(CLI::App& app, Flags& flags) {
@@ -180,57 +179,57 @@ void DefineLimitFlags(CLI::App& app, Flags& flags) {
       "Largest metadata of one call, in KiB; a call with more is refused")
       ->check(CLI::Range(4, 4096));
   Add(app, group, "--max-connections", options.max_connections,
-      "Most connections to each address; others are closed at once. Fewer if the system permits "
-      "fewer open files")
+      "Maximum number of connections to each address; further ones are closed at once. Lower if the "
+      "system allows fewer open files")
       ->check(CLI::Range(int64_t{1}, kMaxConnections));
   Add(app, group, "--max-calls-per-connection", options.max_calls_per_connection,
-      "Most calls at a time over one connection; clients hold others back")
+      "Maximum number of concurrent calls per connection; clients hold further ones back")
       ->check(CLI::Range(int64_t{1}, kMaxConnections));
-  Add(app, group, "--max-queued", options.max_queued, "Most generations that wait");
+  Add(app, group, "--max-queued", options.max_queued, "Maximum number of queued generations");
   Add(app, group, "--max-queued-per-client", options.max_queued_per_client,
-      "Most generations of one client (by its identity, or else its host) that wait for their "
-      "first token");
+      "Maximum number of generations of one client (its identity, or else its host) that wait for "
+      "their first token");
   Add(app, group, "--max-unread-mb", flags.max_unread_mb,
-      "Memory for answers that clients do not read, in MiB; one client may have an eighth of it")
+      "Memory for answers that clients have not read yet, in MiB; one client may use an eighth of it")
       ->check(megabytes);
   Add(app, group, "--max-running", options.max_running,
-      "Most answers that are generated at a time");
+      "Maximum number of answers that are generated at a time");
   Add(app, group, "--max-choices", options.max_choices,
-      "Most answers to one request (and never more than --max-running)");
-  Add(app, group, "--kv-cache-mb", flags.kv_cache_mb, "Memory for keys and values, in MiB")
+      "Maximum number of answers to one request (and never more than --max-running)");
+  Add(app, group, "--kv-cache-mb", flags.kv_cache_mb, "KV cache: memory for keys and values, in MiB")
       ->check(megabytes);
   Add(app, group, "--max-prompt-tokens", options.max_prompt_tokens,
-      "Most tokens of a prompt; 0: what the context holds");
-  Add(app, group, "--max-tokens", options.max_tokens, "Most new tokens of one generation");
-  Add(app, group, "--max-adapters", options.max_adapters, "Most adapters that are known");
+      "Maximum number of tokens of a prompt; 0: what the context holds");
+  Add(app, group, "--max-tokens", options.max_tokens, "Maximum number of new tokens of one answer");
+  Add(app, group, "--max-adapters", options.max_adapters, "Maximum number of adapters");
   Add(app, group, "--max-adapter-mb", flags.max_adapter_mb, "Largest adapter file, in MiB")
       ->check(megabytes);
   Add(app, group, "--max-adapter-entries", options.max_adapter_entries,
-      "Most entries of one adapter");
+      "Maximum number of entries of one adapter");
 }
 
 void DefineSchedulingFlags(CLI::App& app, Flags& flags) {
   ServerOptions& options = flags.options;
   const char* const group = "Scheduling";
   Add(app, group, "--step-tokens", options.step_tokens,
-      "Most tokens of one forward pass; prompts are cut to pieces");
+      "Maximum number of tokens per forward pass; longer prompts run in chunks");
   Add(app, group, "--row-patching", flags.row_patching,
       "Whether one forward pass may serve several adapters: auto (where that is faster than taking "
       "turns) or off")
       ->check(CLI::IsMember({"auto", "off"}));
   Add(app, group, "--prefix-cache", options.max_prefixes,
-      "Beginnings of prompts to keep for later requests, in memory for keys and values that is "
-      "free; 0: none");
+      "Maximum number of prompt prefixes that are kept for later requests, in free KV cache memory; "
+      "0: none");
 }
 
 void DefineLogFlags(CLI::App& app, Flags& flags) {
   const char* const group = "Log";
-  Add(app, group, "--log-level", flags.options.log_level, "Least important line to log")
+  Add(app, group, "--log-level", flags.options.log_level, "Least severe level to log")
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
-  Add(app, group, "--log-format", flags.log_format, "Lines for people, or one JSON object a line")
+  Add(app, group, "--log-format", flags.log_format, "Plain text, or one JSON object per line")
       ->check(CLI::IsMember({"text", "json"}));
   app.add_flag("--log-prompts", flags.options.log_prompts,
-               "Log prompts and answers too: they are never in the log without this")
+               "Log prompts and answers too; without this flag they are never logged")
       ->group(group);
 }
 
@@ -244,7 +243,7 @@ void DefineFlags(CLI::App& app, Flags& flags) {
   DefineSchedulingFlags(app, flags);
   DefineLogFlags(app, flags);
   const char* const group = "Config file";
-  app.set_config("--config", "", "A file with flags, one \"name = value\" a line")->group(group);
+  app.set_config("--config", "", "A file with flags, one \"name = value\" per line")->group(group);
   app.config_formatter(std::make_shared<ConfigReader>());
   app.allow_config_extras(CLI::config_extras_mode::error);
   app.add_flag("--print-config", flags.print_config,
