@@ -136,8 +136,8 @@ std::shared_ptr<const IndexTable> IndexTablePool::Intern(std::shared_ptr<const I
   std::weak_ptr<const IndexTable>& slot = tables_[table->digest()];
   if (std::shared_ptr<const IndexTable> pooled = slot.lock()) return pooled;
   slot = table;
-  // Entries of tables that are no longer in use have to be removed; sweeping when the map has
-  // doubled keeps the cost constant per call.
+  // Entries of tables that nobody uses any more would gather; sweeping when the map has doubled
+  // keeps the cost constant per call.
   if (tables_.size() > 2 * swept_size_ + 64) {
     absl::erase_if(tables_, [](const auto& entry) { return entry.second.expired(); });
     swept_size_ = tables_.size();

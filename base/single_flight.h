@@ -22,9 +22,9 @@ template <typename Key, typename T>
 class SingleFlight {
  public:
   // Calls make() on this thread, or waits for the thread that is doing so for an equal key, and
-  // returns the same as that one, errors included. Waiters are always released: a failed
-  // allocation in make() is RESOURCE_EXHAUSTED for all of them. Results are not cached. make() must
-  // not ask for its own key.
+  // returns the same as that one, errors included. A flight ends whatever happens in it: want of
+  // memory is RESOURCE_EXHAUSTED for everybody. Nothing is kept once it has ended. make() must not
+  // ask for its own key.
   absl::StatusOr<T> Do(const Key& key, absl::FunctionRef<absl::StatusOr<T>()> make)
       ABSL_LOCKS_EXCLUDED(mutex_) {
     const auto mine = std::make_shared<Flight>();

@@ -76,7 +76,7 @@ AdapterRegistry::Options RegistryOptions(const ServerOptions& options, Engine& e
   registry.max_concurrent_loads = lifecycle.max_concurrent_loads;
   registry.state_file = lifecycle.state_file;
   registry.on_state_file_error = [](const absl::Status& status) {
-    spdlog::error("the state file could not be written; the next change tries again: {}",
+    spdlog::error("the state file could not be written, and is written at the next change: {}",
                   std::string(status.message()));
   };
   registry.on_gone = [&engine](const Sha256Digest& adapter) { engine.Leave(adapter); };

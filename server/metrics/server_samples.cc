@@ -31,7 +31,7 @@ Sample Labelled(Sample sample, std::string name, std::string_view value) {
   return sample;
 }
 
-// From counts per bucket, as the engine and the registry keep them.
+// Of whoever counts in buckets.
 template <typename Counts>
 Sample Histogram(std::string name, std::string help, const absl::Span<const double>& bounds,
                  const Counts& counts, absl::Duration sum) {

@@ -26,7 +26,7 @@ namespace shira {
 struct CallRecord {
   std::string method;    // "/package.Service/Method"
   std::string peer;      // gRPC's words for the other end: "ipv4:10.0.0.1:12345"
-  std::string identity;  // empty: anonymous
+  std::string identity;  // empty: nobody in particular
   RoleSet roles;         // of that identity
   std::string request_id;
   SteadyTime start;
@@ -50,7 +50,7 @@ class CallRecords {
   void WaitForEnd(std::string_view prefix, absl::Duration timeout) const
       ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Never nullptr: a call without an earlier record gets a new one.
+  // Never nullptr: a call that nobody has announced has a record of its own.
   std::shared_ptr<CallRecord> Of(const grpc::ServerContextBase& context) const
       ABSL_LOCKS_EXCLUDED(mutex_);
 
