@@ -1,4 +1,4 @@
-"""Draws README's figure of the switch from the rows of bench/switch.sh: time on a logarithmic scale, one bar per way.
+"""Draws the figure of the switch from the rows of bench/switch.sh: time on a logarithmic scale, one bar per way.
 
 usage: plot_switch.py ROWS.jsonl OUT.svg
 """

@@ -129,7 +129,7 @@ def machines(found):
     peaks = {row["dtype"]: row["peak_gflops"] for row in found if "peak_gflops" in row}
     text = table(["machine", "commit"], lines)
     if reads:
-        text += (f"\n\nReading a buffer of the weights' size: {number(min(reads))} to {number(max(reads))} GB/s by run. Peak: " +
+        text += (f"\n\nReading a buffer of the weights' size: {number(min(reads))} to {number(max(reads))} GB/s by run.\nPeak: " +
                  ", ".join(f"{number(value)} GFLOP/s in {dtype}" for dtype, value in sorted(peaks.items())) + ".")
     return text
 
