@@ -23,7 +23,7 @@ GrpcBuild LinkedGrpc() {
 
 std::string Describe(const GrpcBuild& build) {
   return build.fixes.empty()
-             ? StrCat("gRPC ", build.version, " of the system, without the fixes of this project")
+             ? StrCat("gRPC ", build.version, " of the system, without fixes of ours")
              : StrCat("gRPC ", build.version, " with fixes for ", absl::StrJoin(build.fixes, ", "));
 }
 
