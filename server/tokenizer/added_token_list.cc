@@ -31,7 +31,7 @@ bool AddedTokenList::Contains(std::string_view content) const {
 
 std::optional<int32_t> AddedTokenList::TokenId(std::string_view content) const {
   const auto found = ids_.find(ToAbsl(content));
-  return found == ids_.end() ? model_.TokenId(content) : found->second;
+  return found == ids_.end() ? model_.vocabulary().Id(content) : found->second;
 }
 
 std::vector<AddedToken> AddedTokenList::Tokens() const {

@@ -16,8 +16,9 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/types/span.h"
+#include "base/strings.h"
 #include "server/tokenizer/added_vocabulary.h"
-#include "server/tokenizer/bpe_model.h"
+#include "server/tokenizer/token_model.h"
 
 namespace shira {
 
@@ -25,7 +26,7 @@ namespace shira {
 class AddedTokenList {
  public:
   // `model` must outlive this object.
-  explicit AddedTokenList(const BpeModel& model) : model_(model) {}
+  explicit AddedTokenList(const TokenModel& model) : model_(model) {}
 
   // Adds tokens in their order; the ids that they hold are ignored. A text that this list or the
   // model knows keeps its id and gets the new flags; another gets the next free id, which is at
@@ -39,9 +40,12 @@ class AddedTokenList {
 
   // By id.
   std::vector<AddedToken> Tokens() const;
+  // Whether a special token has this text. Tokens are told apart by the text that decoding gives, so
+  // a special token that normalization changes is shown all the same.
+  bool IsSpecialText(std::string_view text) const { return special_.contains(ToAbsl(text)); }
 
  private:
-  const BpeModel& model_;
+  const TokenModel& model_;
   absl::flat_hash_map<std::string, int32_t> ids_;
   std::map<int32_t, AddedToken> tokens_;
   absl::flat_hash_set<std::string> special_;

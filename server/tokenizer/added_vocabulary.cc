@@ -1,28 +1,14 @@
 #include "server/tokenizer/added_vocabulary.h"
 
-#include <unicode/uchar.h>
-
 #include <utility>
 
 #include "base/status_macros.h"
 #include "base/strings.h"
-#include "server/tokenizer/newer_characters.h"
+#include "server/tokenizer/character_classes.h"
 #include "server/tokenizer/utf8.h"
 
 namespace shira {
 namespace {
-
-bool IsWhiteSpace(char32_t character) {
-  return u_hasBinaryProperty(static_cast<UChar32>(character), UCHAR_WHITE_SPACE);
-}
-
-// \w of Unicode's regular expressions (UTS #18, annex C).
-bool IsWordCharacter(char32_t character) {
-  const auto c = static_cast<UChar32>(character);
-  return u_hasBinaryProperty(c, UCHAR_ALPHABETIC) || u_hasBinaryProperty(c, UCHAR_JOIN_CONTROL) ||
-         (U_GET_GC_MASK(c) & (U_GC_M_MASK | U_GC_ND_MASK | U_GC_PC_MASK)) != 0 ||
-         IsNewer(character, {"L", "Nl", "M", "Nd", "Pc"});
-}
 
 bool IsSingleWord(std::string_view text, const TokenMatch& match) {
   if (match.begin > 0 && IsWordCharacter(PreviousCharacter(text, match.begin))) return false;
@@ -36,7 +22,7 @@ size_t StripLeft(std::string_view text, size_t begin, size_t limit) {
     if (!IsWhiteSpace(character)) break;
     do {
       --begin;
-    } while ((static_cast<unsigned char>(text[begin]) & 0xC0) == 0x80);
+    } while (!IsCharacterStart(text[begin]));
   }
   return begin;
 }
@@ -58,7 +44,9 @@ absl::StatusOr<AddedVocabulary> AddedVocabulary::Create(std::vector<AddedToken> 
     result.ids_.emplace(token.content, token.id);
     std::string form = token.content;
     if ((token.normalized || token.decodes_normalized) && normalizer != nullptr) {
-      SHIRA_ASSIGN_OR_RETURN(form, normalizer->Normalize(std::move(form)));
+      TextPiece piece{std::move(form)};
+      SHIRA_RETURN_IF_ERROR(normalizer->Normalize(piece));
+      form = std::move(piece.text);
       if (form.empty()) {
         return absl::InvalidArgumentError(
             StrCat("nothing is left of added token '", token.content, "' when normalized"));
@@ -79,36 +67,43 @@ absl::StatusOr<AddedVocabulary> AddedVocabulary::Create(std::vector<AddedToken> 
 absl::StatusOr<std::vector<TextSegment>> AddedVocabulary::Split(
     std::string_view text, bool parse_special_tokens, const Normalizer* normalizer) const {
   std::vector<TextSegment> verbatim;
-  Cut(text, verbatim_, parse_special_tokens, verbatim);
+  Cut({std::string(text), /*at_start=*/true}, verbatim_, parse_special_tokens, verbatim);
   std::vector<TextSegment> result;
   for (TextSegment& segment : verbatim) {
     if (segment.token.has_value()) {
       result.push_back(std::move(segment));
       continue;
     }
-    if (normalizer != nullptr) {
-      SHIRA_ASSIGN_OR_RETURN(segment.text, normalizer->Normalize(std::move(segment.text)));
-    }
-    Cut(segment.text, normalized_, parse_special_tokens, result);
+    if (normalizer != nullptr) SHIRA_RETURN_IF_ERROR(normalizer->Normalize(segment.piece));
+    Cut(std::move(segment.piece), normalized_, parse_special_tokens, result);
   }
   return result;
 }
 
-void AddedVocabulary::Cut(std::string_view text, const TokenMatcher& matcher,
-                          bool parse_special_tokens, std::vector<TextSegment>& segments) const {
+void AddedVocabulary::Cut(TextPiece piece, const TokenMatcher& matcher, bool parse_special_tokens,
+                          std::vector<TextSegment>& segments) const {
+  const std::string_view text = piece.text;
   size_t done = 0;
+  const auto add_text = [&](size_t end) {
+    if (done == end) return;
+    segments.push_back({std::nullopt,
+                        {std::string(text.substr(done, end - done)), piece.at_start && done == 0}});
+  };
   for (const TokenMatch& match : matcher.FindLeftmost(text)) {
     const AddedToken& token = tokens_[static_cast<size_t>(match.value)];
     if (token.special && !parse_special_tokens) continue;
     if (token.single_word && !IsSingleWord(text, match)) continue;
     // A token before it may have taken the space between them, even beyond where this one begins.
     const size_t begin = token.lstrip ? StripLeft(text, match.begin, done) : match.begin;
-    if (done < begin)
-      segments.push_back({std::nullopt, std::string(text.substr(done, begin - done))});
+    if (done < begin) add_text(begin);
     segments.push_back({token.id, {}});
     done = token.rstrip ? StripRight(text, match.end) : match.end;
   }
-  if (done < text.size()) segments.push_back({std::nullopt, std::string(text.substr(done))});
+  if (done == 0 && !text.empty()) {
+    segments.push_back({std::nullopt, std::move(piece)});
+  } else {
+    add_text(text.size());
+  }
 }
 
 std::optional<int32_t> AddedVocabulary::TokenId(std::string_view content) const {

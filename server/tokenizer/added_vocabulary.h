@@ -14,6 +14,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "server/tokenizer/normalizer.h"
+#include "server/tokenizer/text_piece.h"
 #include "server/tokenizer/token_matcher.h"
 
 namespace shira {
@@ -33,7 +34,7 @@ struct AddedToken {
 // A stretch of text, or a token that was found.
 struct TextSegment {
   std::optional<int32_t> token;
-  std::string text;  // when not a token; not empty
+  TextPiece piece;  // when not a token; not empty
 };
 
 // Immutable and thread-safe.
@@ -59,8 +60,8 @@ class AddedVocabulary {
   const std::string& form(size_t i) const { return forms_[i]; }
 
  private:
-  // Appends the segments of `text` to `segments`.
-  void Cut(std::string_view text, const TokenMatcher& matcher, bool parse_special_tokens,
+  // Appends the segments of `piece` to `segments`.
+  void Cut(TextPiece piece, const TokenMatcher& matcher, bool parse_special_tokens,
            std::vector<TextSegment>& segments) const;
 
   std::vector<AddedToken> tokens_;

@@ -47,28 +47,6 @@ absl::StatusOr<BpeModel::Merge> MergeFromJson(const nlohmann::json& json,
              R"(, expected "left right" or ["left", "right"])"));
 }
 
-absl::StatusOr<std::vector<std::string>> TokensFromJson(const nlohmann::json& json,
-                                                        std::string_view where) {
-  SHIRA_ASSIGN_OR_RETURN(const nlohmann::json* vocabulary, JsonMember(json, "vocab", where));
-  if (!vocabulary->is_object()) {
-    return absl::InvalidArgumentError(StrCat(where, ".vocab is no object"));
-  }
-  std::vector<std::string> tokens;
-  for (const auto& [text, value] : vocabulary->items()) {
-    const std::string place = StrCat(where, ".vocab['", text, "']");
-    if (text.empty()) return absl::InvalidArgumentError(StrCat(place, ": a token without text"));
-    SHIRA_ASSIGN_OR_RETURN(const int32_t id, JsonTokenId(value, place));
-    if (static_cast<size_t>(id) >= tokens.size()) tokens.resize(static_cast<size_t>(id) + 1);
-    std::string& token = tokens[static_cast<size_t>(id)];
-    if (!token.empty()) {
-      return absl::InvalidArgumentError(
-          StrCat(place, " has the id ", id, ", which is that of '", token, "' too"));
-    }
-    token = text;
-  }
-  return tokens;
-}
-
 // False where it is absent or null.
 absl::StatusOr<bool> Flag(const nlohmann::json& json, const char* key, std::string_view where) {
   const auto member = json.find(key);
@@ -76,50 +54,42 @@ absl::StatusOr<bool> Flag(const nlohmann::json& json, const char* key, std::stri
   return JsonBool(json, key, where);
 }
 
-// What this model does not do, and a value under which it need not.
-absl::Status RefuseUnknownOptions(const nlohmann::json& json, std::string_view where) {
-  SHIRA_ASSIGN_OR_RETURN(const bool byte_fallback, Flag(json, "byte_fallback", where));
-  if (byte_fallback) {
-    return absl::UnimplementedError(
-        StrCat(where, ".byte_fallback: only byte-level BPE is known, which has no unknown bytes"));
-  }
-  const auto set = [&](const char* key) {
-    const auto member = json.find(key);
-    return member != json.end() && !member->is_null() && *member != "" && *member != 0.0;
-  };
-  for (const char* key : {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}) {
-    if (set(key)) return absl::UnimplementedError(StrCat(where, ".", key, " is not known"));
-  }
-  return absl::OkStatus();
+// Empty where it is absent or null.
+absl::StatusOr<std::string> Affix(const nlohmann::json& json, const char* key,
+                                  std::string_view where) {
+  const auto member = json.find(key);
+  if (member == json.end() || member->is_null()) return std::string();
+  return JsonString(json, key, where);
 }
 
 }  // namespace
 
-absl::StatusOr<BpeModel> BpeModel::Create(std::vector<std::string> tokens,
+absl::StatusOr<BpeModel> BpeModel::Create(const std::vector<std::string>& tokens,
                                           const std::vector<Merge>& merges, Options options) {
-  BpeModel model;
-  model.ignore_merges_ = options.ignore_merges;
-  model.fuse_unknown_ = options.fuse_unknown;
-  model.tokens_ = std::move(tokens);
-  model.ids_.reserve(model.tokens_.size());
-  for (size_t id = 0; id < model.tokens_.size(); ++id) {
-    const std::string& text = model.tokens_[id];
-    if (text.empty()) continue;
-    const auto [entry, added] = model.ids_.try_emplace(text, static_cast<int32_t>(id));
-    if (!added) {
-      return absl::InvalidArgumentError(
-          StrCat("token '", text, "' has two ids, ", entry->second, " and ", id));
-    }
+  SHIRA_ASSIGN_OR_RETURN(Vocabulary vocabulary, Vocabulary::FromTexts(tokens));
+  return Create(std::move(vocabulary), merges, std::move(options));
+}
+
+absl::StatusOr<BpeModel> BpeModel::Create(Vocabulary vocabulary, const std::vector<Merge>& merges,
+                                          Options options) {
+  BpeModel model(std::move(vocabulary), std::move(options));
+  const Options& given = model.options_;
+  model.byte_tokens_ = ByteTokens(model.vocabulary_);
+  if (given.unknown_token.has_value()) {
+    model.unknown_id_ = model.vocabulary_.Id(*given.unknown_token);
   }
-  model.unknown_token_ = options.unknown_token;
-  if (options.unknown_token.has_value()) model.unknown_id_ = model.TokenId(*options.unknown_token);
   model.merges_.reserve(merges.size());
   for (size_t rank = 0; rank < merges.size(); ++rank) {
     const auto& [left, right] = merges[rank];
+    if (right.size() < given.subword_prefix.size()) {
+      return absl::InvalidArgumentError(StrCat("merge ", rank, " ('", left, "' and '", right,
+                                               "'): '", right, "' is shorter than the prefix '",
+                                               given.subword_prefix, "'"));
+    }
     int32_t ids[3];
-    const std::string texts[3] = {left, right, left + right};
+    const std::string texts[3] = {left, right, left + right.substr(given.subword_prefix.size())};
     for (int i = 0; i < 3; ++i) {
-      const std::optional<int32_t> id = model.TokenId(texts[i]);
+      const std::optional<int32_t> id = model.vocabulary_.Id(texts[i]);
       if (!id.has_value()) {
         return absl::InvalidArgumentError(StrCat("merge ", rank, " ('", left, "' and '", right,
                                                  "'): '", texts[i], "' is not in the vocabulary"));
@@ -133,19 +103,23 @@ absl::StatusOr<BpeModel> BpeModel::Create(std::vector<std::string> tokens,
 }
 
 absl::StatusOr<BpeModel> BpeModel::FromJson(const nlohmann::json& json, std::string_view where) {
-  if (!json.is_object() || json.contains("type")) {
-    SHIRA_ASSIGN_OR_RETURN(const std::string type, JsonString(json, "type", where));
-    if (type != "BPE") return UnknownComponent(where, type, "BPE");
+  const auto dropout = json.find("dropout");
+  if (dropout != json.end() && !dropout->is_null() && *dropout != 0.0) {
+    return absl::UnimplementedError(
+        StrCat(where, ".dropout: this program tokenizes a text always in the same way"));
   }
-  SHIRA_RETURN_IF_ERROR(RefuseUnknownOptions(json, where));
-
   Options options;
   SHIRA_ASSIGN_OR_RETURN(options.ignore_merges, Flag(json, "ignore_merges", where));
   SHIRA_ASSIGN_OR_RETURN(options.fuse_unknown, Flag(json, "fuse_unk", where));
+  SHIRA_ASSIGN_OR_RETURN(options.byte_fallback, Flag(json, "byte_fallback", where));
+  SHIRA_ASSIGN_OR_RETURN(options.subword_prefix, Affix(json, "continuing_subword_prefix", where));
+  SHIRA_ASSIGN_OR_RETURN(options.word_suffix, Affix(json, "end_of_word_suffix", where));
   if (json.contains("unk_token") && !json["unk_token"].is_null()) {
     SHIRA_ASSIGN_OR_RETURN(options.unknown_token, JsonString(json, "unk_token", where));
   }
-  SHIRA_ASSIGN_OR_RETURN(std::vector<std::string> tokens, TokensFromJson(json, where));
+  SHIRA_ASSIGN_OR_RETURN(const nlohmann::json* tokens, JsonMember(json, "vocab", where));
+  SHIRA_ASSIGN_OR_RETURN(Vocabulary vocabulary,
+                         Vocabulary::FromJson(*tokens, StrCat(where, ".vocab")));
   SHIRA_ASSIGN_OR_RETURN(const nlohmann::json* elements, JsonArray(json, "merges", where));
   std::vector<Merge> merges;
   merges.reserve(elements->size());
@@ -158,7 +132,7 @@ absl::StatusOr<BpeModel> BpeModel::FromJson(const nlohmann::json& json, std::str
                            MergeFromJson(element, StrCat(where, ".merges[", merges.size(), "]")));
     merges.push_back(std::move(merge));
   }
-  absl::StatusOr<BpeModel> model = Create(std::move(tokens), merges, std::move(options));
+  absl::StatusOr<BpeModel> model = Create(std::move(vocabulary), merges, std::move(options));
   if (!model.ok()) {
     return absl::Status(model.status().code(),
                         ToAbsl(StrCat(where, ": ", ToStd(model.status().message()))));
@@ -166,34 +140,56 @@ absl::StatusOr<BpeModel> BpeModel::FromJson(const nlohmann::json& json, std::str
   return model;
 }
 
+absl::StatusOr<std::vector<int32_t>> BpeModel::CharacterIds(std::string_view piece) const {
+  std::vector<int32_t> ids;
+  ids.reserve(piece.size());
+  // An unknown token waits for the next known one, or for another unknown one that is not fused
+  // with it: bytes that a character falls back to overtake it.
+  bool unknown_waits = false;
+  std::string decorated;
+  for (size_t begin = 0, end = 0; begin < piece.size(); begin = end) {
+    NextCharacter(piece, &end);
+    std::string_view text = piece.substr(begin, end - begin);
+    const bool prefixed = begin > 0 && !options_.subword_prefix.empty();
+    if (prefixed || (end == piece.size() && !options_.word_suffix.empty())) {
+      decorated = prefixed ? options_.subword_prefix : "";
+      decorated += text;
+      if (end == piece.size()) decorated += options_.word_suffix;
+      text = decorated;
+    }
+    if (const std::optional<int32_t> id = vocabulary_.Id(text); id.has_value()) {
+      if (unknown_waits) ids.push_back(*unknown_id_);
+      unknown_waits = false;
+      ids.push_back(*id);
+      continue;
+    }
+    if (options_.byte_fallback && byte_tokens_.Append(text, ids)) continue;
+    if (!options_.unknown_token.has_value()) continue;
+    if (!unknown_id_.has_value()) return UnknownText(text, *options_.unknown_token);
+    if (unknown_waits && !options_.fuse_unknown) ids.push_back(*unknown_id_);
+    unknown_waits = true;
+  }
+  if (unknown_waits) ids.push_back(*unknown_id_);
+  return ids;
+}
+
 absl::Status BpeModel::Encode(std::string_view piece, std::vector<int32_t>& ids) const {
-  if (ignore_merges_) {
-    if (const std::optional<int32_t> whole = TokenId(piece); whole.has_value()) {
-      ids.push_back(*whole);
+  const bool whole = options_.ignore_merges || (options_.whole_line_breaks &&
+                                                piece.find_first_not_of('\n') == piece.npos);
+  if (whole) {
+    if (const std::optional<int32_t> id = vocabulary_.Id(piece); id.has_value()) {
+      ids.push_back(*id);
       return absl::OkStatus();
     }
   }
-
+  SHIRA_ASSIGN_OR_RETURN(const std::vector<int32_t> characters, CharacterIds(piece));
+  if (characters.empty()) return absl::OkStatus();
   std::vector<Symbol> symbols;
-  symbols.reserve(piece.size());
-  bool unknown_before = false;
-  for (size_t offset = 0; offset < piece.size();) {
-    const size_t begin = offset;
-    NextCharacter(piece, &offset);
-    std::optional<int32_t> id = TokenId(piece.substr(begin, offset - begin));
-    const bool unknown = !id.has_value();
-    if (unknown && unknown_token_.has_value() && !unknown_id_.has_value()) {
-      return absl::InvalidArgumentError(
-          StrCat("the vocabulary has no token for '", piece.substr(begin, offset - begin),
-                 "', nor for what is unknown ('", *unknown_token_, "')"));
-    }
-    if (unknown && !(unknown_before && fuse_unknown_)) id = unknown_id_;
-    unknown_before = unknown;
-    if (!id.has_value()) continue;
+  symbols.reserve(characters.size());
+  for (const int32_t id : characters) {
     const auto place = static_cast<int32_t>(symbols.size());
-    symbols.push_back({*id, place - 1, place + 1});
+    symbols.push_back({id, place - 1, place + 1});
   }
-  if (symbols.empty()) return absl::OkStatus();
   symbols.back().next = -1;
 
   std::priority_queue<Candidate> queue;
@@ -224,12 +220,6 @@ absl::Status BpeModel::Encode(std::string_view piece, std::vector<int32_t>& ids)
   }
   for (int32_t place = 0; place >= 0; place = symbols[place].next) ids.push_back(symbols[place].id);
   return absl::OkStatus();
-}
-
-std::optional<int32_t> BpeModel::TokenId(std::string_view text) const {
-  const auto found = ids_.find(ToAbsl(text));
-  if (found == ids_.end()) return std::nullopt;
-  return found->second;
 }
 
 }  // namespace shira

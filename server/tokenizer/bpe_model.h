@@ -16,11 +16,11 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "nlohmann/json.hpp"
+#include "server/tokenizer/token_model.h"
 
 namespace shira {
 
-// Immutable and thread-safe.
-class BpeModel {
+class BpeModel final : public TokenModel {
  public:
   struct Options {
     // A piece that is a token is that token, whatever the merges say.
@@ -30,29 +30,33 @@ class BpeModel {
     std::optional<std::string> unknown_token = std::nullopt;
     // Neighbouring unknown characters make one unknown token.
     bool fuse_unknown = false;
+    // A character that is no token becomes the tokens of its bytes ("<0x41>") where the vocabulary
+    // has them all.
+    bool byte_fallback = false;
+    // A piece of line breaks and nothing else that is a token is that token.
+    bool whole_line_breaks = false;
+    // What the texts of tokens have in front unless they begin a piece, and behind where they end
+    // one. Empty: nothing.
+    std::string subword_prefix = "";
+    std::string word_suffix = "";
   };
   using Merge = std::pair<std::string, std::string>;
 
-  // `tokens` by id; an empty text is an id without a token. The rank of a merge is its place; of
-  // two equal ones the later counts. INVALID_ARGUMENT for two ids with one text, and a merge of or
-  // into an unknown token.
-  static absl::StatusOr<BpeModel> Create(std::vector<std::string> tokens,
+  // The rank of a merge is its place; of two equal ones the later counts. INVALID_ARGUMENT for a
+  // merge of or into an unknown token.
+  static absl::StatusOr<BpeModel> Create(Vocabulary vocabulary, const std::vector<Merge>& merges,
+                                         Options options);
+  // `tokens` by id, as Vocabulary::FromTexts takes them.
+  static absl::StatusOr<BpeModel> Create(const std::vector<std::string>& tokens,
                                          const std::vector<Merge>& merges, Options options);
 
-  // The object "model"; without a type (as GPT-2's own file) it is BPE. UNIMPLEMENTED for a type
-  // other than BPE, byte_fallback, dropout and subword prefixes or suffixes. INVALID_ARGUMENT for a
-  // malformed object; messages name `where`.
+  // The object "model". UNIMPLEMENTED for dropout, which makes tokens a matter of chance.
+  // INVALID_ARGUMENT for a malformed object; messages name `where`.
   static absl::StatusOr<BpeModel> FromJson(const nlohmann::json& json, std::string_view where);
 
-  // Appends the tokens of one piece: O(n log n) for n bytes. INVALID_ARGUMENT for an unknown
-  // character where the unknown token is unknown too. REQUIRES: valid UTF-8 of less than 2 GiB.
-  absl::Status Encode(std::string_view piece, std::vector<int32_t>& ids) const;
-
-  std::optional<int32_t> TokenId(std::string_view text) const;
-  // How many tokens there are: less than tokens().size() where ids are left out.
-  size_t token_count() const { return ids_.size(); }
-  // By id; empty where there is none.
-  const std::vector<std::string>& tokens() const { return tokens_; }
+  // O(n log n) for n bytes.
+  absl::Status Encode(std::string_view piece, std::vector<int32_t>& ids) const override;
+  const Vocabulary& vocabulary() const override { return vocabulary_; }
 
  private:
   struct Ranked {
@@ -60,13 +64,17 @@ class BpeModel {
     int32_t merged_id;
   };
 
-  std::vector<std::string> tokens_;
-  absl::flat_hash_map<std::string, int32_t> ids_;
-  absl::flat_hash_map<std::pair<int32_t, int32_t>, Ranked> merges_;
-  std::optional<std::string> unknown_token_;
+  BpeModel(Vocabulary vocabulary, Options options)
+      : vocabulary_(std::move(vocabulary)), options_(std::move(options)) {}
+
+  // The characters of a piece as tokens, before any merge.
+  absl::StatusOr<std::vector<int32_t>> CharacterIds(std::string_view piece) const;
+
+  Vocabulary vocabulary_;
+  Options options_;
   std::optional<int32_t> unknown_id_;
-  bool ignore_merges_ = false;
-  bool fuse_unknown_ = false;
+  ByteTokens byte_tokens_;
+  absl::flat_hash_map<std::pair<int32_t, int32_t>, Ranked> merges_;
 };
 
 }  // namespace shira

@@ -89,8 +89,9 @@ constexpr std::string_view kAlwaysShown[] = {"<|channel|>", "<|message|>", "<|st
 
 class Reader {
  public:
-  Reader(const GgufFile& gguf, const std::vector<std::string>& tokens)
-      : gguf_(gguf), tokens_(tokens) {
+  Reader(const GgufFile& gguf, const std::vector<std::string>& tokens,
+         const GgufDefaultIds& defaults)
+      : gguf_(gguf), tokens_(tokens), defaults_(defaults) {
     for (size_t id = 0; id < tokens.size(); ++id) {
       ids_.try_emplace(tokens[id], static_cast<int32_t>(id));
     }
@@ -100,6 +101,7 @@ class Reader {
     SHIRA_RETURN_IF_ERROR(ReadTypes());
     SHIRA_ASSIGN_OR_RETURN(result_.bos_id, IdOf("tokenizer.ggml.bos_token_id"));
     SHIRA_ASSIGN_OR_RETURN(result_.eos_id, IdOf("tokenizer.ggml.eos_token_id"));
+    SHIRA_ASSIGN_OR_RETURN(result_.unknown_id, IdOf("tokenizer.ggml.unknown_token_id"));
     for (const auto& [key, name] : kNames) {
       SHIRA_ASSIGN_OR_RETURN(const std::optional<int32_t> id, IdOf(key));
       if (id.has_value()) result_.named_ids.emplace_back(name, *id);
@@ -143,13 +145,24 @@ class Reader {
 
   absl::StatusOr<std::optional<int32_t>> IdOf(std::string_view key) const {
     SHIRA_ASSIGN_OR_RETURN(const std::optional<int64_t> id, gguf_.GetTokenId(key));
-    if (!id.has_value()) return std::nullopt;
+    if (!id.has_value()) return DefaultOf(key);
     if (*id < 0 || static_cast<size_t>(*id) >= tokens_.size()) {
       return absl::InvalidArgumentError(StrCat(gguf_.source(), ": ", key, " is ", *id,
                                                ", outside of the vocabulary of ", tokens_.size(),
                                                " tokens"));
     }
     return static_cast<int32_t>(*id);
+  }
+
+  std::optional<int32_t> DefaultOf(std::string_view key) const {
+    std::optional<int32_t> id;
+    // -1 says that there is none, which is not the same as saying nothing.
+    if (gguf_.FindMetadata(key) != nullptr) return id;
+    if (key == "tokenizer.ggml.bos_token_id") id = defaults_.bos;
+    if (key == "tokenizer.ggml.eos_token_id") id = defaults_.eos;
+    if (key == "tokenizer.ggml.unknown_token_id") id = defaults_.unknown;
+    if (id.has_value() && static_cast<size_t>(*id) >= tokens_.size()) id.reset();
+    return id;
   }
 
   absl::Status Assign(const Role& role) {
@@ -194,6 +207,7 @@ class Reader {
 
   const GgufFile& gguf_;
   const std::vector<std::string>& tokens_;
+  const GgufDefaultIds defaults_;
   absl::flat_hash_map<std::string_view, int32_t> ids_;
   std::set<int32_t> ends_;
   GgufSpecialTokens result_;
@@ -202,8 +216,9 @@ class Reader {
 }  // namespace
 
 absl::StatusOr<GgufSpecialTokens> ReadGgufSpecialTokens(const GgufFile& gguf,
-                                                        const std::vector<std::string>& tokens) {
-  return Reader(gguf, tokens).Read();
+                                                        const std::vector<std::string>& tokens,
+                                                        const GgufDefaultIds& defaults) {
+  return Reader(gguf, tokens, defaults).Read();
 }
 
 }  // namespace shira

@@ -32,16 +32,25 @@ struct GgufSpecialTokens {
   std::vector<GgufTokenType> types;  // by id
   std::optional<int32_t> bos_id;
   std::optional<int32_t> eos_id;
+  std::optional<int32_t> unknown_id;
   // Every token that chat templates have a name for, bos and eos among them.
   std::vector<std::pair<std::string, int32_t>> named_ids;
   std::vector<int32_t> end_of_generation_ids;  // sorted
 };
 
-// `tokens` are the texts by id. Without "tokenizer.ggml.token_type" every token is normal.
-// INVALID_ARGUMENT for metadata of the wrong type, fewer types than tokens, or an id outside of the
+// The ids that count where the metadata give none.
+struct GgufDefaultIds {
+  std::optional<int32_t> bos;
+  std::optional<int32_t> eos;
+  std::optional<int32_t> unknown;
+};
+
+// `tokens` are the texts by id; a default id outside of them counts for nothing. Without
+// "tokenizer.ggml.token_type" every token is normal. INVALID_ARGUMENT for metadata of the wrong type, fewer types than tokens, or an id outside of the
 // vocabulary.
 absl::StatusOr<GgufSpecialTokens> ReadGgufSpecialTokens(const GgufFile& gguf,
-                                                        const std::vector<std::string>& tokens);
+                                                        const std::vector<std::string>& tokens,
+                                                        const GgufDefaultIds& defaults);
 
 }  // namespace shira
 

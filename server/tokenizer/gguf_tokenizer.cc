@@ -1,18 +1,30 @@
 // Tokenizer::FromGguf: the vocabulary in the metadata of a GGUF file.
 
-#include <charconv>
+#include <cmath>
+#include <optional>
 #include <utility>
 
 #include "base/status_macros.h"
 #include "base/strings.h"
-#include "server/tokenizer/byte_level_tokenizer.h"
+#include "server/tokenizer/bpe_model.h"
+#include "server/tokenizer/byte_level.h"
+#include "server/tokenizer/component_tokenizer.h"
 #include "server/tokenizer/decoder.h"
 #include "server/tokenizer/gguf_pre_tokenizers.h"
 #include "server/tokenizer/gguf_special_tokens.h"
+#include "server/tokenizer/score_merge_model.h"
 #include "server/tokenizer/utf8.h"
 
 namespace shira {
 namespace {
+
+constexpr std::string_view kVisibleSpace = "\xE2\x96\x81";  // U+2581
+
+// The bytes of a byte-level token; one with a character outside of the alphabet stands for itself.
+std::string BytesOfByteLevel(const std::string& token) {
+  std::optional<std::string> bytes = ByteLevelToBytes(token);
+  return bytes.has_value() ? *std::move(bytes) : token;
+}
 
 absl::Status InGguf(const GgufFile& gguf, const absl::Status& status) {
   if (ToStd(status.message()).starts_with(gguf.source())) return status;
@@ -48,13 +60,34 @@ absl::StatusOr<bool> GetBool(const GgufFile& gguf, std::string_view key, bool ab
   return *flag;
 }
 
-absl::StatusOr<const GgufPreTokenizer*> ReadPreTokenizer(const GgufFile& gguf) {
+// What the three kinds of vocabularies differ in.
+struct Kind {
+  std::string_view model;  // tokenizer.ggml.model
+  // A space is U+2581 in tokens, and what the vocabulary lacks becomes byte tokens.
+  bool spaces_are_visible;
+  bool add_bos;           // where the metadata do not say
+  bool always_add_bos;    // whatever they say
+  bool add_space_prefix;  // where they do not say
+  GgufDefaultIds default_ids;
+};
+
+constexpr Kind kKinds[] = {
+    {"gpt2", false, false, false, false, {}},
+    {"llama", true, true, false, true, {.bos = 1, .eos = 2, .unknown = 0}},
+    {"gemma4", true, true, true, false, {}},
+};
+
+absl::StatusOr<const Kind*> ReadKind(const GgufFile& gguf) {
   SHIRA_ASSIGN_OR_RETURN(const std::string model, gguf.GetString("tokenizer.ggml.model"));
-  if (model != "gpt2") {
-    return absl::UnimplementedError(
-        StrCat(gguf.source(), ": tokenizer.ggml.model is '", model,
-               "'; this program knows byte-level BPE only, which is 'gpt2'"));
+  for (const Kind& kind : kKinds) {
+    if (kind.model == model) return &kind;
   }
+  return absl::UnimplementedError(StrCat(
+      gguf.source(), ": tokenizer.ggml.model is '", model,
+      "', which this program does not know; it knows gpt2, llama and gemma4"));
+}
+
+absl::StatusOr<const GgufPreTokenizer*> ReadPreTokenizer(const GgufFile& gguf) {
   std::string name = "default";
   if (gguf.FindMetadata("tokenizer.ggml.pre") != nullptr) {
     SHIRA_ASSIGN_OR_RETURN(name, gguf.GetString("tokenizer.ggml.pre"));
@@ -85,49 +118,72 @@ absl::StatusOr<std::vector<BpeModel::Merge>> ReadMerges(const GgufFile& gguf) {
   return merges;
 }
 
-// The byte of a token "<0x41>".
-absl::StatusOr<std::string> ByteTokenBytes(std::string_view text) {
-  if (text.size() == 6 && text.starts_with("<0x") && text.ends_with(">")) {
-    unsigned char byte = 0;
-    const char* const end = text.data() + 5;
-    if (std::from_chars(text.data() + 3, end, byte, 16).ptr == end) {
-      return std::string(1, static_cast<char>(byte));
+// A score for each of `count` tokens, 0 where the file has none.
+absl::StatusOr<std::vector<float>> ReadScores(const GgufFile& gguf, size_t count) {
+  std::vector<float> scores(count);
+  const GgufValue* value = gguf.FindMetadata("tokenizer.ggml.scores");
+  if (value == nullptr) return scores;
+  const auto* floats = std::get_if<std::vector<double>>(value);
+  const auto* integers = std::get_if<std::vector<int64_t>>(value);
+  const size_t size = floats != nullptr ? floats->size() : integers != nullptr ? integers->size() : 0;
+  if (size < count) {
+    return absl::InvalidArgumentError(StrCat(gguf.source(),
+                                             ": tokenizer.ggml.scores is no array of ", count,
+                                             " numbers, one for each token"));
+  }
+  for (size_t id = 0; id < count; ++id) {
+    scores[id] = floats != nullptr ? static_cast<float>((*floats)[id])
+                                   : static_cast<float>((*integers)[id]);
+    // There is no order with it.
+    if (std::isnan(scores[id])) {
+      return absl::InvalidArgumentError(
+          StrCat(gguf.source(), ": tokenizer.ggml.scores[", id, "] is not a number"));
     }
   }
-  return absl::InvalidArgumentError(StrCat("byte token '", text, "' is not of the form <0xXX>"));
+  return scores;
 }
 
-absl::Status FillTokenTables(const GgufSpecialTokens& special,
-                             ByteLevelTokenizer::Components& parts) {
-  const std::vector<std::string>& tokens = parts.model.tokens();
-  parts.token_bytes.resize(tokens.size());
-  parts.special.resize(tokens.size());
-  for (size_t id = 0; id < tokens.size(); ++id) {
-    switch (special.types[id]) {
-      case GgufTokenType::kNormal:
-        parts.token_bytes[id] = DecodeToken(tokens[id]);
-        break;
-      case GgufTokenType::kUnknown:
-      case GgufTokenType::kControl:
-        parts.special[id] = true;
-        [[fallthrough]];
-      case GgufTokenType::kUserDefined:
-        parts.token_bytes[id] = tokens[id];
-        break;
-      case GgufTokenType::kByte: {
-        SHIRA_ASSIGN_OR_RETURN(parts.token_bytes[id], ByteTokenBytes(tokens[id]));
-        break;
+// What the decoder gets of a token; nullopt for none. With byte-level tokens these are bytes.
+absl::StatusOr<std::optional<std::string>> FormOf(const Kind& kind, GgufTokenType type,
+                                                  const std::string& text) {
+  switch (type) {
+    case GgufTokenType::kNormal:
+      return kind.spaces_are_visible ? text : BytesOfByteLevel(text);
+    case GgufTokenType::kUnknown:
+    case GgufTokenType::kControl:
+    case GgufTokenType::kUserDefined:
+      return text;
+    case GgufTokenType::kByte: {
+      const std::optional<unsigned char> byte = ByteOfToken(text);
+      if (!byte.has_value()) {
+        return absl::InvalidArgumentError(
+            StrCat("byte token '", text, "' is not of the form <0xXX>"));
       }
-      case GgufTokenType::kUnused:
-      case GgufTokenType::kUndefined:
-        break;  // no text
+      return kind.spaces_are_visible ? text : std::string(1, static_cast<char>(*byte));
     }
+    case GgufTokenType::kUnused:
+    case GgufTokenType::kUndefined:
+      break;
+  }
+  return std::nullopt;
+}
+
+absl::Status FillEntries(const Kind& kind, const std::vector<std::string>& tokens,
+                         const GgufSpecialTokens& special, ComponentTokenizer::Components& parts) {
+  parts.entries.resize(tokens.size());
+  for (size_t id = 0; id < tokens.size(); ++id) {
+    ComponentTokenizer::Entry& entry = parts.entries[id];
+    const GgufTokenType type = special.types[id];
+    entry.special = type == GgufTokenType::kUnknown || type == GgufTokenType::kControl;
+    SHIRA_ASSIGN_OR_RETURN(entry.form, FormOf(kind, type, tokens[id]));
+    if (entry.form.has_value()) entry.bytes = parts.decoder->TokenBytes(*entry.form);
   }
   return absl::OkStatus();
 }
 
 absl::StatusOr<AddedVocabulary> MakeAddedVocabulary(const GgufSpecialTokens& special,
-                                                    const std::vector<std::string>& tokens) {
+                                                    const std::vector<std::string>& tokens,
+                                                    const Normalizer* normalizer) {
   std::vector<AddedToken> added;
   for (size_t id = 0; id < tokens.size(); ++id) {
     const GgufTokenType type = special.types[id];
@@ -139,13 +195,14 @@ absl::StatusOr<AddedVocabulary> MakeAddedVocabulary(const GgufSpecialTokens& spe
     token.special = hidden;
     added.push_back(std::move(token));
   }
-  return AddedVocabulary::Create(std::move(added), /*normalizer=*/nullptr);
+  return AddedVocabulary::Create(std::move(added), normalizer);
 }
 
-absl::StatusOr<PostProcessor> ReadPostProcessor(const GgufFile& gguf, const GgufPreTokenizer& rule,
-                                                const GgufSpecialTokens& special) {
-  SHIRA_ASSIGN_OR_RETURN(const bool add_bos,
-                         GetBool(gguf, "tokenizer.ggml.add_bos_token", rule.add_bos));
+absl::StatusOr<PostProcessor> ReadPostProcessor(const GgufFile& gguf, const Kind& kind,
+                                                bool add_bos, const GgufSpecialTokens& special) {
+  if (!kind.always_add_bos) {
+    SHIRA_ASSIGN_OR_RETURN(add_bos, GetBool(gguf, "tokenizer.ggml.add_bos_token", add_bos));
+  }
   SHIRA_ASSIGN_OR_RETURN(const bool add_eos, GetBool(gguf, "tokenizer.ggml.add_eos_token", false));
   if ((add_bos && !special.bos_id.has_value()) || (add_eos && !special.eos_id.has_value())) {
     const std::string_view which = add_bos && !special.bos_id.has_value() ? "bos" : "eos";
@@ -159,35 +216,102 @@ absl::StatusOr<PostProcessor> ReadPostProcessor(const GgufFile& gguf, const Gguf
   return result;
 }
 
-}  // namespace
+absl::StatusOr<std::unique_ptr<const TokenModel>> MakeBpe(const GgufFile& gguf,
+                                                          const std::vector<std::string>& tokens,
+                                                          BpeModel::Options options) {
+  SHIRA_ASSIGN_OR_RETURN(const std::vector<BpeModel::Merge> merges, ReadMerges(gguf));
+  SHIRA_ASSIGN_OR_RETURN(BpeModel model, BpeModel::Create(tokens, merges, std::move(options)));
+  return std::make_unique<const BpeModel>(std::move(model));
+}
 
-absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromGguf(const GgufFile& gguf) {
+// Normalizer, pre-tokenizer, model and decoder of byte-level BPE. `add_bos` becomes the rule's.
+absl::Status MakeByteLevel(const GgufFile& gguf, const std::vector<std::string>& tokens,
+                           bool& add_bos, ComponentTokenizer::Components& parts) {
   SHIRA_ASSIGN_OR_RETURN(const GgufPreTokenizer* rule, ReadPreTokenizer(gguf));
+  add_bos = rule->add_bos;
+  SHIRA_ASSIGN_OR_RETURN(parts.pre_tokenizer, MakeGgufPreTokenizer(*rule));
+  BpeModel::Options options;
+  options.ignore_merges = rule->ignore_merges;
+  SHIRA_ASSIGN_OR_RETURN(parts.model, MakeBpe(gguf, tokens, std::move(options)));
+  std::vector<std::unique_ptr<const DecoderStage>> stages;
+  stages.push_back(DecoderStage::Bytes());
+  parts.decoder.emplace(std::move(stages));
+  return absl::OkStatus();
+}
+
+// The same where spaces are visible.
+absl::Status MakeVisibleSpaces(const GgufFile& gguf, const Kind& kind,
+                               const std::vector<std::string>& tokens,
+                               const GgufSpecialTokens& special,
+                               ComponentTokenizer::Components& parts) {
+  bool prefix = kind.add_space_prefix;
+  if (kind.model == "llama") {
+    SHIRA_ASSIGN_OR_RETURN(prefix, GetBool(gguf, "tokenizer.ggml.add_space_prefix", prefix));
+  }
+  std::vector<std::unique_ptr<const Normalizer>> normalizers;
+  if (prefix) normalizers.push_back(Normalizer::Prepend(std::string(kVisibleSpace)));
+  normalizers.push_back(Normalizer::ReplaceSpaces(std::string(kVisibleSpace)));
+  parts.normalizer = Normalizer::Sequence(std::move(normalizers));
+
+  std::vector<std::unique_ptr<const PreTokenizer>> pre_tokenizers;
+  if (kind.model == "llama") {
+    SHIRA_ASSIGN_OR_RETURN(Vocabulary vocabulary, Vocabulary::FromTexts(tokens));
+    SHIRA_ASSIGN_OR_RETURN(std::vector<float> scores, ReadScores(gguf, tokens.size()));
+    parts.model = std::make_unique<const ScoreMergeModel>(std::move(vocabulary), std::move(scores),
+                                                          special.unknown_id);
+  } else {
+    SHIRA_ASSIGN_OR_RETURN(Regex lines, Regex::Compile("[^\\n]+|[\\n]+"));
+    pre_tokenizers.push_back(
+        PreTokenizer::Split(std::move(lines), SplitBehavior::kIsolated, /*invert=*/false));
+    BpeModel::Options options;
+    options.byte_fallback = true;
+    options.whole_line_breaks = true;
+    SHIRA_ASSIGN_OR_RETURN(parts.model, MakeBpe(gguf, tokens, std::move(options)));
+  }
+  parts.pre_tokenizer = PreTokenizer::Sequence(std::move(pre_tokenizers));
+
+  std::vector<std::unique_ptr<const DecoderStage>> stages;
+  stages.push_back(DecoderStage::ReplaceText(std::string(kVisibleSpace), " "));
+  stages.push_back(DecoderStage::ByteFallback());
+  stages.push_back(DecoderStage::Fuse());
+  if (prefix) stages.push_back(DecoderStage::Strip(' ', /*start=*/1, /*stop=*/0));
+  parts.decoder.emplace(std::move(stages));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ComponentTokenizer::Components> ReadComponents(const GgufFile& gguf) {
+  SHIRA_ASSIGN_OR_RETURN(const Kind* kind, ReadKind(gguf));
   SHIRA_ASSIGN_OR_RETURN(const auto* texts, GetStrings(gguf, "tokenizer.ggml.tokens"));
   std::vector<std::string> tokens = *texts;
   for (size_t id = 0; id < tokens.size(); ++id) {
     if (tokens[id].empty()) tokens[id] = StrCat("[EMPTY_", id, "]");
   }
-  SHIRA_ASSIGN_OR_RETURN(const std::vector<BpeModel::Merge> merges, ReadMerges(gguf));
-  SHIRA_ASSIGN_OR_RETURN(const GgufSpecialTokens special, ReadGgufSpecialTokens(gguf, tokens));
-
-  ByteLevelTokenizer::Components parts;
-  BpeModel::Options options;
-  options.ignore_merges = rule->ignore_merges;
-  absl::StatusOr<BpeModel> model = BpeModel::Create(std::move(tokens), merges, std::move(options));
-  if (!model.ok()) return InGguf(gguf, model.status());
-  parts.model = *std::move(model);
+  SHIRA_ASSIGN_OR_RETURN(const GgufSpecialTokens special,
+                         ReadGgufSpecialTokens(gguf, tokens, kind->default_ids));
+  ComponentTokenizer::Components parts;
+  bool add_bos = kind->add_bos;
+  if (kind->spaces_are_visible) {
+    SHIRA_RETURN_IF_ERROR(MakeVisibleSpaces(gguf, *kind, tokens, special, parts));
+  } else {
+    SHIRA_RETURN_IF_ERROR(MakeByteLevel(gguf, tokens, add_bos, parts));
+  }
   SHIRA_ASSIGN_OR_RETURN(parts.added_vocabulary,
-                         MakeAddedVocabulary(special, parts.model.tokens()));
-  SHIRA_ASSIGN_OR_RETURN(parts.pre_tokenizer, MakeGgufPreTokenizer(*rule));
-  SHIRA_ASSIGN_OR_RETURN(parts.post_processor, ReadPostProcessor(gguf, *rule, special));
-  const absl::Status filled = FillTokenTables(special, parts);
-  if (!filled.ok()) return InGguf(gguf, filled);
+                         MakeAddedVocabulary(special, tokens, parts.normalizer.get()));
+  SHIRA_ASSIGN_OR_RETURN(parts.post_processor, ReadPostProcessor(gguf, *kind, add_bos, special));
+  SHIRA_RETURN_IF_ERROR(FillEntries(*kind, tokens, special, parts));
   for (const auto& [name, id] : special.named_ids) {
-    parts.named_tokens.push_back({name, parts.model.tokens()[static_cast<size_t>(id)]});
+    parts.named_tokens.push_back({name, tokens[static_cast<size_t>(id)]});
   }
   parts.end_of_generation_ids = special.end_of_generation_ids;
-  return std::make_unique<ByteLevelTokenizer>(std::move(parts));
+  return parts;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromGguf(const GgufFile& gguf) {
+  absl::StatusOr<ComponentTokenizer::Components> parts = ReadComponents(gguf);
+  if (!parts.ok()) return InGguf(gguf, parts.status());
+  return std::make_unique<ComponentTokenizer>(*std::move(parts));
 }
 
 }  // namespace shira

@@ -9,7 +9,7 @@
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "server/tokenizer/added_token_list.h"
-#include "server/tokenizer/byte_level_tokenizer.h"
+#include "server/tokenizer/component_tokenizer.h"
 #include "server/tokenizer/decoder.h"
 #include "server/tokenizer/json_fields.h"
 #include "server/tokenizer/token_settings.h"
@@ -61,33 +61,35 @@ absl::StatusOr<std::vector<AddedToken>> AddedTokensFromJson(const json& root) {
   return tokens;
 }
 
-void FillTokenTables(ByteLevelTokenizer::Components& parts) {
-  size_t size = parts.model.tokens().size();
+void FillEntries(const AddedTokenList& list, ComponentTokenizer::Components& parts) {
+  const Vocabulary& vocabulary = parts.model->vocabulary();
+  auto size = static_cast<size_t>(vocabulary.id_count());
   for (const AddedToken& token : parts.added_vocabulary.tokens()) {
     size = std::max(size, static_cast<size_t>(token.id) + 1);
   }
-  parts.token_bytes.resize(size);
-  parts.special.resize(size);
-  for (size_t id = 0; id < parts.model.tokens().size(); ++id) {
-    parts.token_bytes[id] = DecodeToken(parts.model.tokens()[id]);
+  parts.entries.resize(size);
+  for (int32_t id = 0; id < vocabulary.id_count(); ++id) {
+    const std::string* text = vocabulary.Text(id);
+    if (text != nullptr) parts.entries[static_cast<size_t>(id)].form = *text;
   }
   for (size_t i = 0; i < parts.added_vocabulary.tokens().size(); ++i) {
     const AddedToken& token = parts.added_vocabulary.tokens()[i];
-    parts.token_bytes[static_cast<size_t>(token.id)] = DecodeToken(parts.added_vocabulary.form(i));
-    // Tokens are told apart by the text that decoding gives, so one that normalization changes is
-    // shown though it is special.
-    parts.special[static_cast<size_t>(token.id)] =
-        token.special && parts.added_vocabulary.form(i) == token.content;
+    parts.entries[static_cast<size_t>(token.id)].form = parts.added_vocabulary.form(i);
+  }
+  for (ComponentTokenizer::Entry& entry : parts.entries) {
+    if (!entry.form.has_value()) continue;
+    entry.bytes = parts.decoder->TokenBytes(*entry.form);
+    entry.special = list.IsSpecialText(*entry.form);
   }
 }
 
-absl::Status CheckPostProcessorIds(const ByteLevelTokenizer::Components& parts) {
+absl::Status CheckPostProcessorIds(const ComponentTokenizer::Components& parts) {
   for (const auto* ids : {&parts.post_processor.prefix, &parts.post_processor.suffix}) {
     for (const int32_t id : *ids) {
-      if (static_cast<size_t>(id) >= parts.token_bytes.size()) {
+      if (static_cast<size_t>(id) >= parts.entries.size()) {
         return absl::InvalidArgumentError(StrCat("post_processor adds the token ", id,
                                                  ", outside of the vocabulary of ",
-                                                 parts.token_bytes.size(), " tokens"));
+                                                 parts.entries.size(), " tokens"));
       }
     }
   }
@@ -95,30 +97,27 @@ absl::Status CheckPostProcessorIds(const ByteLevelTokenizer::Components& parts) 
 }
 
 // All but the added tokens.
-absl::StatusOr<ByteLevelTokenizer::Components> ComponentsFromJson(const json& root) {
-  ByteLevelTokenizer::Components parts;
+absl::StatusOr<ComponentTokenizer::Components> ComponentsFromJson(const json& root) {
+  ComponentTokenizer::Components parts;
   SHIRA_ASSIGN_OR_RETURN(const json* model, JsonMember(root, "model", "tokenizer"));
-  SHIRA_ASSIGN_OR_RETURN(parts.model, BpeModel::FromJson(*model, "model"));
+  SHIRA_ASSIGN_OR_RETURN(parts.model, TokenModel::FromJson(*model, "model"));
   SHIRA_ASSIGN_OR_RETURN(parts.normalizer,
                          Normalizer::FromJson(MemberOrNull(root, "normalizer"), "normalizer"));
   SHIRA_ASSIGN_OR_RETURN(
       parts.pre_tokenizer,
       PreTokenizer::FromJson(MemberOrNull(root, "pre_tokenizer"), "pre_tokenizer"));
-  if (!parts.pre_tokenizer->MakesByteLevel()) {
-    return absl::UnimplementedError(
-        "pre_tokenizer has no ByteLevel: this program knows byte-level BPE only");
-  }
   SHIRA_ASSIGN_OR_RETURN(
       parts.post_processor,
       PostProcessor::FromJson(MemberOrNull(root, "post_processor"), "post_processor"));
-  SHIRA_RETURN_IF_ERROR(CheckDecoder(MemberOrNull(root, "decoder"), "decoder"));
+  SHIRA_ASSIGN_OR_RETURN(parts.decoder,
+                         Decoder::FromJson(MemberOrNull(root, "decoder"), "decoder"));
   return parts;
 }
 
 // Adds the tokens of tokenizer.json and what `settings` has on top.
 absl::Status AddTokens(const std::vector<AddedToken>& tokens, const TokenSettings& settings,
-                       ByteLevelTokenizer::Components& parts) {
-  AddedTokenList list(parts.model);
+                       ComponentTokenizer::Components& parts) {
+  AddedTokenList list(*parts.model);
   list.Add(tokens);
   list.Add(TokensToAdd(settings, list));
   SHIRA_ASSIGN_OR_RETURN(parts.added_vocabulary,
@@ -130,7 +129,7 @@ absl::Status AddTokens(const std::vector<AddedToken>& tokens, const TokenSetting
     if (name == "eos_token" && id.has_value()) parts.end_of_generation_ids = {*id};
   }
   parts.split_special_tokens = settings.split_special_tokens;
-  FillTokenTables(parts);
+  FillEntries(list, parts);
   return CheckPostProcessorIds(parts);
 }
 
@@ -145,14 +144,14 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromHuggingFace(const std:
   const std::string path = (std::filesystem::path(folder) / "tokenizer.json").string();
   absl::StatusOr<json> root = ReadJsonFile(path);
   if (!root.ok()) return InFile(path, root.status());
-  absl::StatusOr<ByteLevelTokenizer::Components> parts = ComponentsFromJson(*root);
+  absl::StatusOr<ComponentTokenizer::Components> parts = ComponentsFromJson(*root);
   if (!parts.ok()) return InFile(path, parts.status());
   const absl::StatusOr<std::vector<AddedToken>> tokens = AddedTokensFromJson(*root);
   if (!tokens.ok()) return InFile(path, tokens.status());
   SHIRA_ASSIGN_OR_RETURN(const TokenSettings settings, ReadTokenSettings(folder, *tokens));
   const absl::Status added = AddTokens(*tokens, settings, *parts);
   if (!added.ok()) return InFile(path, added);
-  return std::make_unique<ByteLevelTokenizer>(*std::move(parts));
+  return std::make_unique<ComponentTokenizer>(*std::move(parts));
 }
 
 }  // namespace shira

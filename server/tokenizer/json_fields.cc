@@ -2,6 +2,7 @@
 
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "server/tokenizer/utf8.h"
 
 namespace shira {
 namespace {
@@ -42,6 +43,25 @@ absl::StatusOr<bool> JsonBool(const nlohmann::json& object, const char* key, std
   return member->get<bool>();
 }
 
+absl::StatusOr<uint64_t> JsonCount(const nlohmann::json& object, const char* key,
+                                   std::string_view where) {
+  SHIRA_ASSIGN_OR_RETURN(const nlohmann::json* member, JsonMember(object, key, where));
+  if (!member->is_number_unsigned()) return WrongType(key, where, "a count", *member);
+  return member->get<uint64_t>();
+}
+
+absl::StatusOr<char32_t> JsonCharacter(const nlohmann::json& object, const char* key,
+                                       std::string_view where) {
+  SHIRA_ASSIGN_OR_RETURN(const std::string text, JsonString(object, key, where));
+  size_t end = 0;
+  const char32_t character = text.empty() ? 0 : NextCharacter(text, &end);
+  if (text.empty() || end != text.size()) {
+    return absl::InvalidArgumentError(
+        StrCat(where, ".", key, " is '", text, "', expected one character"));
+  }
+  return character;
+}
+
 absl::StatusOr<const nlohmann::json*> JsonArray(const nlohmann::json& object, const char* key,
                                                 std::string_view where) {
   SHIRA_ASSIGN_OR_RETURN(const nlohmann::json* member, JsonMember(object, key, where));
@@ -57,12 +77,19 @@ absl::StatusOr<int32_t> JsonTokenId(const nlohmann::json& value, std::string_vie
   return static_cast<int32_t>(value.get<uint64_t>());
 }
 
-absl::StatusOr<std::string> ComponentType(const nlohmann::json& component, std::string_view where,
-                                          int depth) {
+absl::Status CheckComponent(const nlohmann::json& component, std::string_view where, int depth) {
   if (depth > kMaxComponentDepth) {
     return absl::InvalidArgumentError(
         StrCat(where, " is nested more than ", kMaxComponentDepth, " deep"));
   }
+  if (component.is_object()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      StrCat(where, " is of type ", component.type_name(), ", expected an object"));
+}
+
+absl::StatusOr<std::string> ComponentType(const nlohmann::json& component, std::string_view where,
+                                          int depth) {
+  SHIRA_RETURN_IF_ERROR(CheckComponent(component, where, depth));
   return JsonString(component, "type", where);
 }
 

@@ -27,6 +27,12 @@ absl::StatusOr<std::string> JsonString(const nlohmann::json& object, const char*
 // `absent` is what an absent member means; without it absence is an error.
 absl::StatusOr<bool> JsonBool(const nlohmann::json& object, const char* key, std::string_view where,
                               std::optional<bool> absent = std::nullopt);
+// An integer that is not negative.
+absl::StatusOr<uint64_t> JsonCount(const nlohmann::json& object, const char* key,
+                                   std::string_view where);
+// A text of one character.
+absl::StatusOr<char32_t> JsonCharacter(const nlohmann::json& object, const char* key,
+                                       std::string_view where);
 absl::StatusOr<const nlohmann::json*> JsonArray(const nlohmann::json& object, const char* key,
                                                 std::string_view where);
 
@@ -34,8 +40,10 @@ absl::StatusOr<const nlohmann::json*> JsonArray(const nlohmann::json& object, co
 inline constexpr int32_t kMaxTokenId = (1 << 22) - 1;
 absl::StatusOr<int32_t> JsonTokenId(const nlohmann::json& value, std::string_view where);
 
-// The "type" of a component. INVALID_ARGUMENT where it is no object, is nested too deeply or has no
-// type.
+// INVALID_ARGUMENT where a component is no object or is nested too deeply.
+absl::Status CheckComponent(const nlohmann::json& component, std::string_view where, int depth);
+
+// The "type" of a component. INVALID_ARGUMENT as above, and where it has none.
 absl::StatusOr<std::string> ComponentType(const nlohmann::json& component, std::string_view where,
                                           int depth);
 

@@ -1,99 +1,66 @@
 #include "server/tokenizer/normalizer.h"
 
-#include <unicode/bytestream.h>
-#include <unicode/normalizer2.h>
-#include <unicode/uchar.h>
-#include <unicode/uniset.h>
-
 #include <utility>
-#include <vector>
 
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "server/tokenizer/bert_normalizer.h"
+#include "server/tokenizer/byte_level.h"
+#include "server/tokenizer/character_classes.h"
 #include "server/tokenizer/json_fields.h"
-#include "server/tokenizer/newer_characters.h"
 #include "server/tokenizer/pattern.h"
+#include "server/tokenizer/precompiled_normalizer.h"
+#include "server/tokenizer/unicode_forms.h"
 #include "server/tokenizer/utf8.h"
 
 namespace shira {
 namespace {
 
-// The characters that Hugging Face's normalization knows: it has the data of Unicode 11.0, and what
-// it does not know stays as it is.
-const icu::UnicodeSet& KnownCharacters() {
-  static const icu::UnicodeSet* const known = [] {
-    UErrorCode error = U_ZERO_ERROR;
-    auto* set = new icu::UnicodeSet(u"[:Age=11.0:]", error);
-    set->freeze();
-    return set;
-  }();
-  return *known;
-}
-
-class UnicodeForm final : public Normalizer {
+class LowercaseNormalizer final : public Normalizer {
  public:
-  // `form` is a singleton of ICU.
-  explicit UnicodeForm(const icu::Normalizer2& form) : form_(form, KnownCharacters()) {}
-
-  absl::StatusOr<std::string> Normalize(std::string text) const override {
-    std::string result;
-    icu::StringByteSink<std::string> sink(&result, static_cast<int32_t>(text.size()));
-    UErrorCode error = U_ZERO_ERROR;
-    form_.normalizeUTF8(0, text, sink, nullptr, error);
-    if (U_FAILURE(error)) {
-      return absl::InternalError(StrCat("Unicode normalization: ", u_errorName(error)));
-    }
-    return result;
-  }
-
- private:
-  const icu::FilteredNormalizer2 form_;
-};
-
-class Lowercase final : public Normalizer {
- public:
-  absl::StatusOr<std::string> Normalize(std::string text) const override {
-    std::string result;
-    result.reserve(text.size());
-    for (size_t offset = 0; offset < text.size();) {
-      const char32_t character = NextCharacter(text, &offset);
-      const auto lower = static_cast<char32_t>(u_tolower(static_cast<UChar32>(character)));
-      AppendUtf8(NewerToLower(lower), &result);
-      // The only character whose lower case is two: dotted capital I.
-      if (character == 0x130) AppendUtf8(0x307, &result);
-    }
-    return result;
+  absl::Status Normalize(TextPiece& piece) const override {
+    piece.text = ToLower(piece.text);
+    return absl::OkStatus();
   }
 };
 
-class Prepend final : public Normalizer {
+class PrependNormalizer final : public Normalizer {
  public:
-  explicit Prepend(std::string prefix) : prefix_(std::move(prefix)) {}
+  explicit PrependNormalizer(std::string prefix) : prefix_(std::move(prefix)) {}
 
-  absl::StatusOr<std::string> Normalize(std::string text) const override {
-    return text.empty() ? text : prefix_ + text;
+  absl::Status Normalize(TextPiece& piece) const override {
+    if (!piece.text.empty()) piece.text.insert(0, prefix_);
+    return absl::OkStatus();
   }
 
  private:
   const std::string prefix_;
 };
 
-class Replace final : public Normalizer {
+class ReplaceNormalizer final : public Normalizer {
  public:
-  Replace(Regex pattern, std::string content)
+  ReplaceNormalizer(Regex pattern, std::string content)
       : pattern_(std::move(pattern)), content_(std::move(content)) {}
 
-  absl::StatusOr<std::string> Normalize(std::string text) const override {
-    SHIRA_ASSIGN_OR_RETURN(const std::vector<TextRange> matches, pattern_.FindAll(text));
+  absl::Status Normalize(TextPiece& piece) const override {
+    if (piece.text.empty()) return absl::OkStatus();
+    SHIRA_ASSIGN_OR_RETURN(const std::vector<TextRange> matches, pattern_.FindAll(piece.text));
     std::string result;
     size_t done = 0;
     for (const TextRange& match : matches) {
-      result.append(text, done, match.begin - done);
+      result.append(piece.text, done, match.begin - done);
       result += content_;
       done = match.end;
     }
-    result.append(text, done);
-    return result;
+    result.append(piece.text, done);
+    // The new text stands for the last character that it takes the place of.
+    if (!matches.empty() && matches[0].begin == 0 && matches[0].end > 0) {
+      size_t first = 0;
+      NextCharacter(piece.text, &first);
+      if (matches[0].end > first || content_.empty()) piece.at_start = false;
+    }
+    piece.text = std::move(result);
+    return absl::OkStatus();
   }
 
  private:
@@ -101,32 +68,89 @@ class Replace final : public Normalizer {
   const std::string content_;
 };
 
-class Sequence final : public Normalizer {
+class ReplaceSpacesNormalizer final : public Normalizer {
  public:
-  explicit Sequence(std::vector<std::unique_ptr<const Normalizer>> parts)
+  explicit ReplaceSpacesNormalizer(std::string content) : content_(std::move(content)) {}
+
+  absl::Status Normalize(TextPiece& piece) const override {
+    std::string result;
+    result.reserve(piece.text.size());
+    for (const char byte : piece.text) {
+      if (byte == ' ') {
+        result += content_;
+      } else {
+        result.push_back(byte);
+      }
+    }
+    piece.text = std::move(result);
+    return absl::OkStatus();
+  }
+
+ private:
+  const std::string content_;
+};
+
+class StripNormalizer final : public Normalizer {
+ public:
+  StripNormalizer(bool left, bool right) : left_(left), right_(right) {}
+
+  absl::Status Normalize(TextPiece& piece) const override {
+    size_t begin = 0;
+    for (size_t next = 0; left_ && next < piece.text.size(); begin = next) {
+      if (!IsWhiteSpace(NextCharacter(piece.text, &next))) break;
+    }
+    size_t end = piece.text.size();
+    while (right_ && end > begin && IsWhiteSpace(PreviousCharacter(piece.text, end))) {
+      do {
+        --end;
+      } while (!IsCharacterStart(piece.text[end]));
+    }
+    if (begin > 0) piece.at_start = false;
+    piece.text = piece.text.substr(begin, end - begin);
+    return absl::OkStatus();
+  }
+
+ private:
+  const bool left_;
+  const bool right_;
+};
+
+class ByteLevelNormalizer final : public Normalizer {
+ public:
+  absl::Status Normalize(TextPiece& piece) const override {
+    piece.text = BytesToByteLevel(piece.text);
+    return absl::OkStatus();
+  }
+};
+
+class SequenceNormalizer final : public Normalizer {
+ public:
+  explicit SequenceNormalizer(std::vector<std::unique_ptr<const Normalizer>> parts)
       : parts_(std::move(parts)) {}
 
-  absl::StatusOr<std::string> Normalize(std::string text) const override {
-    for (const auto& part : parts_) {
-      SHIRA_ASSIGN_OR_RETURN(text, part->Normalize(std::move(text)));
-    }
-    return text;
+  absl::Status Normalize(TextPiece& piece) const override {
+    for (const auto& part : parts_) SHIRA_RETURN_IF_ERROR(part->Normalize(piece));
+    return absl::OkStatus();
   }
 
  private:
   const std::vector<std::unique_ptr<const Normalizer>> parts_;
 };
 
-absl::StatusOr<std::unique_ptr<const Normalizer>> MakeUnicodeForm(std::string_view type) {
-  UErrorCode error = U_ZERO_ERROR;
-  const icu::Normalizer2* form = type == "NFC"    ? icu::Normalizer2::getNFCInstance(error)
-                                 : type == "NFD"  ? icu::Normalizer2::getNFDInstance(error)
-                                 : type == "NFKC" ? icu::Normalizer2::getNFKCInstance(error)
-                                                  : icu::Normalizer2::getNFKDInstance(error);
-  if (U_FAILURE(error)) {
-    return absl::InternalError(StrCat("ICU has no data for ", type, ": ", u_errorName(error)));
-  }
-  return std::make_unique<UnicodeForm>(*form);
+absl::StatusOr<std::unique_ptr<const Normalizer>> MakeReplace(const nlohmann::json& json,
+                                                              std::string_view where) {
+  SHIRA_ASSIGN_OR_RETURN(std::string content, JsonString(json, "content", where));
+  SHIRA_ASSIGN_OR_RETURN(const std::string literal, LiteralOfPattern(json, where));
+  if (literal == " ") return Normalizer::ReplaceSpaces(std::move(content));
+  SHIRA_ASSIGN_OR_RETURN(Regex pattern, PatternFromJson(json, where));
+  return std::make_unique<ReplaceNormalizer>(std::move(pattern), std::move(content));
+}
+
+absl::StatusOr<std::unique_ptr<const Normalizer>> MakeStrip(const nlohmann::json& json,
+                                                            std::string_view where) {
+  SHIRA_ASSIGN_OR_RETURN(const bool left, JsonBool(json, "strip_left", where));
+  SHIRA_ASSIGN_OR_RETURN(const bool right, JsonBool(json, "strip_right", where));
+  return std::make_unique<StripNormalizer>(left, right);
 }
 
 absl::StatusOr<std::unique_ptr<const Normalizer>> MakeSequence(const nlohmann::json& json,
@@ -138,7 +162,7 @@ absl::StatusOr<std::unique_ptr<const Normalizer>> MakeSequence(const nlohmann::j
     SHIRA_ASSIGN_OR_RETURN(auto part, Normalizer::FromJson(element, place, depth + 1));
     parts.push_back(std::move(part));
   }
-  return std::make_unique<Sequence>(std::move(parts));
+  return Normalizer::Sequence(std::move(parts));
 }
 
 }  // namespace
@@ -146,26 +170,40 @@ absl::StatusOr<std::unique_ptr<const Normalizer>> MakeSequence(const nlohmann::j
 absl::StatusOr<std::unique_ptr<const Normalizer>> Normalizer::FromJson(const nlohmann::json& json,
                                                                        std::string_view where,
                                                                        int depth) {
-  if (json.is_null()) {
-    return std::make_unique<Sequence>(std::vector<std::unique_ptr<const Normalizer>>());
-  }
+  if (json.is_null()) return Sequence({});
   SHIRA_ASSIGN_OR_RETURN(const std::string type, ComponentType(json, where, depth));
   if (type == "NFC" || type == "NFD" || type == "NFKC" || type == "NFKD") {
     return MakeUnicodeForm(type);
   }
-  if (type == "Lowercase") return std::make_unique<Lowercase>();
+  if (type == "Lowercase") return std::make_unique<LowercaseNormalizer>();
   if (type == "Prepend") {
     SHIRA_ASSIGN_OR_RETURN(std::string prefix, JsonString(json, "prepend", where));
-    return std::make_unique<Prepend>(std::move(prefix));
+    return Prepend(std::move(prefix));
   }
-  if (type == "Replace") {
-    SHIRA_ASSIGN_OR_RETURN(Regex pattern, PatternFromJson(json, where));
-    SHIRA_ASSIGN_OR_RETURN(std::string content, JsonString(json, "content", where));
-    return std::make_unique<Replace>(std::move(pattern), std::move(content));
-  }
+  if (type == "Replace") return MakeReplace(json, where);
+  if (type == "Strip") return MakeStrip(json, where);
+  if (type == "StripAccents") return MakeStripAccents();
+  if (type == "BertNormalizer") return MakeBertNormalizer(json, where);
+  if (type == "Nmt") return MakeNmt();
+  if (type == "ByteLevel") return std::make_unique<ByteLevelNormalizer>();
+  if (type == "Precompiled") return MakePrecompiledNormalizer(json, where);
   if (type == "Sequence") return MakeSequence(json, where, depth);
   return UnknownComponent(where, type,
-                          "NFC, NFD, NFKC, NFKD, Lowercase, Prepend, Replace and Sequence");
+                          "NFC, NFD, NFKC, NFKD, Lowercase, Prepend, Replace, Strip, StripAccents, "
+                          "BertNormalizer, Nmt, ByteLevel, Precompiled and Sequence");
+}
+
+std::unique_ptr<const Normalizer> Normalizer::Prepend(std::string prefix) {
+  return std::make_unique<PrependNormalizer>(std::move(prefix));
+}
+
+std::unique_ptr<const Normalizer> Normalizer::ReplaceSpaces(std::string content) {
+  return std::make_unique<ReplaceSpacesNormalizer>(std::move(content));
+}
+
+std::unique_ptr<const Normalizer> Normalizer::Sequence(
+    std::vector<std::unique_ptr<const Normalizer>> parts) {
+  return std::make_unique<SequenceNormalizer>(std::move(parts));
 }
 
 }  // namespace shira

@@ -2,13 +2,16 @@
 
 #include <cstddef>
 #include <initializer_list>
+#include <map>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/ascii.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "server/tokenizer/matching_characters.h"
 #include "server/tokenizer/newer_characters.h"
+#include "server/tokenizer/utf8.h"
 
 namespace shira {
 namespace {
@@ -39,41 +42,68 @@ const std::string& Word() {
   return word;
 }
 
+// Each takes a tenth of a second to translate. Published tokenizers have none or one.
+constexpr size_t kMostListedClasses = 16;
+
+// As Categories(), for the only one that lost a character since Unicode 14.
+absl::StatusOr<std::string> NonspacingMarks() {
+  static const auto* const members = new absl::StatusOr<std::string>(MatchingCharacters(
+      StrCat("(?!\\x{1171e})[", Categories({"Mn"}), "]")));
+  if (!members->ok()) return members->status();
+  return StrCat("\\P{Any}", **members, "\\P{Any}");
+}
+
 class Translator {
  public:
   explicit Translator(std::string_view pattern) : pattern_(pattern) {}
 
   absl::StatusOr<std::string> Translate() {
     while (offset_ < pattern_.size()) {
-      SHIRA_RETURN_IF_ERROR(in_class_ ? ClassItem() : Item());
+      SHIRA_RETURN_IF_ERROR(classes_.empty() ? Item() : ClassItem());
     }
+    if (!classes_.empty()) result_ += "[";  // not closed, which is for PCRE2 to say
     return std::move(result_);
   }
 
  private:
+  // One of the sets that "&&" stands between: what all of its parts hold together.
+  struct ClassOperand {
+    std::string members;              // of a class of PCRE2, without brackets
+    std::vector<std::string> others;  // expressions that match one character
+  };
+  // A class that is not closed yet.
+  struct OpenClass {
+    bool negated = false;
+    std::vector<ClassOperand> operands = std::vector<ClassOperand>(1);
+  };
+
   bool At(std::string_view text) const { return pattern_.substr(offset_).starts_with(text); }
+
+  std::string& Output() {
+    return classes_.empty() ? result_ : classes_.back().operands.back().members;
+  }
 
   // One whole character is not needed: bytes of others than ASCII are copied as they are.
   void Copy(size_t bytes) {
-    result_ += pattern_.substr(offset_, bytes);
+    Output() += pattern_.substr(offset_, bytes);
     offset_ += bytes;
   }
 
   void Replace(size_t bytes, std::string_view replacement) {
-    result_ += replacement;
+    Output() += replacement;
     offset_ += bytes;
   }
 
   // Replaces by the characters that `members` holds, or by all others. PCRE2 cannot take such a
-  // complement into a class: there it waits for the class's end.
+  // complement into a class.
   void ReplaceBySet(size_t bytes, const std::string& members, bool complement) {
     offset_ += bytes;
-    if (!in_class_) {
+    if (classes_.empty()) {
       StrAppend(&result_, complement ? "[^" : "[", members, "]");
     } else if (complement) {
-      complements_.push_back(members);
+      classes_.back().operands.back().others.push_back(StrCat("[^", members, "]"));
     } else {
-      result_ += members;
+      Output() += members;
     }
   }
 
@@ -85,16 +115,9 @@ class Translator {
   absl::Status Item() {
     if (At("{")) return Interval();
     if (At(")")) return EndOfGroup();
-    if ((static_cast<unsigned char>(pattern_[offset_]) & 0xC0) != 0x80) atom_ = result_.size();
+    if (IsCharacterStart(pattern_[offset_])) atom_ = result_.size();
     if (At("\\")) return Escape();
-    if (At("[")) {
-      in_class_ = true;
-      class_negated_ = At("[^");
-      complements_.clear();
-      Copy(class_negated_ ? 2 : 1);
-      if (At("]")) Replace(1, "\\]");  // a literal at the first place
-      return absl::OkStatus();
-    }
+    if (At("[")) return BeginOfClass();
     if (At("(")) groups_.push_back(result_.size());
     if (At("(?")) return Group();
     Copy(1);
@@ -110,40 +133,82 @@ class Translator {
     return absl::OkStatus();
   }
 
+  absl::Status BeginOfClass() {
+    const bool negated = At("[^");
+    offset_ += negated ? 2 : 1;
+    classes_.push_back({negated});
+    if (At("]")) Replace(1, "\\]");  // a literal at the first place
+    return absl::OkStatus();
+  }
+
   absl::Status ClassItem() {
     if (At("\\")) return Escape();
     if (At("[:")) return Unknown("a POSIX bracket");
-    if (At("[")) return Unknown("a class inside of a class");
-    if (At("&&")) return Unknown("an intersection of classes");
-    if (At("]")) {
-      EndOfClass();
+    if (At("[")) return BeginOfClass();
+    if (At("]")) return EndOfClass();
+    if (At("&&")) {
+      classes_.back().operands.emplace_back();
+      offset_ += 2;
     } else {
       Copy(1);
     }
     return absl::OkStatus();
   }
 
-  // A class with complements is a choice between the class of the rest and theirs; if negated, what
-  // is in none of them.
-  void EndOfClass() {
-    in_class_ = false;
-    Copy(1);
-    if (complements_.empty()) return;
-    const size_t begin = atom_ + (class_negated_ ? 2 : 1);
-    std::string rest = result_.substr(begin, result_.size() - begin - 1);
-    result_.resize(atom_);
-    if (rest.starts_with("^")) rest.insert(0, "\\");
-    result_ += "(?:";
-    if (class_negated_) {
-      if (!rest.empty()) StrAppend(&result_, "(?![", rest, "])");
-      for (const std::string& members : complements_) StrAppend(&result_, "(?=[", members, "])");
-      result_ += "(?s:.)";
-    } else {
-      if (!rest.empty()) StrAppend(&result_, "[", rest, "]|");
-      for (const std::string& members : complements_) StrAppend(&result_, "[^", members, "]|");
-      result_.pop_back();
+  absl::Status EndOfClass() {
+    OpenClass closed = std::move(classes_.back());
+    for (ClassOperand& operand : closed.operands) {
+      if (operand.members.empty() && operand.others.empty()) {
+        return Unknown("an intersection with nothing");
+      }
+      if (operand.members.starts_with("^")) operand.members.insert(0, "\\");
     }
-    result_ += ")";
+    classes_.pop_back();
+    ++offset_;
+    const bool simple = closed.operands.size() == 1 && closed.operands[0].others.empty();
+    std::string expression =
+        simple ? StrCat(closed.negated ? "[^" : "[", closed.operands[0].members, "]")
+               : ExpressionOf(closed);
+    if (!classes_.empty()) {
+      classes_.back().operands.back().others.push_back(std::move(expression));
+    } else if (simple) {
+      result_ += expression;
+    } else {
+      return AppendMatchingCharacters(expression);
+    }
+    return absl::OkStatus();
+  }
+
+  // What matches one character of a class, whatever it is made of.
+  static std::string ExpressionOf(const OpenClass& closed) {
+    std::vector<std::string> operands;
+    for (const ClassOperand& operand : closed.operands) {
+      std::string alternatives =
+          operand.members.empty() ? "" : StrCat("[", operand.members, "]");
+      for (const std::string& other : operand.others) {
+        StrAppend(&alternatives, alternatives.empty() ? "" : "|", other);
+      }
+      operands.push_back(std::move(alternatives));
+    }
+    std::string all;
+    for (size_t i = 0; i + 1 < operands.size(); ++i) StrAppend(&all, "(?=", operands[i], ")");
+    StrAppend(&all, "(?:", operands.back(), ")");
+    return closed.negated ? StrCat("(?:(?!", all, ")(?s:.))") : StrCat("(?:", all, ")");
+  }
+
+  // One class, however many characters there are to list: PCRE2 goes through a text with a repeated
+  // class in constant memory, but needs some for each repetition of a choice between classes.
+  absl::Status AppendMatchingCharacters(const std::string& expression) {
+    const auto [listed, added] = listed_classes_.try_emplace(expression);
+    if (added) {
+      if (listed_classes_.size() > kMostListedClasses) {
+        return Unknown(StrCat("more than ", kMostListedClasses,
+                              " classes with complements, classes or intersections in them"));
+      }
+      SHIRA_ASSIGN_OR_RETURN(listed->second, MatchingCharacters(expression));
+    }
+    result_ += listed->second.empty() ? "(?!)" : StrCat("[", listed->second, "]");
+    return absl::OkStatus();
   }
 
   absl::Status Group() {
@@ -198,7 +263,7 @@ class Translator {
         return absl::OkStatus();
       case 'w':
       case 'W':
-        ReplaceBySet(2, in_class_ ? WordOfClass() : Word(), letter == 'W');
+        ReplaceBySet(2, classes_.empty() ? Word() : WordOfClass(), letter == 'W');
         return absl::OkStatus();
       case 'd':
       case 'D':
@@ -224,7 +289,7 @@ class Translator {
         Copy(2);
         return absl::OkStatus();
     }
-    if (!in_class_) {
+    if (classes_.empty()) {
       const std::string word = StrCat("[", Word(), "]");
       switch (letter) {
         case 'b':
@@ -264,6 +329,9 @@ class Translator {
       std::string assigned = Categories({"L", "M", "N", "P", "S", "Z"});
       if (name == "Cn") assigned += Categories({"Cc", "Cf", "Co", "Cs"});
       ReplaceBySet(bytes, assigned, !complement);
+    } else if (name == "Mn") {
+      SHIRA_ASSIGN_OR_RETURN(const std::string marks, NonspacingMarks());
+      ReplaceBySet(bytes, marks, complement);
     } else if (name.size() <= 2) {
       ReplaceBySet(bytes, Categories({name}), complement);
     } else {
@@ -277,9 +345,8 @@ class Translator {
 
   const std::string_view pattern_;
   size_t offset_ = 0;
-  bool in_class_ = false;
-  bool class_negated_ = false;
-  std::vector<std::string> complements_;  // the sets whose complements the class has, as members
+  std::vector<OpenClass> classes_;  // the innermost last
+  std::map<std::string, std::string> listed_classes_;  // an expression and what it matches
   std::string result_;
   size_t atom_ = 0;             // where in result_ the item that a quantifier would repeat begins
   std::vector<size_t> groups_;  // where the open groups begin

@@ -1,6 +1,7 @@
 #include "server/tokenizer/post_processor.h"
 
 #include <string>
+#include <utility>
 
 #include "base/status_macros.h"
 #include "base/strings.h"
@@ -61,16 +62,35 @@ absl::StatusOr<PostProcessor> FromSequence(const nlohmann::json& json, std::stri
   return result;
 }
 
+// "cls" and "sep", each ["text", id], around the text.
+absl::StatusOr<PostProcessor> FromClsAndSep(const nlohmann::json& json, std::string_view where) {
+  PostProcessor result;
+  for (const auto& [key, ids] : {std::pair("cls", &result.prefix), std::pair("sep", &result.suffix)}) {
+    SHIRA_ASSIGN_OR_RETURN(const nlohmann::json* pair, JsonArray(json, key, where));
+    if (pair->size() != 2 || !(*pair)[0].is_string()) {
+      return absl::InvalidArgumentError(StrCat(where, ".", key, ": expected [text, id]"));
+    }
+    SHIRA_ASSIGN_OR_RETURN(const int32_t id, JsonTokenId((*pair)[1], StrCat(where, ".", key)));
+    ids->push_back(id);
+  }
+  return result;
+}
+
 }  // namespace
 
 absl::StatusOr<PostProcessor> PostProcessor::FromJson(const nlohmann::json& json,
                                                       std::string_view where, int depth) {
   if (json.is_null()) return PostProcessor();
+  SHIRA_RETURN_IF_ERROR(CheckComponent(json, where, depth));
+  if (json.contains("cls") && json.contains("sep")) return FromClsAndSep(json, where);
+  if (json.contains("single")) return FromTemplate(json, where);
+  if (json.contains("processors")) return FromSequence(json, where, depth);
+  if (json.contains("add_prefix_space") && json.contains("trim_offsets")) return PostProcessor();
   SHIRA_ASSIGN_OR_RETURN(const std::string type, ComponentType(json, where, depth));
-  if (type == "ByteLevel") return PostProcessor();
-  if (type == "TemplateProcessing") return FromTemplate(json, where);
-  if (type == "Sequence") return FromSequence(json, where, depth);
-  return UnknownComponent(where, type, "TemplateProcessing, ByteLevel and Sequence");
+  return UnknownComponent(
+      where, type,
+      "TemplateProcessing, BertProcessing, RobertaProcessing, ByteLevel and Sequence with their "
+      "members");
 }
 
 }  // namespace shira

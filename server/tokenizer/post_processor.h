@@ -19,9 +19,10 @@ struct PostProcessor {
   std::vector<int32_t> prefix;
   std::vector<int32_t> suffix;
 
-  // TemplateProcessing (its "single"), ByteLevel (which touches only offsets) and Sequence; null
-  // adds nothing. UNIMPLEMENTED for another type and for a template that does not hold its text
-  // exactly once, INVALID_ARGUMENT for a malformed one; messages name `where`.
+  // TemplateProcessing (its "single"), BertProcessing, RobertaProcessing, ByteLevel (which touches
+  // only offsets) and Sequence; null adds nothing. It is told by its members, since old files have
+  // no types. UNIMPLEMENTED for another one and for a template that does not hold its text exactly
+  // once, INVALID_ARGUMENT for a malformed one; messages name `where`.
   static absl::StatusOr<PostProcessor> FromJson(const nlohmann::json& json, std::string_view where,
                                                 int depth = 0);
 };

@@ -10,9 +10,12 @@
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "server/tokenizer/byte_level.h"
+#include "server/tokenizer/character_classes.h"
 #include "server/tokenizer/json_fields.h"
+#include "server/tokenizer/metaspace.h"
 #include "server/tokenizer/newer_characters.h"
 #include "server/tokenizer/pattern.h"
+#include "server/tokenizer/utf8.h"
 
 namespace shira {
 namespace {
@@ -33,6 +36,10 @@ std::string PunctuationPattern() {
     absl::StrAppendFormat(&pattern, "\\x{%x}-\\x{%x}", first, last);
   }
   return pattern + "]";
+}
+
+TextPiece PartOf(const TextPiece& piece, size_t begin, size_t end) {
+  return {piece.text.substr(begin, end - begin), piece.at_start && begin == 0};
 }
 
 struct Part {
@@ -78,11 +85,11 @@ class SplitPreTokenizer final : public PreTokenizer {
   SplitPreTokenizer(Regex pattern, SplitBehavior behavior, bool invert)
       : pattern_(std::move(pattern)), behavior_(behavior), invert_(invert) {}
 
-  absl::Status Apply(std::vector<std::string>& pieces) const override {
-    std::vector<std::string> result;
-    for (std::string& piece : pieces) {
-      SHIRA_ASSIGN_OR_RETURN(const std::vector<TextRange> matches, pattern_.FindAll(piece));
-      const std::vector<Part> parts = PartsOf(piece, matches, invert_);
+  absl::Status Apply(std::vector<TextPiece>& pieces) const override {
+    std::vector<TextPiece> result;
+    for (TextPiece& piece : pieces) {
+      SHIRA_ASSIGN_OR_RETURN(const std::vector<TextRange> matches, pattern_.FindAll(piece.text));
+      const std::vector<Part> parts = PartsOf(piece.text, matches, invert_);
       if (parts.size() == 1 && !(behavior_ == SplitBehavior::kRemoved && parts[0].match)) {
         result.push_back(std::move(piece));
         continue;
@@ -93,18 +100,17 @@ class SplitPreTokenizer final : public PreTokenizer {
     return absl::OkStatus();
   }
 
-  bool MakesByteLevel() const override { return false; }
 
  private:
-  void Cut(std::string_view piece, const std::vector<Part>& parts,
-           std::vector<std::string>& result) const {
+  void Cut(const TextPiece& piece, const std::vector<Part>& parts,
+           std::vector<TextPiece>& result) const {
     for (size_t first = 0; first < parts.size();) {
       size_t end = first + 1;
       while (end < parts.size() && JoinsPrevious(parts, end, behavior_)) ++end;
       const TextRange whole{parts[first].range.begin, parts[end - 1].range.end};
       const bool removed = behavior_ == SplitBehavior::kRemoved && parts[first].match;
       if (!removed && whole.begin != whole.end) {
-        result.emplace_back(piece.substr(whole.begin, whole.end - whole.begin));
+        result.push_back(PartOf(piece, whole.begin, whole.end));
       }
       first = end;
     }
@@ -121,22 +127,126 @@ class ByteLevelPreTokenizer final : public PreTokenizer {
   ByteLevelPreTokenizer(bool add_prefix_space, std::unique_ptr<const PreTokenizer> rule)
       : add_prefix_space_(add_prefix_space), rule_(std::move(rule)) {}
 
-  absl::Status Apply(std::vector<std::string>& pieces) const override {
+  absl::Status Apply(std::vector<TextPiece>& pieces) const override {
     if (add_prefix_space_) {
-      for (std::string& piece : pieces) {
-        if (!piece.starts_with(' ')) piece.insert(0, 1, ' ');
+      for (TextPiece& piece : pieces) {
+        if (!piece.text.starts_with(' ')) piece.text.insert(0, 1, ' ');
       }
     }
     if (rule_ != nullptr) SHIRA_RETURN_IF_ERROR(rule_->Apply(pieces));
-    for (std::string& piece : pieces) piece = BytesToByteLevel(piece);
+    for (TextPiece& piece : pieces) piece.text = BytesToByteLevel(piece.text);
     return absl::OkStatus();
   }
 
-  bool MakesByteLevel() const override { return true; }
 
  private:
   const bool add_prefix_space_;
   const std::unique_ptr<const PreTokenizer> rule_;
+};
+
+class MetaspacePreTokenizer final : public PreTokenizer {
+ public:
+  explicit MetaspacePreTokenizer(const Metaspace& metaspace)
+      : prepend_(metaspace.prepend), split_(metaspace.split) {
+    AppendUtf8(metaspace.replacement, &replacement_);
+  }
+
+  absl::Status Apply(std::vector<TextPiece>& pieces) const override {
+    std::vector<TextPiece> result;
+    for (TextPiece& piece : pieces) {
+      std::string text;
+      text.reserve(piece.text.size() + replacement_.size());
+      if (Prepends(piece)) text = replacement_;
+      for (const char byte : piece.text) {
+        if (byte == ' ') {
+          text += replacement_;
+        } else {
+          text.push_back(byte);
+        }
+      }
+      piece.text = std::move(text);
+      if (split_) {
+        CutAtReplacements(piece, result);
+      } else {
+        result.push_back(std::move(piece));
+      }
+    }
+    pieces = std::move(result);
+    return absl::OkStatus();
+  }
+
+ private:
+  bool Prepends(const TextPiece& piece) const {
+    if (piece.text.starts_with(' ') || piece.text.starts_with(replacement_)) return false;
+    return prepend_ == Metaspace::Prepend::kAlways ||
+           (prepend_ == Metaspace::Prepend::kFirst && piece.at_start);
+  }
+
+  void CutAtReplacements(const TextPiece& piece, std::vector<TextPiece>& result) const {
+    for (size_t begin = 0; begin < piece.text.size();) {
+      // Of several in a row each is a piece of its own, the last with what follows.
+      const size_t next = piece.text.find(replacement_, begin + 1);
+      const size_t end = std::min(next, piece.text.size());
+      result.push_back(PartOf(piece, begin, end));
+      begin = end;
+    }
+  }
+
+  std::string replacement_;
+  const Metaspace::Prepend prepend_;
+  const bool split_;
+};
+
+// Runs of word characters, and runs of what is neither a word character nor white space.
+class WhitespacePreTokenizer final : public PreTokenizer {
+ public:
+  absl::Status Apply(std::vector<TextPiece>& pieces) const override {
+    std::vector<TextPiece> result;
+    for (const TextPiece& piece : pieces) {
+      size_t begin = 0;
+      Kind kind = Kind::kSpace;
+      for (size_t offset = 0, next = 0; offset < piece.text.size(); offset = next) {
+        const Kind before = std::exchange(kind, KindOf(NextCharacter(piece.text, &next)));
+        if (kind == before) continue;
+        if (before != Kind::kSpace) result.push_back(PartOf(piece, begin, offset));
+        begin = offset;
+      }
+      if (kind != Kind::kSpace) result.push_back(PartOf(piece, begin, piece.text.size()));
+    }
+    pieces = std::move(result);
+    return absl::OkStatus();
+  }
+
+ private:
+  enum class Kind { kSpace, kWord, kOther };
+
+  static Kind KindOf(char32_t character) {
+    if (IsWordCharacter(character)) return Kind::kWord;
+    return IsWhiteSpace(character) ? Kind::kSpace : Kind::kOther;
+  }
+};
+
+class FixedLengthPreTokenizer final : public PreTokenizer {
+ public:
+  // In characters, not 0.
+  explicit FixedLengthPreTokenizer(uint64_t length) : length_(length) {}
+
+  absl::Status Apply(std::vector<TextPiece>& pieces) const override {
+    std::vector<TextPiece> result;
+    for (const TextPiece& piece : pieces) {
+      for (size_t begin = 0, end = 0; begin < piece.text.size(); begin = end) {
+        for (uint64_t i = 0; i < length_ && end < piece.text.size(); ++i) {
+          NextCharacter(piece.text, &end);
+        }
+        result.push_back(PartOf(piece, begin, end));
+      }
+    }
+    pieces = std::move(result);
+    return absl::OkStatus();
+  }
+
+ private:
+  const uint64_t length_;
 };
 
 class SequencePreTokenizer final : public PreTokenizer {
@@ -144,14 +254,9 @@ class SequencePreTokenizer final : public PreTokenizer {
   explicit SequencePreTokenizer(std::vector<std::unique_ptr<const PreTokenizer>> parts)
       : parts_(std::move(parts)) {}
 
-  absl::Status Apply(std::vector<std::string>& pieces) const override {
+  absl::Status Apply(std::vector<TextPiece>& pieces) const override {
     for (const auto& part : parts_) SHIRA_RETURN_IF_ERROR(part->Apply(pieces));
     return absl::OkStatus();
-  }
-
-  bool MakesByteLevel() const override {
-    return std::any_of(parts_.begin(), parts_.end(),
-                       [](const auto& part) { return part->MakesByteLevel(); });
   }
 
  private:
@@ -216,6 +321,40 @@ absl::StatusOr<std::unique_ptr<const PreTokenizer>> MakePunctuation(const nlohma
   return PreTokenizer::Split(std::move(mark), behavior, /*invert=*/false);
 }
 
+absl::StatusOr<std::unique_ptr<const PreTokenizer>> MakeWhitespaceSplit() {
+  SHIRA_ASSIGN_OR_RETURN(Regex space, Regex::Compile("\\s"));
+  return PreTokenizer::Split(std::move(space), SplitBehavior::kRemoved, /*invert=*/false);
+}
+
+absl::StatusOr<std::unique_ptr<const PreTokenizer>> MakeBert() {
+  std::vector<std::unique_ptr<const PreTokenizer>> parts;
+  SHIRA_ASSIGN_OR_RETURN(auto words, MakeWhitespaceSplit());
+  parts.push_back(std::move(words));
+  SHIRA_ASSIGN_OR_RETURN(Regex mark, Regex::Compile(PunctuationPattern()));
+  parts.push_back(
+      PreTokenizer::Split(std::move(mark), SplitBehavior::kIsolated, /*invert=*/false));
+  return PreTokenizer::Sequence(std::move(parts));
+}
+
+absl::StatusOr<std::unique_ptr<const PreTokenizer>> MakeCharDelimiterSplit(
+    const nlohmann::json& json, std::string_view where) {
+  SHIRA_ASSIGN_OR_RETURN(const char32_t character, JsonCharacter(json, "delimiter", where));
+  std::string text;
+  AppendUtf8(character, &text);
+  SHIRA_ASSIGN_OR_RETURN(Regex delimiter, Regex::Literal(text));
+  return PreTokenizer::Split(std::move(delimiter), SplitBehavior::kRemoved, /*invert=*/false);
+}
+
+absl::StatusOr<std::unique_ptr<const PreTokenizer>> MakeFixedLength(const nlohmann::json& json,
+                                                                    std::string_view where) {
+  uint64_t length = 5;
+  if (json.contains("length")) {
+    SHIRA_ASSIGN_OR_RETURN(length, JsonCount(json, "length", where));
+  }
+  if (length == 0) return absl::InvalidArgumentError(StrCat(where, ".length is 0"));
+  return std::make_unique<FixedLengthPreTokenizer>(length);
+}
+
 absl::StatusOr<std::unique_ptr<const PreTokenizer>> MakeSequence(const nlohmann::json& json,
                                                                  std::string_view where,
                                                                  int depth) {
@@ -239,8 +378,20 @@ absl::StatusOr<std::unique_ptr<const PreTokenizer>> PreTokenizer::FromJson(
   if (type == "ByteLevel") return MakeByteLevel(json, where);
   if (type == "Digits") return MakeDigits(json, where);
   if (type == "Punctuation") return MakePunctuation(json, where);
+  if (type == "Metaspace") {
+    SHIRA_ASSIGN_OR_RETURN(const Metaspace metaspace, Metaspace::FromJson(json, where));
+    return std::make_unique<MetaspacePreTokenizer>(metaspace);
+  }
+  if (type == "Whitespace") return std::make_unique<WhitespacePreTokenizer>();
+  if (type == "WhitespaceSplit") return MakeWhitespaceSplit();
+  if (type == "BertPreTokenizer") return MakeBert();
+  if (type == "CharDelimiterSplit") return MakeCharDelimiterSplit(json, where);
+  if (type == "FixedLength") return MakeFixedLength(json, where);
   if (type == "Sequence") return MakeSequence(json, where, depth);
-  return UnknownComponent(where, type, "Split, ByteLevel, Digits, Punctuation and Sequence");
+  return UnknownComponent(where, type,
+                          "Split, ByteLevel, Metaspace, Digits, Punctuation, Whitespace, "
+                          "WhitespaceSplit, BertPreTokenizer, CharDelimiterSplit, FixedLength and "
+                          "Sequence");
 }
 
 std::unique_ptr<const PreTokenizer> PreTokenizer::Split(Regex pattern, SplitBehavior behavior,

@@ -11,9 +11,11 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "nlohmann/json.hpp"
 #include "server/tokenizer/regex.h"
+#include "server/tokenizer/text_piece.h"
 
 namespace shira {
 
@@ -23,8 +25,9 @@ enum class SplitBehavior { kRemoved, kIsolated, kMergedWithPrevious, kMergedWith
 // Immutable and thread-safe.
 class PreTokenizer {
  public:
-  // Split, ByteLevel, Digits, Punctuation and Sequence. UNIMPLEMENTED for another type,
-  // INVALID_ARGUMENT for a malformed one; messages name `where`.
+  // Split, ByteLevel, Metaspace, Digits, Punctuation, Whitespace, WhitespaceSplit,
+  // BertPreTokenizer, CharDelimiterSplit, FixedLength and Sequence; null cuts nothing.
+  // UNIMPLEMENTED for another type, INVALID_ARGUMENT for a malformed one; messages name `where`.
   static absl::StatusOr<std::unique_ptr<const PreTokenizer>> FromJson(const nlohmann::json& json,
                                                                       std::string_view where,
                                                                       int depth = 0);
@@ -41,10 +44,7 @@ class PreTokenizer {
 
   // Replaces each piece by its parts, in order; none is empty. RESOURCE_EXHAUSTED where a regular
   // expression reaches its limits. REQUIRES: pieces are valid UTF-8, none is empty.
-  virtual absl::Status Apply(std::vector<std::string>& pieces) const = 0;
-
-  // Whether the pieces that it makes are in the byte-level alphabet.
-  virtual bool MakesByteLevel() const = 0;
+  virtual absl::Status Apply(std::vector<TextPiece>& pieces) const = 0;
 };
 
 }  // namespace shira

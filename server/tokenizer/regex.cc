@@ -123,4 +123,18 @@ absl::StatusOr<std::vector<TextRange>> Regex::FindAll(std::string_view text) con
   return ranges;
 }
 
+absl::StatusOr<std::string> Regex::ReplaceAll(std::string_view text,
+                                              std::string_view content) const {
+  SHIRA_ASSIGN_OR_RETURN(const std::vector<TextRange> matches, FindAll(text));
+  std::string result;
+  size_t done = 0;
+  for (const TextRange& match : matches) {
+    result += text.substr(done, match.begin - done);
+    result += content;
+    done = match.end;
+  }
+  result += text.substr(done);
+  return result;
+}
+
 }  // namespace shira

@@ -40,6 +40,9 @@ class Regex {
   // more steps or memory than the limits allow. REQUIRES: valid UTF-8.
   absl::StatusOr<std::vector<TextRange>> FindAll(std::string_view text) const;
 
+  // `text` with every match replaced. Errors of FindAll. REQUIRES: valid UTF-8.
+  absl::StatusOr<std::string> ReplaceAll(std::string_view text, std::string_view content) const;
+
  private:
   struct Code;
   static absl::StatusOr<Regex> CompilePcre(std::string_view pattern, std::string_view shown,

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "base/status_macros.h"
-#include "server/tokenizer/utf8.h"
 
 namespace shira {
 namespace {
@@ -42,21 +41,17 @@ StopPlace FindStop(std::string_view text, const std::vector<std::string>& stop_s
 }  // namespace
 
 StreamDecoder::StreamDecoder(const Tokenizer& tokenizer, Options options)
-    : tokenizer_(tokenizer), options_(std::move(options)) {}
+    : options_(std::move(options)),
+      decoding_(tokenizer.StartDecoding(options_.skip_special_tokens)) {}
 
 absl::StatusOr<StreamDecoder::Chunk> StreamDecoder::Append(int32_t token) {
-  SHIRA_ASSIGN_OR_RETURN(const std::string bytes,
-                         tokenizer_.TokenBytes(token, options_.skip_special_tokens));
-  pending_bytes_ += bytes;
-  const size_t whole = pending_bytes_.size() - UnfinishedUtf8Suffix(pending_bytes_);
-  held_text_ += ReplaceInvalidUtf8(std::string_view(pending_bytes_).substr(0, whole));
-  pending_bytes_.erase(0, whole);
+  SHIRA_ASSIGN_OR_RETURN(const std::string text, decoding_->Append(token));
+  held_text_ += text;
   return Emit(/*text_is_complete=*/false);
 }
 
 StreamDecoder::Chunk StreamDecoder::Finish() {
-  held_text_ += ReplaceInvalidUtf8(pending_bytes_);
-  pending_bytes_.clear();
+  held_text_ += decoding_->Finish();
   return Emit(/*text_is_complete=*/true);
 }
 
@@ -72,7 +67,6 @@ StreamDecoder::Chunk StreamDecoder::Emit(bool text_is_complete) {
   chunk.stop_string = *stop.stop_string;
   if (options_.include_stop_string) chunk.text += chunk.stop_string;
   held_text_.clear();
-  pending_bytes_.clear();
   return chunk;
 }
 

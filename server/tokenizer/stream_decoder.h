@@ -6,6 +6,7 @@
 #ifndef SHIRA_SERVER_TOKENIZER_STREAM_DECODER_H_
 #define SHIRA_SERVER_TOKENIZER_STREAM_DECODER_H_
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -35,8 +36,8 @@ class StreamDecoder {
   // `tokenizer` must outlive this object.
   StreamDecoder(const Tokenizer& tokenizer, Options options);
 
-  // Takes the next token. Holds back bytes of an unfinished character and text that may be the
-  // beginning of a stop string. OUT_OF_RANGE for an unknown id. REQUIRES: neither stopped nor
+  // Takes the next token. Holds back text that later tokens may change (an unfinished character) and
+  // text that may be the beginning of a stop string. OUT_OF_RANGE for an unknown id. REQUIRES: neither stopped nor
   // finished.
   absl::StatusOr<Chunk> Append(int32_t token);
 
@@ -47,10 +48,9 @@ class StreamDecoder {
  private:
   Chunk Emit(bool text_is_complete);
 
-  const Tokenizer& tokenizer_;
   Options options_;
-  std::string pending_bytes_;  // the beginning of a character
-  std::string held_text_;      // whole characters that may begin a stop string
+  std::unique_ptr<TokenDecoding> decoding_;
+  std::string held_text_;  // may begin a stop string
 };
 
 }  // namespace shira

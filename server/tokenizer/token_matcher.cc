@@ -20,16 +20,22 @@ void TokenMatcher::Add(std::string_view text, int32_t value) {
   values_[node] = value;
 }
 
-TokenMatch TokenMatcher::LongestAt(std::string_view text, size_t begin) const {
-  TokenMatch longest{begin, begin, kNoValue};
-  if (!first_bytes_.test(static_cast<unsigned char>(text[begin]))) return longest;
+void TokenMatcher::ForEachAt(std::string_view text, size_t begin,
+                             absl::FunctionRef<void(size_t, int32_t)> visit) const {
+  if (!first_bytes_.test(static_cast<unsigned char>(text[begin]))) return;
   uint32_t node = 0;
   for (size_t i = begin; i < text.size(); ++i) {
     const auto edge = edges_.find(Edge(node, text[i]));
     if (edge == edges_.end()) break;
     node = edge->second;
-    if (values_[node] != kNoValue) longest = {begin, i + 1, values_[node]};
+    if (values_[node] != kNoValue) visit(i + 1, values_[node]);
   }
+}
+
+TokenMatch TokenMatcher::LongestAt(std::string_view text, size_t begin) const {
+  TokenMatch longest{begin, begin, kNoValue};
+  ForEachAt(text, begin,
+            [&](size_t end, int32_t value) { longest = {begin, end, value}; });
   return longest;
 }
 

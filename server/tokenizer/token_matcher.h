@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
 
 namespace shira {
 
@@ -27,6 +28,10 @@ class TokenMatcher {
  public:
   // The value of a string that was added before is replaced. REQUIRES: text is not empty.
   void Add(std::string_view text, int32_t value);
+
+  // Every string that begins at `begin`, the shortest first. REQUIRES: begin < text.size().
+  void ForEachAt(std::string_view text, size_t begin,
+                 absl::FunctionRef<void(size_t end, int32_t value)> visit) const;
 
   // From left to right: the longest string that begins furthest left, then on behind it.
   std::vector<TokenMatch> FindLeftmost(std::string_view text) const;

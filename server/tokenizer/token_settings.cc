@@ -61,7 +61,8 @@ absl::StatusOr<bool> Flag(const Json& object, const char* key, std::string_view 
   return found->get<bool>();
 }
 
-// A text is a special token; an object has flags, and is `special` where it does not say.
+// A text is a special token; an object has flags, and is `special` where it does not say, which
+// those of tokenizer_config.json are not.
 absl::StatusOr<ListedToken> ReadToken(const Json& json, std::string_view where, bool special) {
   if (json.is_string()) return SpecialToken(json.get<std::string>());
   const auto content = json.is_object() ? json.find("content") : json.end();
@@ -70,6 +71,7 @@ absl::StatusOr<ListedToken> ReadToken(const Json& json, std::string_view where, 
         StrCat(where, ": expected a token's text, or an object with \"content\""));
   }
   ListedToken result;
+  result.object_of_config = !special;
   AddedToken& token = result.token;
   token.content = content->get<std::string>();
   SHIRA_ASSIGN_OR_RETURN(token.single_word, Flag(json, "single_word", where));
@@ -219,9 +221,11 @@ class Reader {
   std::set<std::string> StandardAndExtra() const {
     std::set<std::string> contents;
     for (const auto& [name, token] : settings_.named) {
-      if (IsStandardName(name)) contents.insert(token.token.content);
+      if (IsStandardName(name) && !token.object_of_config) contents.insert(token.token.content);
     }
-    for (const ListedToken& token : settings_.extra) contents.insert(token.token.content);
+    for (const ListedToken& token : settings_.extra) {
+      if (!token.object_of_config) contents.insert(token.token.content);
+    }
     return contents;
   }
 

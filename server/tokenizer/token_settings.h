@@ -25,6 +25,9 @@ namespace shira {
 struct ListedToken {
   AddedToken token;                // without an id
   std::optional<bool> normalized;  // absent: a token that is not special is
+  // An object of tokenizer_config.json. Such a token does not make a word of added_tokens.json that
+  // has its text special: transformers does not yet know its text when it reads that file.
+  bool object_of_config = false;
 };
 
 struct TokenSettings {

@@ -1,7 +1,7 @@
 // File: server/tokenizer/tokenizer.h
 //
 // Text to token ids and back, with the nouns of tokenizer.json: added vocabulary, normalizer,
-// pre-tokenizer, model (byte-level BPE), post-processor, decoder. Built from a Hugging Face folder
+// pre-tokenizer, model, post-processor, decoder. Built from a Hugging Face folder
 // or from the metadata of a GGUF file.
 //
 //   SHIRA_ASSIGN_OR_RETURN(auto tokenizer, Tokenizer::FromHuggingFace("/models/smollm2"));
@@ -39,6 +39,19 @@ struct NamedToken {
   std::string text;
 };
 
+// The text of tokens as they come. Thread-compatible.
+class TokenDecoding {
+ public:
+  virtual ~TokenDecoding() = default;
+
+  // Takes the next token. Returns the part of the text that no later token changes any more: valid
+  // UTF-8, perhaps empty. OUT_OF_RANGE, and nothing taken, for an id outside of the vocabulary.
+  virtual absl::StatusOr<std::string> Append(int32_t id) = 0;
+
+  // The rest of the text. REQUIRES: nothing follows.
+  virtual std::string Finish() = 0;
+};
+
 // Immutable and thread-safe once built.
 class Tokenizer {
  public:
@@ -50,8 +63,9 @@ class Tokenizer {
   // INVALID_ARGUMENT for a malformed file.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> FromHuggingFace(const std::string& folder);
 
-  // Reads tokenizer.ggml.* of a GGUF file; the pre-tokenizer's rule is the one that
-  // tokenizer.ggml.pre names in llama.cpp. UNIMPLEMENTED for a model other than "gpt2" or an
+  // Reads tokenizer.ggml.* of a GGUF file. The model is "gpt2" (byte-level BPE; the pre-tokenizer's
+  // rule is the one that tokenizer.ggml.pre names in llama.cpp), "llama" (SentencePiece's tokens
+  // with scores) or "gemma4" (BPE with bytes as tokens). UNIMPLEMENTED for another model or an
   // unknown pre-tokenizer, INVALID_ARGUMENT for malformed metadata. `gguf` is needed only during
   // the call.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> FromGguf(const GgufFile& gguf);
@@ -63,15 +77,19 @@ class Tokenizer {
   virtual absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text,
                                                       const EncodeOptions& options) const = 0;
 
-  // The bytes that one token stands for: not necessarily whole UTF-8 characters. Special tokens
-  // yield their text, or nothing when skip_special_tokens. OUT_OF_RANGE for an id outside of the
-  // vocabulary.
+  // The bytes that one token stands for in the middle of a text: not necessarily whole UTF-8
+  // characters. Special tokens yield their text, or nothing when skip_special_tokens. OUT_OF_RANGE
+  // for an id outside of the vocabulary.
   virtual absl::StatusOr<std::string> TokenBytes(int32_t id, bool skip_special_tokens) const = 0;
 
-  // The text of ids; invalid UTF-8 becomes U+FFFD, as Hugging Face's decode() does. Errors of
-  // TokenBytes.
+  // The text of ids; invalid UTF-8 becomes U+FFFD, as Hugging Face's decode() does. It need not be
+  // the texts of the tokens one after the other: a decoder may treat the first token differently.
+  // OUT_OF_RANGE as above.
   virtual absl::StatusOr<std::string> Decode(absl::Span<const int32_t> ids,
                                              bool skip_special_tokens) const = 0;
+
+  // The same text in parts. The tokenizer must outlive the result.
+  virtual std::unique_ptr<TokenDecoding> StartDecoding(bool skip_special_tokens) const = 0;
 
   virtual int32_t vocab_size() const = 0;
 

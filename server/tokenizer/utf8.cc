@@ -37,6 +37,10 @@ char32_t PreviousCharacter(std::string_view text, size_t offset) {
   return NextCharacter(text, &offset);
 }
 
+size_t CharacterCount(std::string_view text) {
+  return static_cast<size_t>(std::count_if(text.begin(), text.end(), IsCharacterStart));
+}
+
 void AppendUtf8(char32_t character, std::string* text) {
   char buffer[U8_MAX_LENGTH];
   size_t length = 0;

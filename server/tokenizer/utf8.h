@@ -24,6 +24,14 @@ char32_t NextCharacter(std::string_view text, size_t* offset);
 // The character that ends at `offset`. REQUIRES: valid text, 0 < offset <= text.size().
 char32_t PreviousCharacter(std::string_view text, size_t offset);
 
+// Whether a byte of valid text is the first one of its character.
+constexpr bool IsCharacterStart(char byte) {
+  return (static_cast<unsigned char>(byte) & 0xC0) != 0x80;
+}
+
+// REQUIRES: valid text.
+size_t CharacterCount(std::string_view text);
+
 void AppendUtf8(char32_t character, std::string* text);
 
 // Each maximal part of an ill-formed sequence becomes one U+FFFD: what Rust's

@@ -141,8 +141,8 @@ TEST(GgufTokenizerTest, SomeRulesAddBosByDefault) {
 
 TEST(GgufTokenizerTest, RefusesWhatItDoesNotKnow) {
   Metadata metadata = SmallGguf();
-  metadata["tokenizer.ggml.model"] = "llama";
-  EXPECT_THAT(LoadGguf(metadata), StatusIs(kUnknown, HasSubstr("tokenizer.ggml.model is 'llama'")));
+  metadata["tokenizer.ggml.model"] = "t5";
+  EXPECT_THAT(LoadGguf(metadata), StatusIs(kUnknown, HasSubstr("tokenizer.ggml.model is 't5'")));
   metadata = SmallGguf();
   metadata["tokenizer.ggml.pre"] = "kimi-k2";
   EXPECT_THAT(LoadGguf(metadata), StatusIs(kUnknown, HasSubstr("tokenizer.ggml.pre is 'kimi-k2'")));

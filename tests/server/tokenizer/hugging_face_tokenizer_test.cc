@@ -191,15 +191,13 @@ json NestedSequences(int depth) {
 
 const Refusal kRefusals[] = {
     {"NoModel", [](json& r) { r.erase("model"); }, kInvalid, "no member 'model'"},
-    {"ModelType", [](json& r) { r["model"]["type"] = "Unigram"; }, kUnknown,
-     "model is of type 'Unigram'"},
-    {"ByteFallback", [](json& r) { r["model"]["byte_fallback"] = true; }, kUnknown,
-     "byte_fallback"},
+    {"ModelType", [](json& r) { r["model"]["type"] = "Lattice"; }, kUnknown,
+     "model is of type 'Lattice'"},
     {"Dropout", [](json& r) { r["model"]["dropout"] = 0.1; }, kUnknown, "dropout"},
-    {"SubwordPrefix", [](json& r) { r["model"]["continuing_subword_prefix"] = "##"; }, kUnknown,
-     "continuing_subword_prefix"},
-    {"WordSuffix", [](json& r) { r["model"]["end_of_word_suffix"] = "</w>"; }, kUnknown,
-     "end_of_word_suffix"},
+    {"SubwordPrefix", [](json& r) { r["model"]["continuing_subword_prefix"] = "##"; }, kInvalid,
+     "'e' is shorter than the prefix '##'"},
+    {"WordSuffix", [](json& r) { r["model"]["end_of_word_suffix"] = 1; }, kInvalid,
+     "model.end_of_word_suffix"},
     {"VocabularyIsNoObject",
      [](json& r) {
        r["model"]["vocab"] = {1, 2};
@@ -210,9 +208,6 @@ const Refusal kRefusals[] = {
     {"FractionalId", [](json& r) { r["model"]["vocab"]["hello"] = 1.5; }, kInvalid,
      "vocab['hello'] is 1.5"},
     {"HugeId", [](json& r) { r["model"]["vocab"]["hello"] = 4294967295u; }, kInvalid, "4294967295"},
-    {"TwiceTheSameId", [](json& r) { r["model"]["vocab"]["hello"] = 256; }, kInvalid,
-     "has the id 256"},
-    {"TokenWithoutText", [](json& r) { r["model"]["vocab"][""] = 300; }, kInvalid, "without text"},
     {"MergesAreNoArray", [](json& r) { r["model"]["merges"] = "a b"; }, kInvalid, "model.merges"},
     {"MergeOfThree", [](json& r) { r["model"]["merges"].push_back("a b c"); }, kInvalid,
      "model.merges[5] is \"a b c\""},
@@ -229,22 +224,36 @@ const Refusal kRefusals[] = {
      [](json& r) {
        r["normalizer"] = {{"type", "BertNormalizer"}};
      },
-     kUnknown, "normalizer is of type 'BertNormalizer'"},
+     kInvalid, "normalizer has no member 'clean_text'"},
     {"NormalizerIsText", [](json& r) { r["normalizer"] = "NFC"; }, kInvalid,
      "normalizer is of type string"},
     {"NormalizerInSequence",
      [](json& r) {
        r["normalizer"] = {{"type", "Sequence"},
-                          {"normalizers", {{{"type", "NFC"}}, {{"type", "Nmt"}}}}};
+                          {"normalizers", {{{"type", "NFC"}}, {{"type", "Nfc"}}}}};
      },
-     kUnknown, "normalizer.normalizers[1] is of type 'Nmt'"},
-    {"NoPreTokenizer", [](json& r) { r["pre_tokenizer"] = nullptr; }, kUnknown,
-     "pre_tokenizer has no ByteLevel"},
+     kUnknown, "normalizer.normalizers[1] is of type 'Nfc'"},
+    {"PrecompiledTable",
+     [](json& r) {
+       r["normalizer"] = {{"type", "Precompiled"}, {"precompiled_charsmap", "AAAAAAA="}};
+     },
+     kInvalid, "normalizer.precompiled_charsmap"},
     {"PreTokenizer",
      [](json& r) {
-       r["pre_tokenizer"] = {{"type", "Metaspace"}};
+       r["pre_tokenizer"] = {{"type", "UnicodeScripts"}};
      },
-     kUnknown, "pre_tokenizer is of type 'Metaspace'"},
+     kUnknown, "pre_tokenizer is of type 'UnicodeScripts'"},
+    {"MetaspaceScheme",
+     [](json& r) {
+       r["pre_tokenizer"] = {
+           {"type", "Metaspace"}, {"replacement", "_"}, {"prepend_scheme", "last"}};
+     },
+     kInvalid, "pre_tokenizer.prepend_scheme is 'last'"},
+    {"MetaspaceReplacement",
+     [](json& r) {
+       r["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", "__"}};
+     },
+     kInvalid, "pre_tokenizer.replacement is '__', expected one character"},
     {"Nesting", [](json& r) { r["pre_tokenizer"] = NestedSequences(20); }, kInvalid,
      "nested more than 16 deep"},
     {"BadRegex",
@@ -292,6 +301,11 @@ const Refusal kRefusals[] = {
        r["post_processor"] = {{"type", "BertProcessing"}};
      },
      kUnknown, "post_processor is of type 'BertProcessing'"},
+    {"PostProcessorWithoutTokens",
+     [](json& r) {
+       r["post_processor"] = {{"cls", {"x", 1}}, {"sep", "y"}};
+     },
+     kInvalid, "post_processor.sep"},
     {"TemplateWithoutToken",
      [](json& r) {
        r["post_processor"] = {{"type", "TemplateProcessing"},
@@ -316,18 +330,17 @@ const Refusal kRefusals[] = {
            {"special_tokens", {{"x", {{"id", "x"}, {"ids", {999}}, {"tokens", {"x"}}}}}}};
      },
      kInvalid, "post_processor adds the token 999"},
-    {"NoDecoder", [](json& r) { r["decoder"] = nullptr; }, kUnknown, "decoder is of type 'null'"},
     {"Decoder",
      [](json& r) {
-       r["decoder"] = {{"type", "WordPiece"}};
+       r["decoder"] = {{"type", "CTC"}};
      },
-     kUnknown, "decoder is of type 'WordPiece'"},
+     kUnknown, "decoder is of type 'CTC'"},
     {"DecoderSequence",
      [](json& r) {
        r["decoder"] = {{"type", "Sequence"},
                        {"decoders", {{{"type", "Replace"}}, {{"type", "ByteLevel"}}}}};
      },
-     kUnknown, "decoder.decoders[0] is of type 'Replace'"},
+     kInvalid, "decoder.decoders[0] has no member 'content'"},
     {"AddedTokensAreNoArray", [](json& r) { r["added_tokens"] = 1; }, kInvalid, "added_tokens"},
     {"AddedTokenIncomplete", [](json& r) { r["added_tokens"][0].erase("lstrip"); }, kInvalid,
      "added_tokens[0] has no member 'lstrip'"},

@@ -13,12 +13,9 @@
 #include "server/tokenizer/utf8.h"
 
 int main(int argc, char** argv) {
-  // In texts of their own: a repeated class that PCRE2 can only say as alternatives needs stack for
-  // every character that it matches.
-  std::vector<std::string> texts;
+  std::string text;
   for (char32_t character = 0; character < 0x110000; ++character) {
-    if (character % 0x1000 == 0) texts.emplace_back();
-    if (character < 0xD800 || character > 0xDFFF) shira::AppendUtf8(character, &texts.back());
+    if (character < 0xD800 || character > 0xDFFF) shira::AppendUtf8(character, &text);
   }
   for (int i = 1; i < argc; ++i) {
     const absl::StatusOr<shira::Regex> regex = shira::Regex::Compile(argv[i]);
@@ -26,19 +23,17 @@ int main(int argc, char** argv) {
       std::cerr << regex.status() << "\n";
       return 1;
     }
+    const auto matches = regex->FindAll(text);
+    if (!matches.ok()) {
+      std::cerr << matches.status() << "\n";
+      return 1;
+    }
     nlohmann::json ranges = nlohmann::json::array();
-    for (const std::string& text : texts) {
-      const auto matches = regex->FindAll(text);
-      if (!matches.ok()) {
-        std::cerr << matches.status() << "\n";
-        return 1;
-      }
-      for (const shira::TextRange& match : *matches) {
-        size_t begin = match.begin;
-        const char32_t first = shira::NextCharacter(text, &begin);
-        const char32_t last = shira::PreviousCharacter(text, match.end);
-        ranges.push_back({static_cast<uint32_t>(first), static_cast<uint32_t>(last)});
-      }
+    for (const shira::TextRange& match : *matches) {
+      size_t begin = match.begin;
+      const char32_t first = shira::NextCharacter(text, &begin);
+      const char32_t last = shira::PreviousCharacter(text, match.end);
+      ranges.push_back({static_cast<uint32_t>(first), static_cast<uint32_t>(last)});
     }
     std::cout << ranges.dump() << "\n";
   }

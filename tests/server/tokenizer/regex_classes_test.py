@@ -11,7 +11,7 @@ from tokenizers import Regex, pre_tokenizers
 
 PATTERNS = [r"\p{L}+", r"\p{N}+", r"[\p{M}]+", r"\w+", r"\W+", r"[\w\-&]+", r"[\W]+", r"\d+", r"[\D]+", r"\s+", r"[^\s\p{L}\p{N}]+", r"[\P{L}a]+",
             r"[^\P{N}1]+", r"\p{^Lu}+", r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+", r"[\p{P}\p{S}]+", r"\p{C}+", r"\p{Cn}+", r"\p{Han}+", r"[\p{Hiragana}\p{Katakana}]+",
-            r"\p{Latin}+", r"\p{Mc}+"]
+            r"\p{Latin}+", r"\p{Mc}+", r"\p{Mn}+", r"[^\p{Mn}]+", r"[\p{L}&&[^a-z\p{Lo}]]+", r"[[\W_]&&\P{Zs}]+", r"[^\w[\p{M}\P{S}]]+", r"[\P{Nd}\P{Nl}]+"]
 CHARACTERS = [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000]
 
 

@@ -92,12 +92,33 @@ TEST(RegexTest, RefusesWhatIsNoPattern) {
 
 TEST(RegexTest, RefusesWhatPcreHasNoEqualOf) {
   for (const char* pattern :
-       {"(a)\\1", "[a[bc]]", "[a-z&&[aeiou]]", "[[:alpha:]]", "(?m:.)", "a(?i)b", "\\h", "\\R",
+       {"(a)\\1", "[[:alpha:]]", "[a&&]", "(?m:.)", "a(?i)b", "\\h", "\\R",
         "\\X", "\\K", "\\G", "(?<name>a)", "a{2}?", "\\pL", "\\", "\\u12"}) {
     EXPECT_THAT(Regex::Compile(pattern),
                 StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("offset")))
         << pattern;
   }
+}
+
+TEST(RegexTest, ClassesHoldComplementsClassesAndIntersections) {
+  EXPECT_THAT(Matches(R"([\P{L}a]+)", "ab1a \u00e9!"), ElementsAre("a", "1a ", "!"));
+  EXPECT_THAT(Matches(R"([^\P{L}b]+)", "ab1c"), ElementsAre("a", "c"));
+  EXPECT_THAT(Matches("[a[bc]d]+", "abcdef"), ElementsAre("abcd"));
+  EXPECT_THAT(Matches("[a-z&&[^aeiou]]+", "abcde"), ElementsAre("bcd"));
+  EXPECT_THAT(Matches("[^a-z&&[^aeiou]]+", "abcde1"), ElementsAre("a", "e1"));
+  EXPECT_THAT(Matches(R"([\p{Lu}&&\P{L}]|x)", "Ax"), ElementsAre("x"));
+}
+
+TEST(RegexTest, ALongRunOfAClassTakesNoMemory) {
+  std::string text;
+  while (text.size() < 4'000'000) text += "1\u3000!a";
+  EXPECT_THAT(Matches(R"([\P{L}a]+)", text), ElementsAre(text));
+}
+
+TEST(RegexTest, KnowsTheMarksOfUnicode16) {
+  EXPECT_THAT(Matches(R"(\p{Mn})", "\U0001171e\u0301"), ElementsAre("\u0301"));
+  EXPECT_THAT(Matches(R"(\P{Mn})", "\U0001171e\u0301"), ElementsAre("\U0001171e"));
+  EXPECT_THAT(Matches(R"([\p{Mn}a-b]+)", "b\u0301-"), ElementsAre("b\u0301"));
 }
 
 TEST(RegexTest, ReportsAMatchThatExceedsItsLimits) {
@@ -116,13 +137,13 @@ TEST_P(LongTextTest, IsSplitWithoutLoss) {
     std::string text;
     while (text.size() < 100'000) text += unit;
     for (const char* end : {"", "x", "!"}) {
-      std::vector<std::string> pieces = {text + end};
+      std::vector<TextPiece> pieces = {{text + end}};
       ASSERT_THAT(rule->Apply(pieces), IsOk()) << "'" << unit << "' and '" << end << "'";
       std::string joined;
-      for (const std::string& piece : pieces) joined += piece;
-      std::vector<std::string> whole = {text + end};
+      for (const TextPiece& piece : pieces) joined += piece.text;
+      std::vector<TextPiece> whole = {{text + end}};
       ASSERT_THAT(PreTokenizer::ByteLevelAlphabet()->Apply(whole), IsOk());
-      EXPECT_EQ(joined, whole[0]);
+      EXPECT_EQ(joined, whole[0].text);
     }
   }
 }
