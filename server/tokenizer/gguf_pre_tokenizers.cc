@@ -96,16 +96,6 @@ constexpr std::string_view kJais2[] = {
     R"re(|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+)re"
     R"re(|\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S)|\s{16}(?!\S))re"
     R"re(|\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s{1})re"};
-constexpr std::string_view kYoutu[] = {
-    R"re([\x{ac00}-\x{d7a3}\x{3131}-\x{318e}]+)re"
-    R"re(|[\x{ff01}\x{2026}\x{201c}\x{201d}\x{2018}\x{2019}\x{2014}\x{ff1a}\x{ff1b}\x{ff0c})re"
-    R"re(\x{3001}-\x{303f}\x{fe30}-\x{fe4f}]+|[\x{3105}-\x{312f}]+)re"
-    R"re(|[\x{4e00}-\x{9fa5}\x{3040}-\x{30ff}]+)re",
-    R"re([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)re"
-    R"re((?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])?)re"
-    R"re(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*)re"
-    R"re((?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])?)re"
-    R"re(|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)re"};
 constexpr std::string_view kFalcon[] = {
     R"re([\p{P}\$\+<=>\^~\|`]+)re",
     R"re('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+)re"
@@ -195,7 +185,6 @@ constexpr GgufPreTokenizer kTable[] = {
     {"joyai-llm", kDeepseek3},
     {"hy_v4", kDeepseek3},
     {"spark2_5", kSpark25},
-    {"youtu", kYoutu, true},
     {"falcon", kFalcon},
     {"poro-chat", kBloom},
     {"bloom", kBloom},

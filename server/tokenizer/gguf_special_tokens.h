@@ -46,8 +46,8 @@ struct GgufDefaultIds {
 };
 
 // `tokens` are the texts by id; a default id outside of them counts for nothing. Without
-// "tokenizer.ggml.token_type" every token is normal. INVALID_ARGUMENT for metadata of the wrong type, fewer types than tokens, or an id outside of the
-// vocabulary.
+// "tokenizer.ggml.token_type" every token is normal. INVALID_ARGUMENT for metadata of the wrong
+// type, fewer types than tokens, or an id outside of the vocabulary.
 absl::StatusOr<GgufSpecialTokens> ReadGgufSpecialTokens(const GgufFile& gguf,
                                                         const std::vector<std::string>& tokens,
                                                         const GgufDefaultIds& defaults);

@@ -26,8 +26,9 @@ namespace shira {
 //   \p{Han}  the Script property (PCRE2: Script_Extensions)
 //   \p{L}    and every other class with the characters of Unicode 16 (newer_characters.h)
 //   [a[^b]]  classes in classes, and their intersections (&&)
-// UNIMPLEMENTED, with the offset, for back references, POSIX brackets, options other than (?i:...) and the escapes that this table and the common ones do not
-// hold. What is left of syntax errors is for PCRE2 to find.
+// UNIMPLEMENTED, with the offset, for back references, POSIX brackets, options other than (?i:...)
+// and the escapes that this table and the common ones do not hold. What is left of syntax errors is
+// for PCRE2 to find.
 absl::StatusOr<std::string> PcreFromOniguruma(std::string_view pattern);
 
 }  // namespace shira

@@ -1,16 +1,16 @@
 """Writes llama_cpp.txt: how llama.cpp tokenizes the corpus with the vocabularies of llama_cpp_cases.py.
 
-    python make_llama_cpp_golden.py MODEL.gguf
+    python make_llama_cpp_golden.py MODEL.gguf PEER
 
-Needs llama-cpp-python (0.3.36 made the file) and gguf. Run it again when the corpus or the cases change.
+PEER is a folder with llama_cpp_peer.mjs and node-llama-cpp (`npm install --ignore-scripts node-llama-cpp`; 3.22.1, which has llama.cpp v0.5.0, made
+the file). Run it again when the corpus or the cases change.
 """
 
-import os
+import json
 import pathlib
+import subprocess
 import sys
 import tempfile
-
-import llama_cpp
 
 import llama_cpp_cases
 import make_corpus
@@ -18,26 +18,27 @@ import make_corpus
 FOLDER = pathlib.Path(__file__).parent
 
 
-def tokenize(path, texts):
-    llama = llama_cpp.Llama(path, vocab_only=True, verbose=False)
-    data = [text.encode() for text in texts]
-    parsed = [llama.tokenize(text, True, True) for text in data]
-    plain = [llama.tokenize(text, False, False) for text in data]
-    vocab = llama._model.vocab
-    ends = [i for i in range(llama.n_vocab()) if llama_cpp.llama_vocab_is_eog(vocab, i)]
-    return parsed, plain, ends
+def tokenize(peer, path, texts, folder):
+    texts_path, result_path = folder / "texts.jsonl", folder / "result.jsonl"
+    texts_path.write_text("".join(json.dumps(text) + "\n" for text in texts), encoding="ascii")
+    count = llama_cpp_cases.token_count(path)
+    subprocess.run(["node", "llama_cpp_peer.mjs", path, str(count), texts_path, result_path], check=True, cwd=peer)
+    ends, *rows = map(json.loads, result_path.read_text().splitlines())
+    return [row[0] for row in rows], [row[1] for row in rows], ends
 
 
-def main(model):
+def main(model, peer):
     texts = make_corpus.corpus()
-    with tempfile.TemporaryDirectory() as folder, open(FOLDER / "llama_cpp.txt", "w", encoding="ascii", newline="\n") as golden:
-        for name, variant in llama_cpp_cases.variants().items():
-            path = os.path.join(folder, name + ".gguf")
-            llama_cpp_cases.write_variant(model, path, variant)
-            for line in llama_cpp_cases.golden_lines(name, *tokenize(path, texts)):
+    with tempfile.TemporaryDirectory() as name, open(FOLDER / "llama_cpp.txt", "w", encoding="ascii", newline="\n") as golden:
+        folder = pathlib.Path(name)
+        for variant, write in llama_cpp_cases.variants(model).items():
+            path = folder / (variant.replace(" ", "_") + ".gguf")
+            write(path)
+            for line in llama_cpp_cases.golden_lines(variant, *tokenize(peer, path, texts, folder)):
                 golden.write(line + "\n")
-            print(name, flush=True)
+            path.unlink()
+            print(variant, flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

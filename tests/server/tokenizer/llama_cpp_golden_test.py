@@ -24,14 +24,14 @@ def main():
     wanted = {}
     for line in (pathlib.Path(GOLDEN) / "llama_cpp.txt").read_text().splitlines():
         wanted.setdefault(line.split(" ", 1)[0], []).append(line)
-    variants = llama_cpp_cases.variants()
+    variants = llama_cpp_cases.variants(MODEL)
     assert set(wanted) == set(variants), set(wanted) ^ set(variants)
 
     failures = 0
-    for name, variant in variants.items():
+    for name, write in variants.items():
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "variant.gguf")
-            llama_cpp_cases.write_variant(MODEL, path, variant)
+            write(path)
             facts, rows = oracle.run(BINARY, path, texts, folder)
         got = llama_cpp_cases.golden_lines(name, [row[0] for row in rows], [row[1] for row in rows], facts["end_of_generation_ids"])
         different = [(a, b) for a, b in zip(wanted[name], got, strict=True) if a != b]
