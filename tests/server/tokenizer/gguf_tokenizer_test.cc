@@ -139,6 +139,55 @@ TEST(GgufTokenizerTest, SomeRulesAddBosByDefault) {
   EXPECT_THAT(tokenizer->Encode("a", {}), IsOkAndHolds(ElementsAre(262, 'a')));
 }
 
+// SentencePiece's tokens as GGUF has them.
+Metadata LlamaGguf() {
+  return {{"tokenizer.ggml.model", "llama"},
+          {"tokenizer.ggml.tokens",
+           std::vector<std::string>{"<unk>", "<s>", "</s>", "<0xC3>", "<0xA9>", "\u2581", "a", "b",
+                                    "ab", "\u2581ab", "<user>", "<|unused|>"}},
+          {"tokenizer.ggml.token_type", std::vector<int32_t>{2, 3, 3, 6, 6, 1, 1, 1, 1, 1, 4, 5}}};
+}
+
+TEST(GgufTokenizerTest, ReadsVocabulariesOfSentencePiece) {
+  ASSERT_OK_AND_ASSIGN(const auto tokenizer, LoadGguf(LlamaGguf()));
+  EXPECT_THAT(tokenizer->Encode("ab <user>ab\u00e9", {}),
+              IsOkAndHolds(ElementsAre(1, 9, 5, 10, 9, 3, 4)));
+  EXPECT_THAT(tokenizer->Decode({1, 9, 5, 10, 9, 3, 4, 11}, true),
+              IsOkAndHolds("ab <user> ab\u00e9"));
+  EXPECT_THAT(tokenizer->TokenBytes(9, false), IsOkAndHolds(" ab"));
+  EXPECT_THAT(tokenizer->TokenBytes(3, false), IsOkAndHolds("\xC3"));
+  EXPECT_THAT(tokenizer->end_of_generation_ids(), ElementsAre(2)) << "without metadata";
+
+  Metadata metadata = LlamaGguf();
+  metadata["tokenizer.ggml.add_space_prefix"] = false;
+  metadata["tokenizer.ggml.add_bos_token"] = false;
+  metadata["tokenizer.ggml.add_eos_token"] = true;
+  ASSERT_OK_AND_ASSIGN(const auto plain, LoadGguf(metadata));
+  EXPECT_THAT(plain->Encode("ab", {}), IsOkAndHolds(ElementsAre(8, 2)));
+  EXPECT_THAT(plain->Decode({9}, true), IsOkAndHolds(" ab"));
+}
+
+TEST(GgufTokenizerTest, ReadsVocabulariesOfGemma4) {
+  Metadata metadata = LlamaGguf();
+  metadata["tokenizer.ggml.model"] = "gemma4";
+  auto tokens = std::get<std::vector<std::string>>(metadata["tokenizer.ggml.tokens"]);
+  tokens[11] = "\n\n";
+  metadata["tokenizer.ggml.tokens"] = tokens;
+  metadata["tokenizer.ggml.merges"] = std::vector<std::string>{"a b", "\u2581 ab"};
+  metadata["tokenizer.ggml.bos_token_id"] = 1u;
+  metadata["tokenizer.ggml.add_bos_token"] = false;  // which llama.cpp does not believe
+  ASSERT_OK_AND_ASSIGN(const auto tokenizer, LoadGguf(metadata));
+  EXPECT_THAT(tokenizer->Encode("ab ab\n\n\u00e9", {}),
+              IsOkAndHolds(ElementsAre(1, 8, 9, 11, 3, 4)));
+}
+
+TEST(GgufTokenizerTest, RefusesScoresThatAreNotOneForEachToken) {
+  Metadata metadata = LlamaGguf();
+  metadata["tokenizer.ggml.scores"] = std::vector<int32_t>{1, 2};
+  EXPECT_THAT(LoadGguf(metadata), StatusIs(absl::StatusCode::kInvalidArgument,
+                                           HasSubstr("tokenizer.ggml.scores is no array of 12")));
+}
+
 TEST(GgufTokenizerTest, RefusesWhatItDoesNotKnow) {
   Metadata metadata = SmallGguf();
   metadata["tokenizer.ggml.model"] = "t5";

@@ -18,6 +18,7 @@ import tokenizer_kinds  # noqa: E402
 BINARY, GOLDEN = sys.argv[1:]
 sys.path.insert(0, GOLDEN)
 
+import llama_cpp_cases  # noqa: E402
 import make_corpus  # noqa: E402
 
 RANDOM_TOKENIZERS = 300
@@ -62,15 +63,29 @@ def expected(tokenizer, lines):
             yield ([row, plain[i].ids] if i < len(texts) else []) + [whole[i], skipped[i]]
 
 
-def compare(name, tokenizers, lines, show=3):
-    """How many rows differ."""
+def save(tokenizer, folder):
+    folder.mkdir()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def compare(name, tokenizers, lines):
+    """How many rows differ from those of the saved tokenizers."""
     with tempfile.TemporaryDirectory() as folder:
-        folders = []
-        for i, tokenizer in enumerate(tokenizers):
-            folders.append(pathlib.Path(folder) / str(i))
-            folders[-1].mkdir()
-            tokenizer.save(str(folders[-1] / "tokenizer.json"))
-        results = list(oracle.run_all(BINARY, folders, lines, folder))
+        paths = [save(tokenizer, pathlib.Path(folder) / str(i)) for i, tokenizer in enumerate(tokenizers)]
+        return differences(name, tokenizers, list(oracle.run_all(BINARY, paths, lines, folder)), lines)
+
+
+def compare_gguf(texts):
+    """The same of a GGUF file with scores and the folder that it comes from."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "scores.gguf"
+        llama_cpp_cases.write_sentencepiece(path)
+        results = list(oracle.run_all(BINARY, [path], texts, folder))
+    return differences("GGUF with scores", [tokenizer_kinds.of_scores(llama_cpp_cases.sentencepiece())], results, texts)
+
+
+def differences(name, tokenizers, results, lines, show=3):
     failures = unanswered = 0
     for i, (tokenizer, (facts, rows)) in enumerate(zip(tokenizers, results)):
         if "error" in facts:
@@ -96,7 +111,8 @@ def main():
     texts = make_corpus.corpus()
     training = texts[:600]
     kinds = {name: make(training) for name, make in tokenizer_kinds.KINDS.items()}
-    failures = sum(compare(name, [tokenizer], texts) for name, tokenizer in kinds.items())
+    failures = compare_gguf(texts)
+    failures += sum(compare(name, [tokenizer], texts) for name, tokenizer in kinds.items())
 
     models = [json.loads(tokenizer.to_str())["model"] for tokenizer in kinds.values()]
     models = [model for model in models if not model.get("continuing_subword_prefix") or model["type"] == "WordPiece"]

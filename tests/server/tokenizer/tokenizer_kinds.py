@@ -143,6 +143,22 @@ KINDS = {"BPE of Llama 2": llama2, "BPE of Mistral": mistral, "BPE of Gemma": ge
          "BPE with a byte-level normalizer": byte_level_normalizer}
 
 
+def of_scores(vocabulary):
+    """The folder of a SentencePiece model ("tokens", "scores", "types"): its merges are all the ways to make its tokens, as transformers converts them."""
+    ids = {token: i for i, token in enumerate(vocabulary["tokens"])}
+    merges = [(-vocabulary["scores"][i], ids[token[:cut]], ids[token[cut:]], token[:cut], token[cut:]) for token, i in ids.items()
+              if vocabulary["types"][i] == 1 for cut in range(1, len(token)) if token[:cut] in ids and token[cut:] in ids]
+    tokenizer = Tokenizer(BPE(ids, [tuple(merge[3:]) for merge in sorted(merges)], unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(SPACE), normalizers.Replace(" ", SPACE)])
+    tokenizer.decoder = decoders.Sequence([decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", ids["<s>"])])
+    for token, kind in zip(vocabulary["tokens"], vocabulary["types"]):
+        if kind in (2, 3, 4):
+            # By its text a token is known to end generations, which makes it special.
+            tokenizer.add_tokens([AddedToken(token, special=kind != 4 or token == "<|im_end|>", normalized=False)])
+    return tokenizer
+
+
 def random_normalizer(random):
     one = random.choice(["Prepend", "Replace", "Replace", "Regex", "NFKC", "Lowercase", "Strip", "StripAccents", "Nmt", "Bert"])
     return {
