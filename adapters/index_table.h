@@ -81,6 +81,21 @@ class IndexTable {
     });
   }
 
+  // Calls visit(entry, position from the first row's start) for the rows [first_row, last_row), in
+  // ascending order.
+  template <typename Visit>
+  void ForEachInRows(int64_t first_row, int64_t last_row, Visit visit) const {
+    const int64_t first = first_row * cols_;
+    const int64_t last = last_row * cols_;
+    for (int64_t block = first_row / rows_per_block_; block * block_elements() < last; ++block) {
+      const int64_t start = block * block_elements();
+      ForEachInBlock(block, [&](uint32_t i, auto offset) {
+        const int64_t position = start + offset;
+        if (position >= first && position < last) visit(i, position - first);
+      });
+    }
+  }
+
   // Calls visit(entry, flat position) in ascending order.
   template <typename Visit>
   void ForEach(Visit visit) const {

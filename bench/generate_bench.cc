@@ -34,7 +34,7 @@
 #include "bench/machine_limits.h"
 #include "bench/timing.h"
 #include "nlohmann/json.hpp"
-#include "server/engine/torch_model_executor.h"
+#include "server/model/cpu_executor.h"
 #include "server/model/resident_weights.h"
 #include "server/model/weight_loader.h"
 #include "server/server_options.h"
@@ -75,11 +75,10 @@ class Worker {
                            ResidentWeights::Load(*source, dtype, worker->parallel_for_, {}));
     SHIRA_ASSIGN_OR_RETURN(
         worker->executor_,
-        CreateTorchModelExecutor(*worker->weights_, {.kv_budget_bytes = kKvBytes,
+        CreateCpuExecutor(*worker->weights_, {.kv_budget_bytes = kKvBytes,
                                                      .parallel_for = worker->parallel_for_}));
-    SHIRA_ASSIGN_OR_RETURN(ParameterMap map, worker->weights_->parameter_map());
     worker->switch_ = std::make_unique<SwitchEngine>(
-        std::move(map), SwitchEngine::Options{.parallel_for = worker->parallel_for_});
+        worker->executor_->weights(), SwitchEngine::Options{.parallel_for = worker->parallel_for_});
     worker->states_.push_back(worker->switch_->base());
     worker->read_buffer_ = std::make_unique<LargeBuffer>(worker->weights_->bytes());
     return worker;
@@ -185,7 +184,7 @@ class Worker {
   const AdapterReader& Reader() {
     if (reader_ == nullptr) {
       BaseModelIdentity identity;
-      for (const ResidentParameter& parameter : switch_->parameters().parameters()) {
+      for (const ParameterShape& parameter : switch_->parameters().parameters()) {
         identity.parameters[parameter.name] = {parameter.rows, parameter.cols};
       }
       reader_ = std::make_unique<AdapterReader>(std::move(identity), AdapterLimits{});

@@ -101,7 +101,7 @@ absl::StatusOr<nlohmann::json> Run(int64_t adapters) {
     shapes.push_back({layer.parameter(), layer.rows, layer.cols});
   }
   PlainWeights weights(DType::kBF16, std::move(shapes), 1);
-  SwitchEngine engine(weights.parameter_map(), {});
+  SwitchEngine engine(weights.memory(), {});
   const AdapterReader reader(weights.identity(), {});
   const testing::TempFolder root;
   const int64_t entries = writer.entries();

@@ -32,6 +32,7 @@
 #include "absl/strings/str_format.h"
 #include "adapters/format/adapter_reader.h"
 #include "adapters/format/packed_writer.h"
+#include "adapters/switch/host_weight_memory.h"
 #include "adapters/switch/switch_engine.h"
 #include "base/thread_team.h"
 #include "bench/demo_shapes.h"
@@ -106,12 +107,12 @@ std::shared_ptr<const SparseAdapter> RandomAdapter(const Scenario& scenario, uin
 }
 
 // Cache lines of the weights that a state touches: their first bytes, in order within a parameter.
-std::vector<std::byte*> TouchedLines(const ParameterMap& parameters, const CompiledState& state) {
+std::vector<std::byte*> TouchedLines(const HostWeightMemory& memory, const CompiledState& state) {
   std::vector<std::byte*> lines;
   for (const CompiledParameter& p : state.parameters) {
-    std::byte* data = parameters.parameters()[p.parameter].data;
+    std::byte* data = memory.bytes(p.parameter).data();
     p.table->ForEach([&](uint32_t, int64_t position) {
-      std::byte* element = data + position * parameters.element_bytes();
+      std::byte* element = data + position * memory.parameters().element_bytes();
       std::byte* line = element - reinterpret_cast<uintptr_t>(element) % kCacheLineBytes;
       if (lines.empty() || line != lines.back()) lines.push_back(line);
     });
@@ -149,7 +150,8 @@ class Runner {
       parameters.push_back({shape.parameter(), shape.rows, shape.cols,
                             static_cast<std::byte*>(weights_.back().data_ptr())});
     }
-    engine_ = std::make_unique<SwitchEngine>(*ParameterMap::Create(dtype, std::move(parameters)),
+    host_weights_ = *HostWeightMemory::Create(dtype, parameters, parallel_for_);
+    engine_ = std::make_unique<SwitchEngine>(*host_weights_,
                                              SwitchEngine::Options{.parallel_for = parallel_for_});
   }
 
@@ -213,7 +215,7 @@ class Runner {
   void Switch(const std::string& operation, const std::shared_ptr<const CompiledState>& from,
               const std::shared_ptr<const CompiledState>& to, const CompiledState& touched) {
     BandwidthProbe probe(parallel_for_);
-    const std::vector<std::byte*> lines = TouchedLines(engine_->parameters(), touched);
+    const std::vector<std::byte*> lines = TouchedLines(*host_weights_, touched);
     const auto touch = [&] {
       parallel_for_(static_cast<int64_t>(lines.size()), [&](int64_t begin, int64_t end) {
         TouchLines(absl::MakeConstSpan(lines).subspan(begin, end - begin));
@@ -354,6 +356,7 @@ class Runner {
   std::ostream* out_;
   std::unique_ptr<LargeBuffer> memory_;
   std::vector<at::Tensor> weights_;  // views of memory_, one after the other
+  std::unique_ptr<HostWeightMemory> host_weights_;
   std::unique_ptr<SwitchEngine> engine_;
   int threads_ = 1;
   std::unique_ptr<ThreadTeam> team_;

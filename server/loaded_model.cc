@@ -14,7 +14,7 @@
 #include "base/thread_team.h"
 #include "server/engine/engine.h"
 #include "server/engine/step_cost_measurement.h"
-#include "server/engine/torch_model_executor.h"
+#include "server/model/cpu_executor.h"
 #include "server/model/model_names.h"
 #include "server/model/resident_weights.h"
 #include "server/registry/adapter_registry.h"
@@ -51,7 +51,7 @@ BaseModelIdentity IdentityOf(const SwitchEngine& engine, const ModelConfig& conf
   BaseModelIdentity identity;
   identity.names = std::move(names);
   for (size_t i = 0; i < map.parameters().size(); ++i) {
-    const ResidentParameter& parameter = map.parameters()[i];
+    const ParameterShape& parameter = map.parameters()[i];
     identity.parameters[parameter.name] = {parameter.rows, parameter.cols};
     identity.hashes[parameter.name] = engine.base_hash(static_cast<int64_t>(i));
   }
@@ -168,13 +168,15 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(ModelOnDisk model
   SHIRA_ASSIGN_OR_RETURN(parts->weights, LoadWeights(*model.weights, options, parallel_for, stop));
   SHIRA_ASSIGN_OR_RETURN(
       parts->executor,
-      CreateTorchModelExecutor(*parts->weights, {.kv_budget_bytes = options.kv_cache_bytes,
-                                                 .parallel_for = parallel_for}));
-  SHIRA_ASSIGN_OR_RETURN(const ParameterMap map, parts->weights->parameter_map());
+      CreateCpuExecutor(*parts->weights, {.kv_budget_bytes = options.kv_cache_bytes,
+                                          .parallel_for = parallel_for}));
+  WeightMemory& memory = parts->executor->weights();
   int64_t elements = 0;
-  for (const ResidentParameter& parameter : map.parameters()) elements += parameter.elements();
+  for (const ParameterShape& parameter : memory.parameters().parameters()) {
+    elements += parameter.elements();
+  }
   parts->switch_engine =
-      std::make_unique<SwitchEngine>(map, SwitchEngine::Options{.parallel_for = parallel_for});
+      std::make_unique<SwitchEngine>(memory, SwitchEngine::Options{.parallel_for = parallel_for});
   parts->weight_guard = std::make_unique<WeightGuard>(*parts->switch_engine);
   parts->reader = std::make_unique<AdapterReader>(
       IdentityOf(*parts->switch_engine, parts->weights->config(), std::move(model.names)),

@@ -1,8 +1,7 @@
 // File: adapters/switch/parameter_map.h
 //
-// Where the resident weights are: each Hugging Face parameter as a row-major matrix in memory. The
-// model may keep several parameters in one buffer (q, k and v stacked by rows); here each appears
-// by itself.
+// What parameters the resident weights have: each Hugging Face parameter by itself, as a row-major
+// matrix of one dtype, wherever and however a WeightMemory keeps it.
 
 #ifndef SHIRA_ADAPTERS_SWITCH_PARAMETER_MAP_H_
 #define SHIRA_ADAPTERS_SWITCH_PARAMETER_MAP_H_
@@ -20,35 +19,32 @@
 
 namespace shira {
 
-struct ResidentParameter {
+struct ParameterShape {
   std::string name;  // Hugging Face name
   int64_t rows = 0;  // 1 for a vector
   int64_t cols = 0;
-  std::byte* data = nullptr;  // [rows, cols], contiguous; owned by the model
 
   int64_t elements() const { return rows * cols; }
 };
 
-// Immutable; the memory that it points to is the model's and outlives it.
+// Immutable.
 class ParameterMap {
  public:
-  // INVALID_ARGUMENT for a dtype other than kF32, kBF16 or kF16, a name that occurs twice, no
-  // memory, or an empty shape.
-  static absl::StatusOr<ParameterMap> Create(DType dtype,
-                                             std::vector<ResidentParameter> parameters);
+  // INVALID_ARGUMENT for a dtype other than kF32, kBF16 or kF16, a name that occurs twice or an
+  // empty shape.
+  static absl::StatusOr<ParameterMap> Create(DType dtype, std::vector<ParameterShape> parameters);
 
+  // Of the elements that are gathered and written.
   DType dtype() const { return dtype_; }
   size_t element_bytes() const { return DTypeSize(dtype_); }
-  absl::Span<const ResidentParameter> parameters() const { return parameters_; }
-  // The bytes of a parameter.
-  absl::Span<std::byte> bytes(int64_t parameter) const;
+  absl::Span<const ParameterShape> parameters() const { return parameters_; }
 
   // The position in parameters(), or -1.
   int64_t Find(std::string_view name) const;
 
  private:
   DType dtype_ = DType::kF32;
-  std::vector<ResidentParameter> parameters_;
+  std::vector<ParameterShape> parameters_;
   absl::flat_hash_map<std::string, int64_t> by_name_;
 };
 

@@ -109,7 +109,7 @@ int64_t WriteMergedBlock(T* elements, int64_t stride, const BlockEntries<T, Offs
 
 // One parameter's part of a transition. At least one side is set.
 struct TransitionStep {
-  const ResidentParameter* parameter;
+  std::byte* weights;  // the parameter's
   const CompiledParameter*
       restore;                     // state that loses its entries here; nullptr: nothing to restore
   const CompiledParameter* write;  // state that gains its entries here; nullptr: the base
@@ -138,8 +138,8 @@ struct TransitionStep {
   }
 };
 
-void ForEachStep(const ParameterMap& parameters, const CompiledState& from, const CompiledState& to,
-                 absl::FunctionRef<void(const TransitionStep&)> visit) {
+void ForEachStep(absl::Span<std::byte* const> weights, const CompiledState& from,
+                 const CompiledState& to, absl::FunctionRef<void(const TransitionStep&)> visit) {
   auto f = from.parameters.begin();
   auto t = to.parameters.begin();
   while (f != from.parameters.end() || t != to.parameters.end()) {
@@ -147,7 +147,7 @@ void ForEachStep(const ParameterMap& parameters, const CompiledState& from, cons
         t == to.parameters.end() || (f != from.parameters.end() && f->parameter <= t->parameter);
     const bool use_to =
         f == from.parameters.end() || (t != to.parameters.end() && t->parameter <= f->parameter);
-    TransitionStep step{&parameters.parameters()[use_from ? f->parameter : t->parameter],
+    TransitionStep step{weights[use_from ? f->parameter : t->parameter],
                         use_from ? &*f : nullptr, use_to ? &*t : nullptr};
     // Equal tables: every entry is overwritten, nothing is left to restore.
     if (use_from && use_to && f->table->digest() == t->table->digest()) step.restore = nullptr;
@@ -192,7 +192,7 @@ int64_t WriteMergedBlocks(T* weights, const CompiledParameter& restore,
 
 template <typename T>
 int64_t WriteStep(const TransitionStep& step, int64_t begin, int64_t end) {
-  T* weights = reinterpret_cast<T*>(step.parameter->data);
+  T* weights = reinterpret_cast<T*>(step.weights);
   if (step.restore == nullptr) {
     return WriteBlocks(weights, *step.write->table, step.write->fused.data(), begin, end);
   }
@@ -214,14 +214,6 @@ void Gather(const std::byte* weights, size_t element_bytes, const IndexTable& ta
   });
 }
 
-void Scatter(std::byte* weights, size_t element_bytes, const IndexTable& table,
-             const std::byte* values) {
-  WithElementType(element_bytes, [&](auto type) {
-    using T = decltype(type);
-    WriteBlocks(reinterpret_cast<T*>(weights), table, values, 0, table.blocks());
-  });
-}
-
 void CopyCommon(const IndexTable& from, const std::byte* from_buffer, const IndexTable& to,
                 std::byte* to_buffer, size_t element_bytes) {
   to.WithOffsets([&](auto to_offsets) {
@@ -239,22 +231,23 @@ void CopyCommon(const IndexTable& from, const std::byte* from_buffer, const Inde
   });
 }
 
-int64_t WriteTransition(const ParameterMap& parameters, const CompiledState& from,
-                        const CompiledState& to, const ParallelFor& parallel_for) {
+int64_t WriteTransition(absl::Span<std::byte* const> weights, size_t element_bytes,
+                        const CompiledState& from, const CompiledState& to,
+                        const ParallelFor& parallel_for) {
   int64_t total = 0;
-  ForEachStep(parameters, from, to, [&](const TransitionStep& step) { total += step.entries(); });
+  ForEachStep(weights, from, to, [&](const TransitionStep& step) { total += step.entries(); });
   std::atomic<int64_t> written = 0;
   parallel_for(total, [&](int64_t begin, int64_t end) {
     int64_t first = 0;  // entries in the steps before this one
     int64_t written_here = 0;
-    ForEachStep(parameters, from, to, [&](const TransitionStep& step) {
+    ForEachStep(weights, from, to, [&](const TransitionStep& step) {
       const int64_t last = first + step.entries();
       if (first < end && begin < last) {
         // A block belongs to the piece that its first entry is in.
         const int64_t block_begin = begin <= first ? 0 : step.BlockAt(begin - first);
         const int64_t block_end = end >= last ? step.blocks() : step.BlockAt(end - first);
         if (block_begin < block_end) {
-          written_here += WithElementType(parameters.element_bytes(), [&](auto type) {
+          written_here += WithElementType(element_bytes, [&](auto type) {
             return WriteStep<decltype(type)>(step, block_begin, block_end);
           });
         }

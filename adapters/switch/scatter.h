@@ -1,7 +1,7 @@
 // File: adapters/switch/scatter.h
 //
-// The kernels of the switch: moves elements between a matrix and buffers in the order of an index
-// table. No allocation, no failure.
+// The kernels of the switch in the process's own memory: moves elements between a matrix and buffers
+// in the order of an index table. No allocation, no failure.
 
 #ifndef SHIRA_ADAPTERS_SWITCH_SCATTER_H_
 #define SHIRA_ADAPTERS_SWITCH_SCATTER_H_
@@ -12,7 +12,6 @@
 #include "absl/types/span.h"
 #include "adapters/index_table.h"
 #include "adapters/switch/compiled_state.h"
-#include "adapters/switch/parameter_map.h"
 #include "base/parallel.h"
 
 namespace shira {
@@ -23,10 +22,6 @@ namespace shira {
 void Gather(const std::byte* weights, size_t element_bytes, const IndexTable& table,
             std::byte* out);
 
-// The inverse: writes values[i] to the element at the table's i-th position.
-void Scatter(std::byte* weights, size_t element_bytes, const IndexTable& table,
-             const std::byte* values);
-
 // At every position of both tables: to_buffer[i of `to`] = from_buffer[i of `from`]. Other elements
 // of to_buffer stay.
 void CopyCommon(const IndexTable& from, const std::byte* from_buffer, const IndexTable& to,
@@ -36,8 +31,10 @@ void CopyCommon(const IndexTable& from, const std::byte* from_buffer, const Inde
 // element of `to` gets its fused value and every element that only `from` touches gets its
 // original. Equal tables need no restoring and are not compared. Work is cut into pieces of equal
 // numbers of entries whatever the parameters' sizes. Returns the number of elements written.
-int64_t WriteTransition(const ParameterMap& parameters, const CompiledState& from,
-                        const CompiledState& to, const ParallelFor& parallel_for);
+//   weights: by position in the ParameterMap, each as above
+int64_t WriteTransition(absl::Span<std::byte* const> weights, size_t element_bytes,
+                        const CompiledState& from, const CompiledState& to,
+                        const ParallelFor& parallel_for);
 
 }  // namespace shira
 

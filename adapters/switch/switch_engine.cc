@@ -39,7 +39,7 @@ absl::StatusOr<std::vector<std::vector<FusionTerm>>> TermsByParameter(
         missing.Add(delta.parameter, ": no such parameter");
         continue;
       }
-      const ResidentParameter& resident = parameters.parameters()[index];
+      const ParameterShape& resident = parameters.parameters()[index];
       if (delta.table->rows() != resident.rows || delta.table->cols() != resident.cols) {
         misshapen.Add(delta.parameter, ": expected [", resident.rows, ", ", resident.cols,
                       "], found [", delta.table->rows(), ", ", delta.table->cols(), "]");
@@ -55,18 +55,18 @@ absl::StatusOr<std::vector<std::vector<FusionTerm>>> TermsByParameter(
 
 }  // namespace
 
-SwitchEngine::SwitchEngine(ParameterMap parameters, Options options)
-    : parameters_(std::move(parameters)),
+SwitchEngine::SwitchEngine(WeightMemory& memory, Options options)
+    : memory_(memory),
       options_(std::move(options)),
       base_(std::make_shared<CompiledState>()),
-      base_hashes_(parameters_.parameters().size()),
+      base_hashes_(memory.parameters().parameters().size()),
       resident_(base_) {
   options_.parallel_for(base_hashes_.size(), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) base_hashes_[i] = Sha256::Of(parameters_.bytes(i));
+    for (int64_t i = begin; i < end; ++i) base_hashes_[i] = memory_.Hash(i, nullptr);
   });
   Sha256 hash;
   for (size_t i = 0; i < base_hashes_.size(); ++i) {
-    const std::string& name = parameters_.parameters()[i].name;
+    const std::string& name = parameters().parameters()[i].name;
     hash.UpdateU64(name.size()).Update(name).Update(base_hashes_[i].Hex());
   }
   base_digest_ = hash.Finish();
@@ -84,14 +84,14 @@ absl::StatusOr<std::shared_ptr<const CompiledState>> SwitchEngine::Compile(
               return a.adapter->digest < b.adapter->digest;
             });
 
-  SHIRA_ASSIGN_OR_RETURN(const auto terms_by_parameter, TermsByParameter(parameters_, adapters));
+  SHIRA_ASSIGN_OR_RETURN(const auto terms_by_parameter, TermsByParameter(parameters(), adapters));
   for (size_t i = 0; i < terms_by_parameter.size(); ++i) {
     const std::vector<FusionTerm>& terms = terms_by_parameter[i];
     if (terms.empty()) continue;
     int64_t entries = 0;
     for (const FusionTerm& term : terms) entries += term.delta->table->entries();
     // Fused values and originals, and for several terms a table of their union.
-    const int64_t bytes = static_cast<int64_t>(entries * 2 * parameters_.element_bytes()) +
+    const int64_t bytes = static_cast<int64_t>(entries * 2 * parameters().element_bytes()) +
                           (terms.size() > 1 ? entries * 4 : 0);
     SHIRA_RETURN_IF_ERROR(options_.reserve(bytes));
 
@@ -100,7 +100,7 @@ absl::StatusOr<std::shared_ptr<const CompiledState>> SwitchEngine::Compile(
     SHIRA_ASSIGN_OR_RETURN(compiled.table, UnionTable(terms));
     compiled.originals = Originals(compiled.parameter, *compiled.table);
     SHIRA_ASSIGN_OR_RETURN(compiled.fused,
-                           FuseValues(parameters_.parameters()[i].name, parameters_.dtype(),
+                           FuseValues(parameters().parameters()[i].name, parameters().dtype(),
                                       *compiled.table, *compiled.originals, terms));
     state->parameters.push_back(std::move(compiled));
   }
@@ -116,11 +116,11 @@ std::shared_ptr<const ElementBuffer> SwitchEngine::Originals(int64_t parameter,
       if (auto shared = found->second.lock()) return shared;
     }
   }
-  const size_t element_bytes = parameters_.element_bytes();
+  const size_t element_bytes = parameters().element_bytes();
   auto gathered = std::make_shared<ElementBuffer>(table.entries() * element_bytes);
   {
     absl::ReaderMutexLock lock(&mutex_);
-    Gather(parameters_.parameters()[parameter].data, element_bytes, table, gathered->data());
+    memory_.Gather(parameter, table, gathered->data());
     // Where the resident state has written, its saved originals are the pristine values.
     if (const CompiledParameter* fused = FindParameter(*resident_, parameter)) {
       CopyCommon(*fused->table, fused->originals->data(), table, gathered->data(), element_bytes);
@@ -144,7 +144,7 @@ SwitchStats SwitchEngine::Apply(std::shared_ptr<const CompiledState> state) {
   absl::WriterMutexLock lock(&mutex_);
   if (state->key == resident_->key) return stats;
   const SteadyTime start = SteadyNow();
-  stats.written = WriteTransition(parameters_, *resident_, *state, options_.parallel_for);
+  stats.written = memory_.Transition(*resident_, *state);
   previous = std::exchange(resident_, std::move(state));
   stats.duration = SteadyNow() - start;
   return stats;
@@ -157,35 +157,24 @@ std::shared_ptr<const CompiledState> SwitchEngine::resident() const {
 
 absl::Status SwitchEngine::ReadPristine(int64_t parameter, int64_t first_row, int64_t last_row,
                                         absl::Span<std::byte> out) const {
-  const ResidentParameter& resident = parameters_.parameters()[parameter];
-  const size_t element_bytes = parameters_.element_bytes();
-  const int64_t first = first_row * resident.cols;
-  const int64_t last = last_row * resident.cols;
+  const size_t element_bytes = parameters().element_bytes();
   absl::ReaderMutexLock lock(&mutex_);
-  std::memcpy(out.data(), resident.data + first * element_bytes, out.size());
+  memory_.Read(parameter, first_row, last_row, out);
   const CompiledParameter* fused = FindParameter(*resident_, parameter);
   if (fused == nullptr) return absl::OkStatus();
-  const IndexTable& table = *fused->table;
   bool intact = true;
-  const int64_t end = std::min(table.blocks(), (last_row - 1) / table.rows_per_block() + 1);
-  for (int64_t block = first_row / table.rows_per_block(); block < end; ++block) {
-    const int64_t start = block * table.block_elements();
-    table.ForEachInBlock(block, [&](uint32_t i, auto offset) {
-      const int64_t position = start + offset;
-      if (position < first || position >= last) return;
-      std::byte* element = out.data() + (position - first) * element_bytes;
-      intact &= std::memcmp(element, fused->fused.data() + i * element_bytes, element_bytes) == 0;
-      std::memcpy(element, fused->originals->data() + i * element_bytes, element_bytes);
-    });
-  }
+  fused->table->ForEachInRows(first_row, last_row, [&](uint32_t entry, int64_t position) {
+    std::byte* element = out.data() + position * element_bytes;
+    intact &= std::memcmp(element, fused->fused.data() + entry * element_bytes, element_bytes) == 0;
+    std::memcpy(element, fused->originals->data() + entry * element_bytes, element_bytes);
+  });
   if (intact) return absl::OkStatus();
-  return absl::DataLossError(
-      StrCat(resident.name, " is not what the resident state has written to it"));
+  return absl::DataLossError(StrCat(parameters().parameters()[parameter].name,
+                                    " is not what the resident state has written to it"));
 }
 
 VerifyReport SwitchEngine::Verify() const {
   absl::ReaderMutexLock lock(&mutex_);
-  const size_t element_bytes = parameters_.element_bytes();
   VerifyReport report;
   report.state = resident_->key;
   report.parameters.resize(base_hashes_.size());
@@ -193,20 +182,18 @@ VerifyReport SwitchEngine::Verify() const {
   options_.parallel_for(base_hashes_.size(), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       ParameterHashes& hashes = report.parameters[i];
-      const absl::Span<const std::byte> bytes = parameters_.bytes(i);
-      hashes.name = parameters_.parameters()[i].name;
+      hashes.name = parameters().parameters()[i].name;
       hashes.base = base_hashes_[i];
-      hashes.resident = Sha256::Of(bytes);
+      hashes.resident = memory_.Hash(i, nullptr);
       const CompiledParameter* fused = FindParameter(*resident, i);
       if (fused == nullptr) {
         hashes.expected = hashes.base;
         continue;
       }
-      ElementBuffer copy(bytes.begin(), bytes.end());
-      Scatter(copy.data(), element_bytes, *fused->table, fused->originals->data());
-      if (Sha256::Of(copy) != hashes.base) continue;
-      Scatter(copy.data(), element_bytes, *fused->table, fused->fused.data());
-      hashes.expected = Sha256::Of(copy);
+      const ElementOverlay originals = {fused->table.get(), fused->originals->data()};
+      if (memory_.Hash(i, &originals) != hashes.base) continue;
+      const ElementOverlay written = {fused->table.get(), fused->fused.data()};
+      hashes.expected = memory_.Hash(i, &written);
     }
   });
   const auto& all = report.parameters;

@@ -1,6 +1,7 @@
 // File: adapters/switch/switch_engine.h
 //
-// Keeps the resident weights at W(S) for one state S, and moves them from state to state in place.
+// Keeps the resident weights at W(S) for one state S, and moves them from state to state in place,
+// wherever a WeightMemory keeps them.
 //
 //   W(S) = round_to_dtype(float(W0) + sum of weight * scale * delta)      at touched elements; all
 //   others are never written
@@ -34,7 +35,7 @@
 #include "absl/types/span.h"
 #include "adapters/sparse_adapter.h"
 #include "adapters/switch/compiled_state.h"
-#include "adapters/switch/parameter_map.h"
+#include "adapters/switch/weight_memory.h"
 #include "base/parallel.h"
 #include "base/sha256.h"
 
@@ -71,16 +72,16 @@ struct VerifyReport {
 class SwitchEngine {
  public:
   struct Options {
-    // Runs loops over parameters and rows. Called from the thread that calls Apply(), Compile() or
-    // Verify().
+    // Runs loops over parameters, on the thread that makes the engine or calls Verify().
     ParallelFor parallel_for = SerialFor;
     // Asked before each allocation of a compiled state; an error ends the compilation and is
     // returned from it.
     std::function<absl::Status(int64_t bytes)> reserve = [](int64_t) { return absl::OkStatus(); };
   };
 
-  // `parameters` must hold the pristine base. Hashes every parameter (about 1 s per GB on a core).
-  SwitchEngine(ParameterMap parameters, Options options);
+  // `memory` must hold the pristine base, outlive the engine and be written by nobody else. Hashes
+  // every parameter (about 1 s per GB on a core).
+  SwitchEngine(WeightMemory& memory, Options options);
 
   // Computes a state's values. Any thread, at any time, also while Apply() runs on another (it
   // waits for it by parameter). INVALID_ARGUMENT: a weight is not finite, an adapter occurs twice,
@@ -109,7 +110,7 @@ class SwitchEngine {
   absl::Status ReadPristine(int64_t parameter, int64_t first_row, int64_t last_row,
                             absl::Span<std::byte> out) const ABSL_LOCKS_EXCLUDED(mutex_);
 
-  const ParameterMap& parameters() const { return parameters_; }
+  const ParameterMap& parameters() const { return memory_.parameters(); }
   // Of a parameter's pristine bytes.
   const Sha256Digest& base_hash(int64_t parameter) const { return base_hashes_[parameter]; }
   // SHA-256 over every parameter's name and pristine digest: the identity of the base.
@@ -122,7 +123,7 @@ class SwitchEngine {
   std::shared_ptr<const ElementBuffer> Originals(int64_t parameter, const IndexTable& table)
       ABSL_LOCKS_EXCLUDED(mutex_, originals_mutex_);
 
-  const ParameterMap parameters_;
+  WeightMemory& memory_;
   const Options options_;
   const std::shared_ptr<const CompiledState> base_;
   std::vector<Sha256Digest> base_hashes_;  // by parameter; constant after construction

@@ -17,14 +17,14 @@ namespace {
 constexpr int64_t kSliceBytes = int64_t{1} << 20;
 constexpr int kLowestPriority = 19;
 
-int64_t RowsPerSlice(const ResidentParameter& parameter, size_t element_bytes) {
+int64_t RowsPerSlice(const ParameterShape& parameter, size_t element_bytes) {
   const int64_t row_bytes = parameter.cols * static_cast<int64_t>(element_bytes);
   return std::max<int64_t>(1, kSliceBytes / row_bytes);
 }
 
 int64_t SlicesOf(const ParameterMap& map) {
   int64_t slices = 0;
-  for (const ResidentParameter& parameter : map.parameters()) {
+  for (const ParameterShape& parameter : map.parameters()) {
     const int64_t rows = RowsPerSlice(parameter, map.element_bytes());
     slices += (parameter.rows + rows - 1) / rows;
   }
@@ -52,7 +52,7 @@ void WeightGuard::Start(Options options) {
 void WeightGuard::Run(absl::Duration interval) {
   // On Linux a thread has a priority of its own. Where it can't be lowered, the pauses remain.
   setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kLowestPriority);
-  const absl::Span<const ResidentParameter> parameters = engine_.parameters().parameters();
+  const absl::Span<const ParameterShape> parameters = engine_.parameters().parameters();
   const absl::Duration pause = interval / std::max<int64_t>(1, SlicesOf(engine_.parameters()));
   while (true) {
     for (size_t i = 0; i < parameters.size(); ++i) {
@@ -66,7 +66,7 @@ void WeightGuard::Run(absl::Duration interval) {
 }
 
 bool WeightGuard::Check(int64_t parameter, absl::Duration pause) {
-  const ResidentParameter& resident = engine_.parameters().parameters()[parameter];
+  const ParameterShape& resident = engine_.parameters().parameters()[parameter];
   const size_t row_bytes = resident.cols * engine_.parameters().element_bytes();
   const int64_t step = RowsPerSlice(resident, engine_.parameters().element_bytes());
   std::vector<std::byte> slice(std::min(step, resident.rows) * row_bytes);

@@ -13,7 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "server/engine/generation.h"
-#include "server/engine/model_executor.h"
+#include "server/executor/model_executor.h"
 #include "server/sampling/sampler.h"
 
 namespace shira {

@@ -27,7 +27,7 @@
 #include "base/steady_clock.h"
 #include "server/engine/engine_stats.h"
 #include "server/engine/generation.h"
-#include "server/engine/model_executor.h"
+#include "server/executor/model_executor.h"
 #include "server/engine/state_preparation.h"
 #include "server/engine/step_costs.h"
 #include "server/engine/step_planner.h"

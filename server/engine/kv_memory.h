@@ -14,7 +14,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "server/engine/model_executor.h"
+#include "server/executor/model_executor.h"
 #include "server/engine/prefix_cache.h"
 
 namespace shira {

@@ -19,7 +19,7 @@
 #include "absl/types/span.h"
 #include "adapters/switch/state_key.h"
 #include "base/sha256.h"
-#include "server/engine/model_executor.h"
+#include "server/executor/model_executor.h"
 
 namespace shira {
 

@@ -22,7 +22,7 @@
 #include "server/engine/choice.h"
 #include "server/engine/generation.h"
 #include "server/engine/kv_memory.h"
-#include "server/engine/model_executor.h"
+#include "server/executor/model_executor.h"
 #include "server/engine/sequence_view.h"
 
 namespace shira {

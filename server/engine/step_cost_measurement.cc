@@ -26,7 +26,7 @@ absl::StatusOr<std::shared_ptr<const SparseAdapter>> NoChange(const ParameterMap
                                                               int64_t vocab_size) {
   auto adapter = std::make_shared<SparseAdapter>();
   std::mt19937_64 random(rank);
-  for (const ResidentParameter& parameter : map.parameters()) {
+  for (const ParameterShape& parameter : map.parameters()) {
     if (parameter.rows == 1 || parameter.rows == vocab_size) continue;
     const int64_t elements = parameter.elements();
     const int64_t count = std::min(rank * (parameter.rows + parameter.cols), elements / 2);

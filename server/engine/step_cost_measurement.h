@@ -9,7 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "adapters/switch/switch_engine.h"
-#include "server/engine/model_executor.h"
+#include "server/executor/model_executor.h"
 #include "server/engine/step_costs.h"
 
 namespace shira {

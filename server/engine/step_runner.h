@@ -15,7 +15,7 @@
 #include "adapters/switch/switch_engine.h"
 #include "base/steady_clock.h"
 #include "server/engine/kv_memory.h"
-#include "server/engine/model_executor.h"
+#include "server/executor/model_executor.h"
 #include "server/engine/sequence.h"
 #include "server/engine/stats_book.h"
 #include "server/engine/step_costs.h"

@@ -14,7 +14,7 @@ const Segment& Slice::segment_of(int64_t token) const {
 }
 
 void BatchPlan::Make(const DecoderWeights& weights, const CompiledState& resident,
-                     absl::Span<const DecoderRow> rows, int64_t max_tokens) {
+                     absl::Span<const BatchRow> rows, int64_t max_tokens) {
   FindStates(weights, resident, rows);
   used_slices_ = 0;
   Slice* slice = &NextSlice();
@@ -41,10 +41,10 @@ void BatchPlan::Make(const DecoderWeights& weights, const CompiledState& residen
 }
 
 void BatchPlan::FindStates(const DecoderWeights& weights, const CompiledState& resident,
-                           absl::Span<const DecoderRow> rows) {
+                           absl::Span<const BatchRow> rows) {
   distinct_.clear();
   states_.clear();
-  for (const DecoderRow& row : rows) {
+  for (const BatchRow& row : rows) {
     const auto found =
         std::find_if(distinct_.begin(), distinct_.end(), [&](const CompiledState* state) {
           return state == row.state || state->key == row.state->key;

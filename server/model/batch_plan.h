@@ -11,7 +11,7 @@
 
 #include "absl/types/span.h"
 #include "adapters/switch/compiled_state.h"
-#include "server/model/decoder_row.h"
+#include "server/executor/batch_row.h"
 #include "server/model/decoder_weights.h"
 #include "server/model/patch_plan.h"
 
@@ -47,7 +47,7 @@ class BatchPlan {
  public:
   // REQUIRES: rows and max_tokens are not empty.
   void Make(const DecoderWeights& weights, const CompiledState& resident,
-            absl::Span<const DecoderRow> rows, int64_t max_tokens);
+            absl::Span<const BatchRow> rows, int64_t max_tokens);
 
   absl::Span<const Slice> slices() const {
     return absl::MakeConstSpan(slices_).first(used_slices_);
@@ -59,7 +59,7 @@ class BatchPlan {
 
  private:
   void FindStates(const DecoderWeights& weights, const CompiledState& resident,
-                  absl::Span<const DecoderRow> rows);
+                  absl::Span<const BatchRow> rows);
   Slice& NextSlice();
 
   std::vector<const CompiledState*> distinct_;  // by state

@@ -5,12 +5,15 @@
 #include <utility>
 
 #include "server/model/kernels/layers.h"
+#include "server/model/kv_cache.h"
 
 namespace shira {
 namespace {
 
 // Waking the other threads costs as much as about so many products of a small kernel.
 constexpr int64_t kWorthThreads = 20'000;
+
+KvCache& CacheOf(const BatchRow& row) { return static_cast<KvCache&>(*row.cache); }
 
 }  // namespace
 
@@ -27,18 +30,18 @@ Decoder::Decoder(const ResidentWeights& weights, ParallelFor parallel_for, int64
       shape_(AttentionShapeOf(config_, dtype_)),
       parallel_for_(std::move(parallel_for)),
       weights_(ViewWeights(weights)),
-      rotary_embedding_(config_),
-      rotary_(rotary_embedding_, dtype_),
+      rotary_embedding_(config_.head_dim, config_.rope_theta, config_.rope_scaling),
+      rotary_(rotary_embedding_, config_.head_dim, dtype_),
       attention_(shape_),
       activations_(config_, slice_tokens) {}
 
 absl::Span<const float> Decoder::Forward(const CompiledState& resident,
-                                         absl::Span<const DecoderRow> rows) {
+                                         absl::Span<const BatchRow> rows) {
   plan_.Make(weights_, resident, rows, activations_.tokens);
   wanted_.clear();
   wanted_index_.clear();
   for (size_t i = 0; i < rows.size(); ++i) {
-    const DecoderRow& row = rows[i];
+    const BatchRow& row = rows[i];
     rotary_.Reserve(row.cache->length() + static_cast<int64_t>(row.tokens.size()));
     const int64_t index = static_cast<int64_t>(wanted_.size());
     wanted_index_.push_back(index);
@@ -58,11 +61,11 @@ absl::Span<const float> Decoder::Forward(const CompiledState& resident,
     KeepWanted(slice, rows);
   }
   const absl::Span<const float> logits = Logits();
-  for (const DecoderRow& row : rows) row.cache->Extend(static_cast<int64_t>(row.tokens.size()));
+  for (const BatchRow& row : rows) CacheOf(row).Extend(static_cast<int64_t>(row.tokens.size()));
   return logits;
 }
 
-void Decoder::Embed(const Slice& slice, absl::Span<const DecoderRow> rows) {
+void Decoder::Embed(const Slice& slice, absl::Span<const BatchRow> rows) {
   const int64_t width = config_.hidden_size;
   const int64_t element_bytes = static_cast<int64_t>(DTypeSize(dtype_));
   const auto* table = static_cast<const std::byte*>(weights_.embedding.weight.data);
@@ -80,7 +83,7 @@ void Decoder::Embed(const Slice& slice, absl::Span<const DecoderRow> rows) {
     const int64_t stride = query_width + 2 * shape_.num_kv_heads * shape_.head_dim;
     attention_rows_.push_back({.queries = activations_.qkv + segment.begin * stride,
                                .query_stride = stride,
-                               .pages = rows[segment.row].cache->pages(),
+                               .pages = CacheOf(rows[segment.row]).pages(),
                                .layer_offset = 0,
                                .start = segment.position,
                                .tokens = segment.tokens,
@@ -89,7 +92,7 @@ void Decoder::Embed(const Slice& slice, absl::Span<const DecoderRow> rows) {
   attention_.Plan(attention_rows_);
 }
 
-void Decoder::RunLayer(int64_t layer, const Slice& slice, absl::Span<const DecoderRow> rows) {
+void Decoder::RunLayer(int64_t layer, const Slice& slice, absl::Span<const BatchRow> rows) {
   const DecoderWeights::Layer& weights = weights_.layers[layer];
   AddAndNorm(weights.input_norm, /*add=*/layer > 0, slice);
   Multiply(weights.qkv, activations_.normed, slice.groups, activations_.qkv);
@@ -102,7 +105,7 @@ void Decoder::RunLayer(int64_t layer, const Slice& slice, absl::Span<const Decod
   Multiply(weights.down, activations_.gated, slice.groups, activations_.branch);
 }
 
-void Decoder::RotateAndStore(int64_t layer, const Slice& slice, absl::Span<const DecoderRow> rows) {
+void Decoder::RotateAndStore(int64_t layer, const Slice& slice, absl::Span<const BatchRow> rows) {
   const int64_t heads = shape_.num_heads + shape_.num_kv_heads;
   const int64_t kv_width = shape_.num_kv_heads * shape_.head_dim;
   const int64_t stride = heads * shape_.head_dim + kv_width;
@@ -116,7 +119,7 @@ void Decoder::RotateAndStore(int64_t layer, const Slice& slice, absl::Span<const
     RotateRow(dtype_, rotary_.cos(position), rotary_.sin(position), heads, shape_.head_dim,
               queries);
     StoreInPage(shape_, keys, keys + kv_width, position % kPageTokens,
-                rows[segment.row].cache->pages()[position / kPageTokens] + layer_offset);
+                CacheOf(rows[segment.row]).pages()[position / kPageTokens] + layer_offset);
   });
 }
 
@@ -141,10 +144,10 @@ void Decoder::GateBranch(const Slice& slice) {
   });
 }
 
-void Decoder::KeepWanted(const Slice& slice, absl::Span<const DecoderRow> rows) {
+void Decoder::KeepWanted(const Slice& slice, absl::Span<const BatchRow> rows) {
   const int64_t width = config_.hidden_size;
   for (const Segment& segment : slice.segments) {
-    const DecoderRow& row = rows[segment.row];
+    const BatchRow& row = rows[segment.row];
     const int64_t end = segment.first + segment.tokens;
     if (!row.wants_logits || end < static_cast<int64_t>(row.tokens.size())) continue;
     const int64_t last = segment.begin + segment.tokens - 1;

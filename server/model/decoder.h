@@ -14,9 +14,9 @@
 #include "absl/types/span.h"
 #include "adapters/switch/compiled_state.h"
 #include "base/parallel.h"
+#include "server/executor/batch_row.h"
 #include "server/model/activations.h"
 #include "server/model/batch_plan.h"
-#include "server/model/decoder_row.h"
 #include "server/model/decoder_weights.h"
 #include "server/model/kernels/attention.h"
 #include "server/model/resident_weights.h"
@@ -32,7 +32,7 @@ inline constexpr int64_t kSliceTokens = 512;
 // The sizes of a model's attention.
 AttentionShape AttentionShapeOf(const ModelConfig& config, DType dtype);
 
-// Methods throw what LibTorch throws, and std::bad_alloc. Not thread-safe.
+// Methods throw std::bad_alloc, and what RotaryEmbedding throws. Not thread-safe.
 class Decoder {
  public:
   // Reads the weights where they are, at each call; they must outlive this object. Batches of more
@@ -50,15 +50,15 @@ class Decoder {
   // its tokens are cut into chunks, with any number of threads, and whether the weights in memory
   // are those of its state or are patched to be. REQUIRES: no cache occurs twice; every cache has
   // room; ids are within the vocabulary; tokens are not empty; states were compiled for these
-  // weights, which are in state `resident`.
-  absl::Span<const float> Forward(const CompiledState& resident, absl::Span<const DecoderRow> rows);
+  // weights, which are in state `resident`; caches are KvCaches.
+  absl::Span<const float> Forward(const CompiledState& resident, absl::Span<const BatchRow> rows);
 
  private:
   // The parts of a pass over a slice.
-  void Embed(const Slice& slice, absl::Span<const DecoderRow> rows);
-  void RunLayer(int64_t layer, const Slice& slice, absl::Span<const DecoderRow> rows);
-  void RotateAndStore(int64_t layer, const Slice& slice, absl::Span<const DecoderRow> rows);
-  void KeepWanted(const Slice& slice, absl::Span<const DecoderRow> rows);
+  void Embed(const Slice& slice, absl::Span<const BatchRow> rows);
+  void RunLayer(int64_t layer, const Slice& slice, absl::Span<const BatchRow> rows);
+  void RotateAndStore(int64_t layer, const Slice& slice, absl::Span<const BatchRow> rows);
+  void KeepWanted(const Slice& slice, absl::Span<const BatchRow> rows);
   absl::Span<const float> Logits();
 
   // hidden += branch (not in the first layer, where there is none yet); normed = norm of hidden.

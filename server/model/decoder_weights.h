@@ -52,7 +52,7 @@ struct DecoderWeights {
   std::vector<Layer> layers;
 
   int64_t places = 0;       // matrices and vectors that there are
-  std::vector<Part> parts;  // by position in ResidentWeights::parameter_map()
+  std::vector<Part> parts;  // by position in ResidentWeights::parameters()
 };
 
 // `weights` must outlive the views.

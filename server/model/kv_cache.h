@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "server/executor/batch_row.h"
 #include "server/model/kernels/attention_kernel.h"
 #include "server/model/kv_page_pool.h"
 
@@ -19,13 +20,13 @@ namespace shira {
 // A page holds kPageTokens positions, [layers][LayerBytesOfPage()]. Only positions below length()
 // are ever read, and only those behind it are written: pages are shared when they are full.
 // Thread-compatible; the pool outlives its caches.
-class KvCache {
+class KvCache final : public SequenceCache {
  public:
   // Room for `capacity` tokens. INVALID_ARGUMENT when that is not positive, RESOURCE_EXHAUSTED when
   // the pool has not enough pages. REQUIRES: the pool's pages hold kPageTokens positions.
   static absl::StatusOr<std::unique_ptr<KvCache>> Create(std::shared_ptr<KvPagePool> pool,
                                                          int64_t capacity);
-  ~KvCache();
+  ~KvCache() override;
 
   KvCache(const KvCache&) = delete;
   KvCache& operator=(const KvCache&) = delete;
@@ -35,8 +36,8 @@ class KvCache {
   // length() and tokens <= capacity; otherwise as Create().
   absl::StatusOr<std::unique_ptr<KvCache>> Fork(int64_t tokens, int64_t capacity) const;
 
-  int64_t length() const { return length_; }
-  int64_t capacity() const { return capacity_; }
+  int64_t length() const override { return length_; }
+  int64_t capacity() const override { return capacity_; }
 
   // Page i holds the positions from i * kPageTokens on.
   std::byte* const* pages() const { return pages_.data(); }

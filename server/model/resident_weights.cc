@@ -149,8 +149,4 @@ ResidentWeights::Matrix ResidentWeights::Find(std::string_view name) const {
   return entry == matrices_.end() ? Matrix() : entry->second;
 }
 
-absl::StatusOr<ParameterMap> ResidentWeights::parameter_map() const {
-  return ParameterMap::Create(dtype_, parameters_);
-}
-
 }  // namespace shira

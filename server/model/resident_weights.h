@@ -19,7 +19,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "adapters/switch/parameter_map.h"
+#include "adapters/switch/host_weight_memory.h"
 #include "base/dtype.h"
 #include "base/parallel.h"
 #include "server/model/model_config.h"
@@ -65,9 +65,7 @@ class ResidentWeights {
   Matrix Find(std::string_view name) const;
 
   // Every parameter under its Hugging Face name, embeddings, norms and biases too; tied embeddings
-  // once. The map must not outlive this object.
-  absl::StatusOr<ParameterMap> parameter_map() const;
-  // What the map holds, in its order.
+  // once. Their memory is this object's.
   absl::Span<const ResidentParameter> parameters() const { return parameters_; }
 
  private:

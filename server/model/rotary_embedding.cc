@@ -1,5 +1,7 @@
 #include "server/model/rotary_embedding.h"
 
+#include <ATen/ATen.h>
+
 #include <cmath>
 
 namespace shira {
@@ -25,29 +27,52 @@ at::Tensor ScaleAsLlama3(const at::Tensor& frequencies, const RopeScaling& scali
   return at::where(is_between, between, divided);
 }
 
-}  // namespace
-
-RotaryEmbedding::RotaryEmbedding(const ModelConfig& config) {
-  const at::Tensor exponents =
-      at::arange(0, config.head_dim, 2, at::kFloat).div(static_cast<double>(config.head_dim));
-  inverse_frequencies_ = at::reciprocal(at::pow(config.rope_theta, exponents));
-  switch (config.rope_scaling.kind) {
-    case RopeScaling::Kind::kNone:
-      break;
-    case RopeScaling::Kind::kLinear:
-      inverse_frequencies_ = inverse_frequencies_.div(config.rope_scaling.factor);
-      break;
-    case RopeScaling::Kind::kLlama3:
-      inverse_frequencies_ = ScaleAsLlama3(inverse_frequencies_, config.rope_scaling);
-      break;
+at::ScalarType ScalarTypeOf(DType dtype) {
+  switch (dtype) {
+    case DType::kBF16:
+      return at::kBFloat16;
+    case DType::kF16:
+      return at::kHalf;
+    default:
+      return at::kFloat;
   }
 }
 
-RotaryEmbedding::Angles RotaryEmbedding::At(const at::Tensor& positions,
-                                            at::ScalarType dtype) const {
+std::vector<float> FloatsOf(const at::Tensor& tensor) {
+  const at::Tensor floats = tensor.to(at::kFloat).contiguous();
+  const float* data = floats.const_data_ptr<float>();
+  return {data, data + floats.numel()};
+}
+
+}  // namespace
+
+RotaryEmbedding::RotaryEmbedding(int64_t head_dim, double theta, const RopeScaling& scaling) {
+  const c10::InferenceMode inference;
+  const at::Tensor exponents =
+      at::arange(0, head_dim, 2, at::kFloat).div(static_cast<double>(head_dim));
+  at::Tensor frequencies = at::reciprocal(at::pow(theta, exponents));
+  switch (scaling.kind) {
+    case RopeScaling::Kind::kNone:
+      break;
+    case RopeScaling::Kind::kLinear:
+      frequencies = frequencies.div(scaling.factor);
+      break;
+    case RopeScaling::Kind::kLlama3:
+      frequencies = ScaleAsLlama3(frequencies, scaling);
+      break;
+  }
+  inverse_frequencies_ = FloatsOf(frequencies);
+}
+
+RotaryEmbedding::Angles RotaryEmbedding::Below(int64_t positions, DType dtype) const {
+  const c10::InferenceMode inference;
+  const at::Tensor frequencies =
+      at::from_blob(const_cast<float*>(inverse_frequencies_.data()),
+                    {static_cast<int64_t>(inverse_frequencies_.size())}, at::kFloat);
   const at::Tensor angles =
-      positions.to(at::kFloat).unsqueeze(1).mul(inverse_frequencies_).unsqueeze(1);
-  return {.cos = angles.cos().to(dtype), .sin = angles.sin().to(dtype)};
+      at::arange(positions, at::kLong).to(at::kFloat).unsqueeze(1).mul(frequencies);
+  const at::ScalarType type = ScalarTypeOf(dtype);
+  return {.cos = FloatsOf(angles.cos().to(type)), .sin = FloatsOf(angles.sin().to(type))};
 }
 
 }  // namespace shira

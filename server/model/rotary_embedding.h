@@ -1,33 +1,35 @@
 // File: server/model/rotary_embedding.h
 //
 // The angles of rotary positions, as transformers computes them, bit for bit: frequencies, cosines
-// and sines in fp32, then rounded to the model's dtype.
+// and sines in fp32, then rounded to the model's dtype. LibTorch computes them, since its sines are
+// transformers'; none of its types leave this pair of files.
 
 #ifndef SHIRA_SERVER_MODEL_ROTARY_EMBEDDING_H_
 #define SHIRA_SERVER_MODEL_ROTARY_EMBEDDING_H_
 
-#include <ATen/ATen.h>
-
 #include <cstdint>
+#include <vector>
 
+#include "base/dtype.h"
 #include "server/model/model_config.h"
 
 namespace shira {
 
-// Immutable. Methods throw what LibTorch throws.
+// Immutable. Methods throw what LibTorch throws: torch_status.h makes a status of it.
 class RotaryEmbedding {
  public:
-  explicit RotaryEmbedding(const ModelConfig& config);
+  RotaryEmbedding(int64_t head_dim, double theta, const RopeScaling& scaling);
 
+  // [positions, head_dim / 2], fp32 with values of a dtype.
   struct Angles {
-    at::Tensor cos;  // [tokens, 1, head_dim / 2], in the dtype asked for
-    at::Tensor sin;
+    std::vector<float> cos;
+    std::vector<float> sin;
   };
-  // `positions`: [tokens], int64.
-  Angles At(const at::Tensor& positions, at::ScalarType dtype) const;
+  // Of the positions 0 to positions - 1, rounded to `dtype` (kF32, kBF16 or kF16).
+  Angles Below(int64_t positions, DType dtype) const;
 
  private:
-  at::Tensor inverse_frequencies_;  // [head_dim / 2], fp32
+  std::vector<float> inverse_frequencies_;  // [head_dim / 2]
 };
 
 }  // namespace shira

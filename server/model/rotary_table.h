@@ -5,8 +5,6 @@
 #ifndef SHIRA_SERVER_MODEL_ROTARY_TABLE_H_
 #define SHIRA_SERVER_MODEL_ROTARY_TABLE_H_
 
-#include <ATen/ATen.h>
-
 #include <cstdint>
 
 #include "base/dtype.h"
@@ -17,25 +15,23 @@ namespace shira {
 // Grows with the longest sequence so far. Not thread-safe.
 class RotaryTable {
  public:
-  // Angles rounded to `dtype`. `rotary` must outlive this object.
-  RotaryTable(const RotaryEmbedding& rotary, DType dtype) : rotary_(rotary), dtype_(dtype) {}
+  // Angles of heads of `head_dim` rounded to `dtype`. `rotary` must outlive this object.
+  RotaryTable(const RotaryEmbedding& rotary, int64_t head_dim, DType dtype)
+      : rotary_(rotary), frequencies_(head_dim / 2), dtype_(dtype) {}
 
-  // Makes every position below `positions` available. Throws what LibTorch throws.
+  // Makes every position below `positions` available. Throws what RotaryEmbedding throws.
   void Reserve(int64_t positions);
 
   // [head_dim / 2] of a position, valid until the next Reserve(). REQUIRES: it was reserved.
-  const float* cos(int64_t position) const { return Row(cos_, position); }
-  const float* sin(int64_t position) const { return Row(sin_, position); }
+  const float* cos(int64_t position) const { return angles_.cos.data() + position * frequencies_; }
+  const float* sin(int64_t position) const { return angles_.sin.data() + position * frequencies_; }
 
  private:
-  static const float* Row(const at::Tensor& table, int64_t position) {
-    return table.const_data_ptr<float>() + position * table.size(1);
-  }
-
   const RotaryEmbedding& rotary_;
+  const int64_t frequencies_;
   const DType dtype_;
   int64_t positions_ = 0;
-  at::Tensor cos_, sin_;  // [positions_, head_dim / 2], fp32 with values of dtype_
+  RotaryEmbedding::Angles angles_;  // [positions_, frequencies_]
 };
 
 }  // namespace shira

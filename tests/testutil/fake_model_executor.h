@@ -27,7 +27,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/types/span.h"
-#include "server/engine/model_executor.h"
+#include "server/executor/model_executor.h"
 #include "tests/testutil/plain_weights.h"
 
 namespace shira::testing {
@@ -68,7 +68,7 @@ class FakeModelExecutor : public ModelExecutor {
   using Hook = std::function<absl::Status(absl::Span<const BatchRow>)>;
 
   // Reads `weights` in every step; they must outlive it.
-  FakeModelExecutor(const PlainWeights& weights, Options options)
+  FakeModelExecutor(PlainWeights& weights, Options options)
       : weights_(weights), options_(options) {}
   ~FakeModelExecutor() override { EXPECT_EQ(used_tokens_, 0) << "KV memory was leaked"; }
 
@@ -117,6 +117,8 @@ class FakeModelExecutor : public ModelExecutor {
     absl::MutexLock lock(&mutex_);
     return capacities_;
   }
+
+  WeightMemory& weights() override { return weights_.memory(); }
 
   absl::StatusOr<std::unique_ptr<SequenceCache>> NewSequence(int64_t tokens) override {
     EXPECT_GT(tokens, 0);
@@ -253,7 +255,7 @@ class FakeModelExecutor : public ModelExecutor {
     return Mix(Mix(history, weights), token);
   }
 
-  const PlainWeights& weights_;
+  PlainWeights& weights_;
   const Options options_;
   std::atomic<int64_t> used_tokens_{0};
   std::vector<float> logits_;

@@ -8,13 +8,14 @@
 
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <random>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "adapters/format/adapter_reader.h"
-#include "adapters/switch/parameter_map.h"
+#include "adapters/switch/host_weight_memory.h"
 #include "base/dtype.h"
 #include "base/float_types.h"
 #include "base/sha256.h"
@@ -60,13 +61,20 @@ class PlainWeights {
     }
   }
 
-  // Points into this object.
-  ParameterMap parameter_map() {
-    std::vector<ResidentParameter> parameters;
-    for (size_t i = 0; i < shapes_.size(); ++i) {
-      parameters.push_back({shapes_[i].name, shapes_[i].rows, shapes_[i].cols, data_[i].data()});
+  // Another copy, with memory of its own.
+  PlainWeights(const PlainWeights& other)
+      : dtype_(other.dtype_), shapes_(other.shapes_), data_(other.data_) {}
+
+  // Points into this object, and is made when it is first asked for: `parallel_for` counts then.
+  HostWeightMemory& memory(const ParallelFor& parallel_for = SerialFor) {
+    if (memory_ == nullptr) {
+      std::vector<ResidentParameter> parameters;
+      for (size_t i = 0; i < shapes_.size(); ++i) {
+        parameters.push_back({shapes_[i].name, shapes_[i].rows, shapes_[i].cols, data_[i].data()});
+      }
+      memory_ = *HostWeightMemory::Create(dtype_, parameters, parallel_for);
     }
-    return *ParameterMap::Create(dtype_, std::move(parameters));
+    return *memory_;
   }
 
   BaseModelIdentity identity(std::vector<std::string> names = {}) const {
@@ -91,6 +99,7 @@ class PlainWeights {
   DType dtype_;
   std::vector<Shape> shapes_;
   std::vector<std::vector<std::byte>> data_;
+  std::unique_ptr<HostWeightMemory> memory_;
 };
 
 }  // namespace shira::testing

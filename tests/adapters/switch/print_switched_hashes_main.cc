@@ -14,6 +14,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 #include "adapters/format/adapter_reader.h"
+#include "adapters/switch/host_weight_memory.h"
 #include "adapters/switch/switch_engine.h"
 #include "base/mapped_file.h"
 #include "base/safetensors.h"
@@ -38,9 +39,9 @@ absl::Status Run(int argc, char** argv) {
     identity.parameters[name] = {rows, cols};
     dtype = tensor.dtype;
   }
-  SHIRA_ASSIGN_OR_RETURN(ParameterMap map, ParameterMap::Create(dtype, std::move(parameters)));
+  SHIRA_ASSIGN_OR_RETURN(const auto weights, HostWeightMemory::Create(dtype, parameters));
   identity.dtype = dtype;
-  SwitchEngine engine(std::move(map), {});
+  SwitchEngine engine(*weights, {});
   for (size_t p = 0; p < engine.parameters().parameters().size(); ++p) {
     identity.hashes[engine.parameters().parameters()[p].name] = engine.base_hash(p);
   }
@@ -59,7 +60,7 @@ absl::Status Run(int argc, char** argv) {
     engine.Apply(state);
     for (size_t p = 0; p < engine.parameters().parameters().size(); ++p) {
       std::cout << i - 2 << ' ' << engine.parameters().parameters()[p].name << ' '
-                << Sha256::Of(engine.parameters().bytes(p)).Hex() << '\n';
+                << Sha256::Of(weights->bytes(p)).Hex() << '\n';
     }
   }
   return absl::OkStatus();

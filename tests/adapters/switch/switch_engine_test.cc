@@ -34,7 +34,7 @@ class SwitchEngineTest : public ::testing::TestWithParam<DType> {
   SwitchEngineTest()
       : weights_(GetParam(), {{"q", 40, 24}, {"k", 8, 24}, {"wide", 3, 70000}, {"norm", 1, 24}}, 1),
         pristine_(weights_.data()),
-        engine_(weights_.parameter_map(), {}) {}
+        engine_(weights_.memory(), {}) {}
 
   AdapterPtr RandomAdapter(const std::string& name, const std::vector<std::string>& parameters,
                            uint32_t seed) {
@@ -304,7 +304,7 @@ TEST_P(SwitchEngineTest, SplitsWorkIntoAnyNumberOfPieces) {
       for (int64_t i = n - 1; i >= 0; --i) body(count * i / n, count * (i + 1) / n);
     };
     PlainWeights weights(GetParam(), weights_.shapes(), 1);
-    SwitchEngine engine(weights.parameter_map(), {.parallel_for = split});
+    SwitchEngine engine(weights.memory(split), {.parallel_for = split});
     ASSERT_OK_AND_ASSIGN(const auto state_a, engine.Compile({{a, 1.0}}));
     ASSERT_OK_AND_ASSIGN(const auto state_b, engine.Compile({{b, 1.0}}));
     engine.Apply(state_a);

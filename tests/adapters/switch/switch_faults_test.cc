@@ -58,7 +58,7 @@ class SwitchFaultsTest : public ::testing::Test {
   const AdapterPtr first_ = RandomAdapter("first", 2);
   const AdapterPtr second_ = RandomAdapter("second", 3);
   Memory memory_;
-  SwitchEngine engine_{weights_.parameter_map(), {.reserve = memory_.Reserve()}};
+  SwitchEngine engine_{weights_.memory(), {.reserve = memory_.Reserve()}};
 };
 
 TEST_F(SwitchFaultsTest, ARefusedAllocationAtAnyStepWritesNothing) {
@@ -81,7 +81,7 @@ TEST_F(SwitchFaultsTest, ARefusedAllocationAtAnyStepWritesNothing) {
 
 TEST_F(SwitchFaultsTest, ASwitchSucceedsAfterItsAllocationsWereRefused) {
   PlainWeights fresh_weights = weights_;
-  SwitchEngine fresh(fresh_weights.parameter_map(), {});
+  SwitchEngine fresh(fresh_weights.memory(), {});
   ASSERT_OK_AND_ASSIGN(const auto expected, fresh.Compile({{first_, 0.5}, {second_, 0.5}}));
   fresh.Apply(expected);
 

@@ -48,7 +48,7 @@ class SwitchPropertyTest : public ::testing::TestWithParam<DType> {
   // The weights of a fresh load into a state.
   static Sha256Digest FreshLoad(const std::vector<WeightedAdapterRef>& refs) {
     PlainWeights weights(GetParam(), kShapes, 7);
-    SwitchEngine engine(weights.parameter_map(), {});
+    SwitchEngine engine(weights.memory(), {});
     engine.Apply(*engine.Compile(refs));
     return weights.Hash();
   }
@@ -65,7 +65,7 @@ TEST_P(SwitchPropertyTest, WeightsDependOnTheStateAlone) {
   PlainWeights weights(GetParam(), kShapes, 7);
   // Fails the allocation that the countdown reaches.
   int allocations_until_failure = -1;
-  SwitchEngine engine(weights.parameter_map(), {.reserve = [&](int64_t) {
+  SwitchEngine engine(weights.memory(), {.reserve = [&](int64_t) {
                         return allocations_until_failure-- == 0
                                    ? absl::ResourceExhaustedError("injected")
                                    : absl::OkStatus();

@@ -53,7 +53,7 @@ class WeightGuardTest : public ::testing::TestWithParam<DType> {
   }
 
   PlainWeights weights_{GetParam(), {{"large", 1500, 700}, {"small", 8, 16}, {"other", 1, 64}}, 1};
-  SwitchEngine engine_{weights_.parameter_map(), {}};
+  SwitchEngine engine_{weights_.memory(), {}};
 };
 
 TEST_P(WeightGuardTest, FindsNothingWhileStatesAreSwitched) {

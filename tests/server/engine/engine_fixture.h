@@ -116,7 +116,7 @@ class EngineFixture : public ::testing::Test {
   // The weights in a state, computed apart from the engine under test.
   static Fingerprint WeightsOf(int adapter) {
     PlainWeights weights = TinyWeights();
-    SwitchEngine engine(weights.parameter_map(), {});
+    SwitchEngine engine(weights.memory(), {});
     if (adapter != 0) engine.Apply(*engine.Compile({{TinyAdapter(adapter), 1.0}}));
     return FingerprintOf(weights.data());
   }
@@ -132,7 +132,7 @@ class EngineFixture : public ::testing::Test {
 
   std::atomic<int> pins_ = 0;
   PlainWeights weights_ = TinyWeights();
-  SwitchEngine switch_engine_{weights_.parameter_map(), {}};
+  SwitchEngine switch_engine_{weights_.memory(), {}};
   std::unique_ptr<FakeModelExecutor> executor_;
   std::unique_ptr<Engine> engine_;  // destroyed before what it uses
 };

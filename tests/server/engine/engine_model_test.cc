@@ -10,7 +10,7 @@
 
 #include "server/engine/engine.h"
 #include "server/engine/step_cost_measurement.h"
-#include "server/engine/torch_model_executor.h"
+#include "server/model/cpu_executor.h"
 #include "tests/testutil/adapter_builder.h"
 #include "tests/testutil/plain_weights.h"
 #include "tests/testutil/recording_observer.h"
@@ -42,17 +42,19 @@ class EngineModelTest : public ::testing::TestWithParam<DType> {
     config.vocab_size = 300;
     config.max_position = 256;
     ASSERT_OK_AND_ASSIGN(weights_, ResidentWeights::Allocate(config, GetParam()));
-    ASSERT_OK_AND_ASSIGN(const ParameterMap map, weights_->parameter_map());
+    ASSERT_OK_AND_ASSIGN(memory_,
+                         HostWeightMemory::Create(weights_->dtype(), weights_->parameters()));
+    const ParameterMap& map = memory_->parameters();
     std::mt19937 random(1);
     std::normal_distribution<float> normal(0.0f, 0.3f);
-    for (const ResidentParameter& parameter : map.parameters()) {
+    for (const ResidentParameter& parameter : weights_->parameters()) {
       for (int64_t i = 0; i < parameter.elements(); ++i) {
         testing::StoreElement(map.dtype(), normal(random), i, parameter.data);
       }
     }
     ASSERT_OK_AND_ASSIGN(executor_,
-                         CreateTorchModelExecutor(*weights_, {.kv_budget_bytes = kBudgetBytes}));
-    switch_engine_ = std::make_unique<SwitchEngine>(map, SwitchEngine::Options());
+                         CreateCpuExecutor(*weights_, {.kv_budget_bytes = kBudgetBytes}));
+    switch_engine_ = std::make_unique<SwitchEngine>(*memory_, SwitchEngine::Options());
     states_.push_back(switch_engine_->base());
     for (int i = 1; i <= kAdapters; ++i) {
       ASSERT_OK_AND_ASSIGN(states_.emplace_back(),
@@ -63,7 +65,7 @@ class EngineModelTest : public ::testing::TestWithParam<DType> {
   static std::shared_ptr<const SparseAdapter> Adapter(const ParameterMap& map, int number) {
     std::mt19937 random(number);
     std::map<std::string, ParameterDelta> deltas;  // ascending by name
-    for (const ResidentParameter& p : map.parameters()) {
+    for (const ParameterShape& p : map.parameters()) {
       if (p.rows == 1 || p.rows == 300) continue;
       const auto positions =
           testing::RandomPositions(p.rows, p.cols, 2 * (p.rows + p.cols), random);
@@ -179,6 +181,7 @@ class EngineModelTest : public ::testing::TestWithParam<DType> {
   }
 
   std::unique_ptr<ResidentWeights> weights_;
+  std::unique_ptr<HostWeightMemory> memory_;  // of the weights, whatever executor there is
   std::unique_ptr<ModelExecutor> executor_;
   std::unique_ptr<SwitchEngine> switch_engine_;
   std::vector<std::shared_ptr<const CompiledState>> states_;  // the base, then one per adapter
@@ -233,7 +236,7 @@ TEST_P(EngineModelTest, UnderLoadEveryStreamEqualsItsSingleRun) {
 
 TEST_P(EngineModelTest, MemoryThatIsShortDelaysButChangesNothing) {
   ASSERT_OK_AND_ASSIGN(executor_,
-                       CreateTorchModelExecutor(*weights_, {.kv_budget_bytes = kBudgetBytes / 40}));
+                       CreateCpuExecutor(*weights_, {.kv_budget_bytes = kBudgetBytes / 40}));
   Start(Options(RowPatching::kAuto, 64));
   std::vector<Job> jobs = RandomJobs(30, 9);
   for (Job& job : jobs) {

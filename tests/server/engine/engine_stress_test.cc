@@ -26,7 +26,7 @@ class EngineStressTest : public testing::RegistryFixture {
   // The weights under one adapter, computed apart.
   Fingerprint WeightsOf(const std::string& folder) const {
     PlainWeights weights(DType::kBF16, weights_.shapes(), 1);
-    SwitchEngine engine(weights.parameter_map(), {});
+    SwitchEngine engine(weights.memory(), {});
     engine.Apply(*engine.Compile({{*reader_.Read(root_.Path(folder)), 1.0}}));
     return testing::FingerprintOf(weights.data());
   }

@@ -28,7 +28,8 @@ class DecoderStatesTest : public ::testing::TestWithParam<Model> {
   DecoderStatesTest()
       : config_(TinyDecoderConfig(GetParam().tied)),
         weights_(RandomWeights(config_, GetParam().dtype)),
-        engine_(weights_->parameter_map().value(), {}),
+        memory_(HostWeightMemory::Create(weights_->dtype(), weights_->parameters()).value()),
+        engine_(*memory_, {}),
         pool_(MakePool(config_, GetParam().dtype)),
         team_(2),
         decoder_(*weights_, team_.parallel_for()) {
@@ -88,7 +89,7 @@ class DecoderStatesTest : public ::testing::TestWithParam<Model> {
                                           const std::shared_ptr<const CompiledState>& resident) {
     std::vector<std::unique_ptr<KvCache>> caches;
     std::vector<std::vector<int32_t>> tokens;
-    std::vector<DecoderRow> rows;
+    std::vector<BatchRow> rows;
     for (const Request& request : requests) {
       const int64_t length = LengthOf(request.sequence);
       caches.push_back(KvCache::Create(pool_, length + 1).value());
@@ -117,6 +118,7 @@ class DecoderStatesTest : public ::testing::TestWithParam<Model> {
 
   const ModelConfig config_;
   const std::unique_ptr<ResidentWeights> weights_;
+  const std::unique_ptr<HostWeightMemory> memory_;
   SwitchEngine engine_;
   const std::shared_ptr<KvPagePool> pool_;
   ThreadTeam team_;

@@ -37,7 +37,7 @@ class DecoderTest : public ::testing::TestWithParam<DType> {
 
   // One pass that feeds each sequence that is not done up to `chunks[i]` more tokens.
   void Step(std::vector<Fed>& sequences, const std::vector<int64_t>& chunks) {
-    std::vector<DecoderRow> rows;
+    std::vector<BatchRow> rows;
     std::vector<Fed*> fed;
     for (size_t i = 0; i < sequences.size(); ++i) {
       if (sequences[i].done()) continue;
@@ -163,7 +163,7 @@ TEST_P(DecoderTest, AForkGoesOnAsItsSourceWouldHave) {
 TEST_P(DecoderTest, OnlyRowsThatWantLogitsGetThem) {
   std::vector<Fed> sequences;
   for (int64_t i = 0; i < 3; ++i) sequences.push_back(NewFed(i, 2));
-  std::vector<DecoderRow> rows;
+  std::vector<BatchRow> rows;
   for (Fed& fed : sequences) rows.push_back({fed.cache.get(), fed.tokens, true, &base_});
   rows[0].wants_logits = false;
   const auto logits = SplitLogits(decoder_->Forward(base_, rows), 301);

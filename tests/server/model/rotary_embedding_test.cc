@@ -16,18 +16,23 @@ ModelConfig Config(RopeScaling scaling = {}) {
   return config;
 }
 
+RotaryEmbedding::Angles AnglesBelow(int64_t positions, const ModelConfig& config) {
+  return RotaryEmbedding(config.head_dim, config.rope_theta, config.rope_scaling)
+      .Below(positions, DType::kF32);
+}
+
 float SineAt(const ModelConfig& config, int64_t position, int64_t frequency) {
-  const at::Tensor positions = at::full({1}, position, at::TensorOptions(at::kLong));
-  return RotaryEmbedding(config).At(positions, at::kFloat).sin[0][0][frequency].item<float>();
+  return AnglesBelow(position + 1, config).sin[position * config.head_dim / 2 + frequency];
 }
 
 TEST(RotaryEmbeddingTest, APairsAngleIsItsFrequencyTimesThePosition) {
-  const at::Tensor positions = at::tensor(std::vector<int64_t>{0, 2});
-  const RotaryEmbedding::Angles angles = RotaryEmbedding(Config()).At(positions, at::kFloat);
-  const std::vector<double> expected = {0.0, 0.0, 2.0, 0.2};
-  for (int64_t i = 0; i < 4; ++i) {
-    EXPECT_NEAR(angles.cos[i / 2][0][i % 2].item<float>(), std::cos(expected[i]), 1e-6) << i;
-    EXPECT_NEAR(angles.sin[i / 2][0][i % 2].item<float>(), std::sin(expected[i]), 1e-6) << i;
+  const RotaryEmbedding::Angles angles = AnglesBelow(3, Config());
+  const std::vector<double> expected = {0.0, 0.0, 1.0, 0.1, 2.0, 0.2};
+  ASSERT_EQ(angles.cos.size(), expected.size());
+  ASSERT_EQ(angles.sin.size(), expected.size());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_NEAR(angles.cos[i], std::cos(expected[i]), 1e-6) << i;
+    EXPECT_NEAR(angles.sin[i], std::sin(expected[i]), 1e-6) << i;
   }
 }
 

@@ -20,7 +20,7 @@
 
 #include "base/status_macros.h"
 #include "base/thread_team.h"
-#include "server/engine/torch_model_executor.h"
+#include "server/model/cpu_executor.h"
 #include "server/model/resident_weights.h"
 #include "server/model/weight_loader.h"
 #include "server/sampling/candidates.h"
@@ -123,7 +123,7 @@ absl::Status Run(int argc, char** argv) {
   SHIRA_ASSIGN_OR_RETURN(const auto source, shira::WeightSource::Open(argv[2]));
   SHIRA_ASSIGN_OR_RETURN(const auto weights,
                          shira::ResidentWeights::Load(*source, *dtype, team.parallel_for(), {}));
-  SHIRA_ASSIGN_OR_RETURN(const auto executor, shira::CreateTorchModelExecutor(
+  SHIRA_ASSIGN_OR_RETURN(const auto executor, shira::CreateCpuExecutor(
                                                   *weights, {.kv_budget_bytes = int64_t{4} << 30,
                                                              .parallel_for = team.parallel_for()}));
   std::vector<Prompt> prompts = ReadPrompts(argv[4]);

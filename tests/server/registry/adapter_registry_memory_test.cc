@@ -306,7 +306,7 @@ TEST_F(AdapterRegistryMemoryTest, AThousandAdaptersOfOneMaskCostTwoBytesPerEntry
   constexpr int64_t kEntries = 2000;
   testing::PlainWeights weights(DType::kBF16, {{"model.layers.0.mlp.up_proj.weight", kRows, kCols}},
                                 1);
-  SwitchEngine engine(weights.parameter_map(), {});
+  SwitchEngine engine(weights.memory(), {});
   const AdapterReader reader(weights.identity(), {});
   std::mt19937 random(1);
   std::vector<std::pair<int32_t, int32_t>> mask;

@@ -125,7 +125,7 @@ class RegistryFixture : public ::testing::Test {
   std::atomic<bool> fail_compilation_ = false;
   absl::Mutex hook_mutex_;
   std::function<void()> hook_ ABSL_GUARDED_BY(hook_mutex_);
-  SwitchEngine engine_{weights_.parameter_map(), SwitchOptions()};
+  SwitchEngine engine_{weights_.memory(), SwitchOptions()};
   std::unique_ptr<AdapterRegistry> registry_;
 };
 

@@ -1,46 +1,31 @@
-// File: server/engine/model_executor.h
+// File: server/executor/model_executor.h
 //
 // The seam between the engine and the model: one forward pass over a mixed batch of prefill chunks
 // and decode rows, whose rows may want different states of the weights. The engine's tests put a
-// double here; the real one is torch_model_executor.
+// double here; server/model/cpu_executor.h computes with this project's own kernels.
 
-#ifndef SHIRA_SERVER_ENGINE_MODEL_EXECUTOR_H_
-#define SHIRA_SERVER_ENGINE_MODEL_EXECUTOR_H_
+#ifndef SHIRA_SERVER_EXECUTOR_MODEL_EXECUTOR_H_
+#define SHIRA_SERVER_EXECUTOR_MODEL_EXECUTOR_H_
 
 #include <cstdint>
 #include <memory>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "adapters/switch/compiled_state.h"
+#include "adapters/switch/weight_memory.h"
+#include "server/executor/batch_row.h"
 
 namespace shira {
-
-// The KV memory of one sequence: pages, some of which it may share with others. Destroying it
-// frees what nobody shares.
-class SequenceCache {
- public:
-  virtual ~SequenceCache() = default;
-  // Tokens whose keys and values are stored.
-  virtual int64_t length() const = 0;
-  // Tokens that fit. Their memory is reserved, so storing them cannot fail.
-  virtual int64_t capacity() const = 0;
-};
-
-// One sequence's part of a step: `tokens` follow what `cache` holds.
-struct BatchRow {
-  SequenceCache* cache = nullptr;
-  absl::Span<const int32_t> tokens;  // one for decoding, more for a prefill chunk; never empty
-  bool wants_logits = false;         // of the last token
-  // The weights that this row is to be computed with; outlives the call.
-  const CompiledState* state = nullptr;
-};
 
 // Not thread-safe: everything but the const methods is called from the engine's thread.
 class ModelExecutor {
  public:
   virtual ~ModelExecutor() = default;
+
+  // The weights that Forward() computes with, for the one switch engine that writes them between two
+  // calls. Lives as long as the executor.
+  virtual WeightMemory& weights() = 0;
 
   // Memory for a sequence of at most `tokens` tokens (> 0). RESOURCE_EXHAUSTED when the KV budget
   // has no room for it.
@@ -77,4 +62,4 @@ class ModelExecutor {
 
 }  // namespace shira
 
-#endif  // SHIRA_SERVER_ENGINE_MODEL_EXECUTOR_H_
+#endif  // SHIRA_SERVER_EXECUTOR_MODEL_EXECUTOR_H_

@@ -1,4 +1,4 @@
-#include "server/engine/torch_model_executor.h"
+#include "server/model/cpu_executor.h"
 
 #include <algorithm>
 #include <cmath>
@@ -22,7 +22,7 @@ using Logits = std::vector<float>;
 
 constexpr int64_t kBudgetBytes = 1 << 20;
 
-class TorchModelExecutorTest : public ::testing::TestWithParam<DType> {
+class CpuExecutorTest : public ::testing::TestWithParam<DType> {
  protected:
   void SetUp() override {
     config_.architecture = "llama";
@@ -35,16 +35,15 @@ class TorchModelExecutorTest : public ::testing::TestWithParam<DType> {
     config_.vocab_size = 50;
     config_.max_position = 64;
     ASSERT_OK_AND_ASSIGN(weights_, ResidentWeights::Allocate(config_, GetParam()));
-    ASSERT_OK_AND_ASSIGN(const ParameterMap map, weights_->parameter_map());
     std::mt19937 random(1);
     std::normal_distribution<float> normal(0.0f, 0.2f);
-    for (const ResidentParameter& parameter : map.parameters()) {
+    for (const ResidentParameter& parameter : weights_->parameters()) {
       for (int64_t i = 0; i < parameter.elements(); ++i) {
-        StoreElement(map.dtype(), normal(random), i, parameter.data);
+        StoreElement(weights_->dtype(), normal(random), i, parameter.data);
       }
     }
     ASSERT_OK_AND_ASSIGN(executor_,
-                         CreateTorchModelExecutor(*weights_, {.kv_budget_bytes = kBudgetBytes}));
+                         CreateCpuExecutor(*weights_, {.kv_budget_bytes = kBudgetBytes}));
   }
 
   std::unique_ptr<SequenceCache> NewSequence(int64_t tokens = 32) {
@@ -78,21 +77,21 @@ class TorchModelExecutorTest : public ::testing::TestWithParam<DType> {
   const Tokens prompt_ = {3, 14, 15, 9, 26, 5, 35, 8, 9, 7, 9, 3, 23, 8, 46};
 };
 
-TEST_P(TorchModelExecutorTest, SaysWhatTheModelIs) {
+TEST_P(CpuExecutorTest, SaysWhatTheModelIs) {
   EXPECT_EQ(executor_->vocab_size(), 50);
   EXPECT_EQ(executor_->context_length(), 64);
   EXPECT_EQ(executor_->kv_budget_bytes(), kBudgetBytes);
   EXPECT_EQ(executor_->kv_used_bytes(), 0);
 }
 
-TEST_P(TorchModelExecutorTest, PrefillInChunksGivesTheLogitsOfOnePass) {
+TEST_P(CpuExecutorTest, PrefillInChunksGivesTheLogitsOfOnePass) {
   const Logits whole = FeedInChunks(prompt_, prompt_.size());
   EXPECT_TRUE(std::any_of(whole.begin(), whole.end(), [](float x) { return std::abs(x) > 0.1f; }));
   EXPECT_EQ(FeedInChunks(prompt_, 1), whole);
   EXPECT_EQ(FeedInChunks(prompt_, 7), whole);
 }
 
-TEST_P(TorchModelExecutorTest, InterleavedSequencesEqualThoseRunAlone) {
+TEST_P(CpuExecutorTest, InterleavedSequencesEqualThoseRunAlone) {
   const Tokens other = {40, 2, 33, 21, 17};
   const auto a = NewSequence();
   const auto b = NewSequence();
@@ -109,7 +108,7 @@ TEST_P(TorchModelExecutorTest, InterleavedSequencesEqualThoseRunAlone) {
   EXPECT_EQ(Logits(both.begin() + 50, both.end()), FeedInChunks(other, 5));
 }
 
-TEST_P(TorchModelExecutorTest, GivesLogitsOnlyToTheRowsThatWantThem) {
+TEST_P(CpuExecutorTest, GivesLogitsOnlyToTheRowsThatWantThem) {
   const Tokens first = {1, 2}, second = {3}, third = {4, 5, 6};
   std::vector<std::unique_ptr<SequenceCache>> sequences;
   for (int i = 0; i < 3; ++i) sequences.push_back(NewSequence());
@@ -124,13 +123,13 @@ TEST_P(TorchModelExecutorTest, GivesLogitsOnlyToTheRowsThatWantThem) {
   EXPECT_EQ(sequences[2]->length(), 3);
 }
 
-TEST_P(TorchModelExecutorTest, LogitsDoNotDependOnWhatRanBefore) {
+TEST_P(CpuExecutorTest, LogitsDoNotDependOnWhatRanBefore) {
   const Logits before = FeedInChunks(prompt_, 6);
   FeedInChunks({49, 48, 47, 46, 45, 44, 43, 42, 41}, 2);
   EXPECT_EQ(FeedInChunks(prompt_, 6), before);
 }
 
-TEST_P(TorchModelExecutorTest, ComputesWithTheWeightsAsTheyAreNow) {
+TEST_P(CpuExecutorTest, ComputesWithTheWeightsAsTheyAreNow) {
   const Logits before = FeedInChunks(prompt_, 15);
   const ResidentWeights::Matrix matrix = weights_->Find("model.layers.1.self_attn.v_proj.weight");
   const float original = LoadElement(weights_->dtype(), matrix.data, 5);
@@ -140,7 +139,7 @@ TEST_P(TorchModelExecutorTest, ComputesWithTheWeightsAsTheyAreNow) {
   EXPECT_EQ(FeedInChunks(prompt_, 15), before);
 }
 
-TEST_P(TorchModelExecutorTest, RefusesSequencesBeyondTheBudgetUntilOthersAreGone) {
+TEST_P(CpuExecutorTest, RefusesSequencesBeyondTheBudgetUntilOthersAreGone) {
   const int64_t page = executor_->page_tokens();
   auto one = NewSequence(1);
   const int64_t page_bytes = executor_->kv_used_bytes();
@@ -156,7 +155,7 @@ TEST_P(TorchModelExecutorTest, RefusesSequencesBeyondTheBudgetUntilOthersAreGone
   EXPECT_THAT(executor_->NewSequence(pages * page), IsOk());
 }
 
-TEST_P(TorchModelExecutorTest, AForkGoesOnWithWhatItsSourceStored) {
+TEST_P(CpuExecutorTest, AForkGoesOnWithWhatItsSourceStored) {
   const int64_t page = executor_->page_tokens();
   Tokens tokens;
   for (int32_t i = 0; i < 60; ++i) tokens.push_back(i * 7 % 50);
@@ -180,13 +179,13 @@ TEST_P(TorchModelExecutorTest, AForkGoesOnWithWhatItsSourceStored) {
               StatusIs(absl::StatusCode::kResourceExhausted));
 }
 
-TEST_P(TorchModelExecutorTest, ASequenceMayOutliveTheExecutor) {
+TEST_P(CpuExecutorTest, ASequenceMayOutliveTheExecutor) {
   const auto sequence = NewSequence();
   executor_.reset();
   EXPECT_EQ(sequence->length(), 0);
 }
 
-TEST_P(TorchModelExecutorTest, FillsACacheToItsCapacity) {
+TEST_P(CpuExecutorTest, FillsACacheToItsCapacity) {
   const Tokens tokens = {1, 2, 3};
   const auto sequence = NewSequence(3);
   Forward({{sequence.get(), tokens, true}});
@@ -194,7 +193,7 @@ TEST_P(TorchModelExecutorTest, FillsACacheToItsCapacity) {
   EXPECT_EQ(sequence->capacity(), 3);
 }
 
-TEST_P(TorchModelExecutorTest, RefusesWhatTheContractForbidsAndLeavesCachesAsTheyWere) {
+TEST_P(CpuExecutorTest, RefusesWhatTheContractForbidsAndLeavesCachesAsTheyWere) {
   const auto a = NewSequence(4);
   const auto b = NewSequence(4);
   const Tokens two = {1, 2}, five = {1, 2, 3, 4, 5}, negative = {-1}, too_large = {50};
@@ -214,9 +213,9 @@ TEST_P(TorchModelExecutorTest, RefusesWhatTheContractForbidsAndLeavesCachesAsThe
   EXPECT_EQ(b->length(), 0);
 }
 
-TEST_P(TorchModelExecutorTest, NoRowsGiveNoLogits) { EXPECT_TRUE(Forward({}).empty()); }
+TEST_P(CpuExecutorTest, NoRowsGiveNoLogits) { EXPECT_TRUE(Forward({}).empty()); }
 
-INSTANTIATE_TEST_SUITE_P(DTypes, TorchModelExecutorTest,
+INSTANTIATE_TEST_SUITE_P(DTypes, CpuExecutorTest,
                          ::testing::Values(DType::kF32, DType::kBF16, DType::kF16),
                          [](const auto& test) { return std::string(DTypeName(test.param)); });
 

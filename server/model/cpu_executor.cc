@@ -1,0 +1,108 @@
+#include "server/model/cpu_executor.h"
+
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "adapters/switch/host_weight_memory.h"
+#include "base/status_macros.h"
+#include "base/strings.h"
+#include "server/model/decoder.h"
+#include "server/model/kv_cache.h"
+#include "server/model/kv_page_pool.h"
+#include "server/model/torch_status.h"
+
+namespace shira {
+namespace {
+
+class CpuExecutor final : public ModelExecutor {
+ public:
+  CpuExecutor(const ModelConfig& config, std::unique_ptr<HostWeightMemory> memory,
+              std::shared_ptr<KvPagePool> pool, std::unique_ptr<Decoder> decoder)
+      : config_(config),
+        memory_(std::move(memory)),
+        pool_(std::move(pool)),
+        decoder_(std::move(decoder)) {}
+
+  WeightMemory& weights() override { return *memory_; }
+
+  absl::StatusOr<std::unique_ptr<SequenceCache>> NewSequence(int64_t tokens) override {
+    return KvCache::Create(pool_, tokens);
+  }
+
+  absl::StatusOr<std::unique_ptr<SequenceCache>> Fork(const SequenceCache& source, int64_t tokens,
+                                                      int64_t capacity) override {
+    return static_cast<const KvCache&>(source).Fork(tokens, capacity);
+  }
+
+  int64_t page_tokens() const override { return kPageTokens; }
+
+  absl::StatusOr<absl::Span<const float>> Forward(const CompiledState& resident,
+                                                  absl::Span<const BatchRow> rows) override {
+    SHIRA_RETURN_IF_ERROR(Check(rows));
+    if (rows.empty()) return absl::Span<const float>();
+    try {
+      return decoder_->Forward(resident, rows);
+    } catch (...) {
+      return StatusOfCurrentException("forward pass");
+    }
+  }
+
+  int32_t vocab_size() const override { return static_cast<int32_t>(config_.vocab_size); }
+  int64_t context_length() const override { return config_.max_position; }
+  int64_t kv_budget_bytes() const override { return pool_->budget_bytes(); }
+  int64_t kv_used_bytes() const override { return pool_->used_bytes(); }
+
+ private:
+  // What would otherwise write or read outside of memory.
+  absl::Status Check(absl::Span<const BatchRow> rows) const {
+    absl::flat_hash_set<const SequenceCache*> caches;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const BatchRow& row = rows[i];
+      const auto problem = [i](const auto&... parts) {
+        return absl::InvalidArgumentError(StrCat("forward pass, row ", i, ": ", parts...));
+      };
+      if (row.cache == nullptr) return problem("no cache");
+      if (row.state == nullptr) return problem("no state");
+      if (row.tokens.empty()) return problem("no tokens");
+      if (!caches.insert(row.cache).second) return problem("its cache occurs twice");
+      const int64_t room = row.cache->capacity() - row.cache->length();
+      if (static_cast<int64_t>(row.tokens.size()) > room) {
+        return problem(row.tokens.size(), " tokens for a cache with room for ", room);
+      }
+      for (const int32_t token : row.tokens) {
+        if (token < 0 || token >= vocab_size()) {
+          return problem("token ", token, " is outside the vocabulary of ", vocab_size());
+        }
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  const ModelConfig& config_;
+  const std::unique_ptr<HostWeightMemory> memory_;
+  const std::shared_ptr<KvPagePool> pool_;
+  const std::unique_ptr<Decoder> decoder_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ModelExecutor>> CreateCpuExecutor(ResidentWeights& weights,
+                                                                 CpuExecutorOptions options) {
+  const ModelConfig& config = weights.config();
+  const int64_t page_bytes =
+      config.num_layers * LayerBytesOfPage(AttentionShapeOf(config, weights.dtype()));
+  SHIRA_ASSIGN_OR_RETURN(std::shared_ptr<KvPagePool> pool,
+                         KvPagePool::Create(page_bytes, options.kv_budget_bytes));
+  SHIRA_ASSIGN_OR_RETURN(
+      std::unique_ptr<HostWeightMemory> memory,
+      HostWeightMemory::Create(weights.dtype(), weights.parameters(), options.parallel_for));
+  try {
+    return std::make_unique<CpuExecutor>(
+        config, std::move(memory), std::move(pool),
+        std::make_unique<Decoder>(weights, std::move(options.parallel_for)));
+  } catch (...) {
+    return StatusOfCurrentException("model executor");
+  }
+}
+
+}  // namespace shira
