@@ -55,7 +55,9 @@ BaseModelIdentity IdentityOf(const SwitchEngine& engine, const ModelConfig& conf
     identity.parameters[parameter.name] = {parameter.rows, parameter.cols};
     identity.hashes[parameter.name] = engine.base_hash(static_cast<int64_t>(i));
   }
-  if (config.tie_word_embeddings) identity.tied["lm_head.weight"] = "model.embed_tokens.weight";
+  for (const TensorSpec& tensor : config.Tensors()) {
+    if (!tensor.second_name.empty()) identity.tied[tensor.second_name] = tensor.name;
+  }
   identity.dtype = map.dtype();
   identity.digest = engine.base_digest();
   return identity;

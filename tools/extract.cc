@@ -19,8 +19,6 @@
 namespace shira::tools {
 namespace {
 
-using Parameter = ModelConfig::Parameter;
-
 struct Options {
   std::string base;
   std::string tuned;
@@ -46,7 +44,7 @@ class Selection {
     return selection;
   }
 
-  bool Contains(const Parameter& parameter) const {
+  bool Contains(const TensorSpec& parameter) const {
     if (parameter.shape.size() != 2) return false;
     if (include_) return std::regex_search(parameter.name, *include_);
     return PlaceOf(parameter.name).layer.has_value();
@@ -64,12 +62,12 @@ struct LeftOut {
 };
 
 absl::Status CheckSameModel(const Model& base, const Model& tuned, const Options& options) {
-  const std::vector<Parameter> expected = base.source->config().Parameters();
-  const std::vector<Parameter> found = tuned.source->config().Parameters();
+  const std::vector<TensorSpec> expected = base.source->config().Tensors();
+  const std::vector<TensorSpec> found = tuned.source->config().Tensors();
   std::map<std::string, std::vector<int64_t>> shapes;
-  for (const Parameter& parameter : expected) shapes[parameter.name] = parameter.shape;
+  for (const TensorSpec& parameter : expected) shapes[parameter.name] = parameter.shape;
   ProblemList problems;
-  for (const Parameter& parameter : found) {
+  for (const TensorSpec& parameter : found) {
     const auto shape = shapes.extract(parameter.name);
     if (shape.empty()) {
       problems.Add(parameter.name, ": the base has no such parameter");
@@ -84,7 +82,7 @@ absl::Status CheckSameModel(const Model& base, const Model& tuned, const Options
 
 // tuned - base, with memory for two copies of the parameter.
 absl::StatusOr<std::vector<float>> Difference(const Model& base, const Model& tuned,
-                                              const Parameter& parameter) {
+                                              const TensorSpec& parameter) {
   SHIRA_ASSIGN_OR_RETURN(std::vector<float> difference, ReadParameter(*tuned.source, parameter));
   SHIRA_ASSIGN_OR_RETURN(const std::vector<float> from, ReadParameter(*base.source, parameter));
   for (size_t i = 0; i < difference.size(); ++i) difference[i] -= from[i];
@@ -93,11 +91,11 @@ absl::StatusOr<std::vector<float>> Difference(const Model& base, const Model& tu
 
 absl::Status CompareAll(Session& session, const Model& base, const Model& tuned,
                         const Selection& selection, SparseBuilder& builder, LeftOut& left_out) {
-  const std::vector<Parameter> parameters = base.source->config().Parameters();
+  const std::vector<TensorSpec> parameters = base.source->config().Tensors();
   int64_t elements = 0;
-  for (const Parameter& parameter : parameters) elements += ElementsOf(parameter);
+  for (const TensorSpec& parameter : parameters) elements += parameter.elements();
   ProgressBar progress("Comparing", elements, session.err());
-  for (const Parameter& parameter : parameters) {
+  for (const TensorSpec& parameter : parameters) {
     SHIRA_RETURN_IF_ERROR(progress.Advance(0, parameter.name));
     SHIRA_ASSIGN_OR_RETURN(const std::vector<float> difference, Difference(base, tuned, parameter));
     if (selection.Contains(parameter)) {
@@ -109,7 +107,7 @@ absl::Status CompareAll(Session& session, const Model& base, const Model& tuned,
       if (energy != 0) left_out.parameters.push_back(parameter.name);
       left_out.energy += energy;
     }
-    SHIRA_RETURN_IF_ERROR(progress.Advance(ElementsOf(parameter), parameter.name));
+    SHIRA_RETURN_IF_ERROR(progress.Advance(parameter.elements(), parameter.name));
   }
   return absl::OkStatus();
 }

@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "adapters/format/adapter_reader.h"
+#include "server/model/tensor_spec.h"
 #include "server/model/weight_loader.h"
 
 namespace shira::tools {
@@ -26,13 +27,10 @@ struct Model {
 // WeightSource::Open().
 absl::StatusOr<Model> OpenModel(const std::string& path);
 
-// Elements of a parameter's shape.
-int64_t ElementsOf(const ModelConfig::Parameter& parameter);
-
 // The parameter in float32, row-major; whatever it was stored in becomes float32 without loss, and
 // quantised weights as the server dequantises them.
 absl::StatusOr<std::vector<float>> ReadParameter(const WeightSource& source,
-                                                 const ModelConfig::Parameter& parameter);
+                                                 const TensorSpec& parameter);
 
 }  // namespace shira::tools
 

@@ -94,12 +94,12 @@ void Decoder::Embed(const Slice& slice, absl::Span<const BatchRow> rows) {
 
 void Decoder::RunLayer(int64_t layer, const Slice& slice, absl::Span<const BatchRow> rows) {
   const DecoderWeights::Layer& weights = weights_.layers[layer];
-  AddAndNorm(weights.input_norm, /*add=*/layer > 0, slice);
+  AddAndNorm(weights.attention_norm, /*add=*/layer > 0, slice);
   Multiply(weights.qkv, activations_.normed, slice.groups, activations_.qkv);
   RotateAndStore(layer, slice, rows);
   attention_.Run(attention_rows_, parallel_for_);
   Multiply(weights.attention_out, activations_.attended, slice.groups, activations_.branch);
-  AddAndNorm(weights.post_norm, /*add=*/true, slice);
+  AddAndNorm(weights.mlp_norm, /*add=*/true, slice);
   Multiply(weights.gate_up, activations_.normed, slice.groups, activations_.gate_up);
   GateBranch(slice);
   Multiply(weights.down, activations_.gated, slice.groups, activations_.branch);
@@ -166,7 +166,7 @@ absl::Span<const float> Decoder::Logits() {
       wanted_[begin + i].begin = i;
       wanted_[begin + i].end = i + 1;
     }
-    Multiply(weights_.lm_head, final_.floats() + begin * config_.hidden_size,
+    Multiply(weights_.output, final_.floats() + begin * config_.hidden_size,
              absl::MakeConstSpan(wanted_).subspan(begin, count),
              logits_.floats() + begin * config_.vocab_size);
   }

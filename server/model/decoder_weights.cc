@@ -1,8 +1,6 @@
 #include "server/model/decoder_weights.h"
 
-#include <string>
-
-#include "base/strings.h"
+#include <map>
 
 namespace shira {
 namespace {
@@ -12,17 +10,18 @@ class Viewer {
  public:
   explicit Viewer(const ResidentWeights& weights) : weights_(weights) {}
 
-  DecoderWeights::Vector VectorAt(std::string_view name) {
-    const ResidentWeights::Matrix matrix = weights_.Find(name);
+  DecoderWeights::Vector VectorAt(const TensorPlace& place) {
+    const ResidentWeights::Matrix matrix = weights_.At(place);
     if (matrix.data == nullptr) return {};
-    return {.data = matrix.data, .size = matrix.cols, .place = AddPlace(matrix)};
+    return {.data = matrix.data, .size = matrix.cols, .place = AddPlace(place)};
   }
 
-  DecoderWeights::Projection ProjectionAt(const std::string& name) {
-    const ResidentWeights::Matrix matrix = weights_.Find(name + ".weight");
+  DecoderWeights::Projection ProjectionAt(TensorPlace place) {
+    const ResidentWeights::Matrix matrix = weights_.At(place);
     DecoderWeights::Projection projection;
-    projection.place = AddPlace(matrix);
-    projection.bias = VectorAt(name + ".bias");
+    projection.place = AddPlace(place);
+    place.bias = true;
+    projection.bias = VectorAt(place);
     projection.weight = {.data = matrix.data,
                          .bias = projection.bias.data,
                          .dtype = weights_.dtype(),
@@ -33,28 +32,19 @@ class Viewer {
 
   int64_t places() const { return static_cast<int64_t>(places_.size()); }
 
-  // The place whose memory holds the parameter's.
-  DecoderWeights::Part PartOf(const ResidentParameter& parameter) const {
-    const int64_t element_bytes = static_cast<int64_t>(DTypeSize(weights_.dtype()));
-    for (size_t i = 0; i < places_.size(); ++i) {
-      const ResidentWeights::Matrix& place = places_[i];
-      const std::byte* end = place.data + place.rows * place.cols * element_bytes;
-      if (parameter.data < place.data || parameter.data >= end) continue;
-      const int64_t element = (parameter.data - place.data) / element_bytes;
-      return {.place = static_cast<int64_t>(i),
-              .first = place.rows == 1 ? element : element / place.cols};
-    }
-    return {};
+  // Where a parameter of a place is.
+  DecoderWeights::Part PartOf(const ResidentParameter& parameter, const TensorPlace& place) const {
+    const ResidentWeights::Matrix whole = weights_.At(place);
+    const int64_t element =
+        (parameter.data - whole.data) / static_cast<int64_t>(DTypeSize(weights_.dtype()));
+    return {.place = places_.at(place), .first = whole.rows == 1 ? element : element / whole.cols};
   }
 
  private:
-  int64_t AddPlace(const ResidentWeights::Matrix& matrix) {
-    places_.push_back(matrix);
-    return places() - 1;
-  }
+  int64_t AddPlace(const TensorPlace& place) { return places_[place] = places(); }
 
   const ResidentWeights& weights_;
-  std::vector<ResidentWeights::Matrix> places_;
+  std::map<TensorPlace, int64_t> places_;
 };
 
 }  // namespace
@@ -64,21 +54,24 @@ DecoderWeights ViewWeights(const ResidentWeights& weights) {
   Viewer viewer(weights);
   DecoderWeights views;
   views.dtype = weights.dtype();
-  views.embedding = viewer.ProjectionAt("model.embed_tokens");
-  views.final_norm = viewer.VectorAt("model.norm.weight");
-  views.lm_head = config.tie_word_embeddings ? views.embedding : viewer.ProjectionAt("lm_head");
+  views.embedding = viewer.ProjectionAt({.role = TensorRole::kEmbedding});
+  views.final_norm = viewer.VectorAt({.role = TensorRole::kFinalNorm});
+  views.output = config.tie_word_embeddings ? views.embedding
+                                            : viewer.ProjectionAt({.role = TensorRole::kOutput});
   for (int64_t i = 0; i < config.num_layers; ++i) {
-    const auto name = [i](std::string_view part) { return StrCat("model.layers.", i, ".", part); };
-    views.layers.push_back({.input_norm = viewer.VectorAt(name("input_layernorm.weight")),
-                            .qkv = viewer.ProjectionAt(name("self_attn.qkv_proj")),
-                            .attention_out = viewer.ProjectionAt(name("self_attn.o_proj")),
-                            .post_norm = viewer.VectorAt(name("post_attention_layernorm.weight")),
-                            .gate_up = viewer.ProjectionAt(name("mlp.gate_up_proj")),
-                            .down = viewer.ProjectionAt(name("mlp.down_proj"))});
+    const auto at = [i](TensorRole role) { return TensorPlace{.role = role, .layer = i}; };
+    views.layers.push_back({.attention_norm = viewer.VectorAt(at(TensorRole::kAttentionNorm)),
+                            .qkv = viewer.ProjectionAt(at(TensorRole::kQueryKeyValue)),
+                            .query_norm = viewer.VectorAt(at(TensorRole::kQueryNorm)),
+                            .key_norm = viewer.VectorAt(at(TensorRole::kKeyNorm)),
+                            .attention_out = viewer.ProjectionAt(at(TensorRole::kAttentionOutput)),
+                            .mlp_norm = viewer.VectorAt(at(TensorRole::kMlpNorm)),
+                            .gate_up = viewer.ProjectionAt(at(TensorRole::kGateUp)),
+                            .down = viewer.ProjectionAt(at(TensorRole::kDown))});
   }
   views.places = viewer.places();
-  for (const ResidentParameter& parameter : weights.parameters()) {
-    views.parts.push_back(viewer.PartOf(parameter));
+  for (size_t i = 0; i < weights.parameters().size(); ++i) {
+    views.parts.push_back(viewer.PartOf(weights.parameters()[i], weights.places()[i]));
   }
   return views;
 }

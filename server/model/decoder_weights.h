@@ -1,13 +1,12 @@
 // File: server/model/decoder_weights.h
 //
-// The resident weights by their place in the forward pass, and which place each Hugging Face
-// parameter has, for what adapters change about them.
+// The resident weights as the forward pass reads them, and where in them each parameter is, for what
+// adapters change about it.
 
 #ifndef SHIRA_SERVER_MODEL_DECODER_WEIGHTS_H_
 #define SHIRA_SERVER_MODEL_DECODER_WEIGHTS_H_
 
 #include <cstdint>
-#include <string_view>
 #include <vector>
 
 #include "base/dtype.h"
@@ -31,10 +30,12 @@ struct DecoderWeights {
     Vector bias;
   };
   struct Layer {
-    Vector input_norm;         // [hidden]
+    Vector attention_norm;     // [hidden]
     Projection qkv;            // [(heads + 2 * kv_heads) * head_dim, hidden]
+    Vector query_norm;         // [head_dim]
+    Vector key_norm;           // [head_dim]
     Projection attention_out;  // [hidden, heads * head_dim]
-    Vector post_norm;          // [hidden]
+    Vector mlp_norm;           // [hidden]
     Projection gate_up;        // [2 * intermediate, hidden]
     Projection down;           // [hidden, intermediate]
   };
@@ -48,7 +49,7 @@ struct DecoderWeights {
   DType dtype = DType::kF32;  // of all
   Projection embedding;       // [vocab, hidden]
   Vector final_norm;          // [hidden]
-  Projection lm_head;         // [vocab, hidden]; embedding when tied
+  Projection output;          // [vocab, hidden]; embedding when tied
   std::vector<Layer> layers;
 
   int64_t places = 0;       // matrices and vectors that there are

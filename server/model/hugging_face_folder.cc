@@ -21,10 +21,6 @@ namespace {
 constexpr uint64_t kMaxIndexBytes = uint64_t{64} << 20;
 constexpr const char* kSingleFile = "model.safetensors";
 constexpr const char* kIndexFile = "model.safetensors.index.json";
-constexpr const char* kEmbeddings = "model.embed_tokens.weight";
-constexpr const char* kHead = "lm_head.weight";
-
-std::string StoredName(std::string_view parameter) { return std::string(parameter); }
 
 // Tables that older versions of transformers saved though they follow from the configuration.
 bool IsDerivedTable(const std::string& name) {
@@ -105,19 +101,21 @@ bool HoldEqualNumbers(const StoredTensor& a, const StoredTensor& b) {
 
 // Decides what tie_word_embeddings means for the tensors that are there, as transformers does: one
 // of the two matrices is used for both, and two that differ make the model an untied one.
-void SettleTiedHead(ModelFiles& files) {
-  if (!files.config.tie_word_embeddings) return;
-  const auto head = files.tensors.find(kHead);
-  if (head == files.tensors.end()) return;
-  const auto embeddings = files.tensors.find(kEmbeddings);
-  if (embeddings == files.tensors.end()) {
-    auto node = files.tensors.extract(head);
-    node.key() = kEmbeddings;
-    files.tensors.insert(std::move(node));
-  } else if (HoldEqualNumbers(head->second, embeddings->second)) {
-    files.tensors.erase(head);
-  } else {
-    files.config.tie_word_embeddings = false;
+void SettleTiedEmbeddings(ModelFiles& files) {
+  for (const TensorSpec& spec : files.config.Tensors()) {
+    if (spec.second_name.empty()) continue;
+    const auto second = files.tensors.find(spec.second_name);
+    if (second == files.tensors.end()) continue;
+    const auto first = files.tensors.find(spec.name);
+    if (first == files.tensors.end()) {
+      auto node = files.tensors.extract(second);
+      node.key() = spec.name;
+      files.tensors.insert(std::move(node));
+    } else if (HoldEqualNumbers(second->second, first->second)) {
+      files.tensors.erase(second);
+    } else {
+      files.config.tie_word_embeddings = false;
+    }
   }
 }
 
@@ -136,7 +134,6 @@ absl::StatusOr<ModelFiles> OpenHuggingFaceFolder(const std::string& path) {
   ModelFiles files;
   SHIRA_ASSIGN_OR_RETURN(files.config, ReadHuggingFaceConfig(path));
   files.name = FolderName(path);
-  files.stored_name = &StoredName;
 
   std::error_code error;
   if (std::filesystem::exists(folder / kSingleFile, error)) {
@@ -152,7 +149,7 @@ absl::StatusOr<ModelFiles> OpenHuggingFaceFolder(const std::string& path) {
         StrCat(path, ": neither ", kSingleFile, " nor ", kIndexFile,
                "; other formats can be converted with save_pretrained() of transformers"));
   }
-  SettleTiedHead(files);
+  SettleTiedEmbeddings(files);
   return files;
 }
 

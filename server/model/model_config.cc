@@ -22,7 +22,7 @@ constexpr uint64_t kMaxConfigBytes = 1 << 20;
 // Beyond any known model, and small enough that no product of two sizes overflows and no list of
 // parameters exhausts the memory.
 constexpr int64_t kMaxSize = 1 << 24;
-constexpr int64_t kMaxCount = 1 << 12;  // layers, heads, and numbers per head
+constexpr int64_t kMaxCount = 1 << 12;  // heads, and numbers per head
 
 absl::StatusOr<nlohmann::json> ReadJsonObject(const std::string& path) {
   SHIRA_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxConfigBytes));
@@ -53,32 +53,7 @@ absl::Status In(const std::string& source, const absl::Status& status) {
 
 }  // namespace
 
-std::vector<ModelConfig::Parameter> ModelConfig::Parameters() const {
-  std::vector<Parameter> parameters;
-  const auto projection = [&](const std::string& name, int64_t out, int64_t in, bool bias) {
-    parameters.push_back({name + ".weight", {out, in}});
-    if (bias) parameters.push_back({name + ".bias", {out}});
-  };
-  const int64_t q_size = num_heads * head_dim;
-  const int64_t kv_size = num_kv_heads * head_dim;
-
-  parameters.push_back({"model.embed_tokens.weight", {vocab_size, hidden_size}});
-  for (int64_t layer = 0; layer < num_layers; ++layer) {
-    const std::string at = StrCat("model.layers.", layer, ".");
-    parameters.push_back({at + "input_layernorm.weight", {hidden_size}});
-    projection(at + "self_attn.q_proj", q_size, hidden_size, attention_bias);
-    projection(at + "self_attn.k_proj", kv_size, hidden_size, attention_bias);
-    projection(at + "self_attn.v_proj", kv_size, hidden_size, attention_bias);
-    projection(at + "self_attn.o_proj", hidden_size, q_size, attention_bias);
-    parameters.push_back({at + "post_attention_layernorm.weight", {hidden_size}});
-    projection(at + "mlp.gate_proj", intermediate_size, hidden_size, mlp_bias);
-    projection(at + "mlp.up_proj", intermediate_size, hidden_size, mlp_bias);
-    projection(at + "mlp.down_proj", hidden_size, intermediate_size, mlp_bias);
-  }
-  parameters.push_back({"model.norm.weight", {hidden_size}});
-  if (!tie_word_embeddings) parameters.push_back({"lm_head.weight", {vocab_size, hidden_size}});
-  return parameters;
-}
+std::vector<TensorSpec> ModelConfig::Tensors() const { return family->tensors(*this); }
 
 absl::Status ModelConfig::Validate() const {
   ProblemList problems;
@@ -92,8 +67,9 @@ absl::Status ModelConfig::Validate() const {
       problems.Add(name, ": expected a positive number, found ", value);
     }
   };
+  if (family == nullptr) problems.Add("family: none");
   check_size("hidden_size", hidden_size, kMaxSize);
-  check_size("num_layers", num_layers, kMaxCount);
+  check_size("num_layers", num_layers, kMaxLayers);
   check_size("num_heads", num_heads, kMaxCount);
   check_size("num_kv_heads", num_kv_heads, kMaxCount);
   check_size("head_dim", head_dim, kMaxCount);
@@ -118,6 +94,12 @@ absl::Status ModelConfig::Validate() const {
                    rope_scaling.high_freq_factor, ", found ", rope_scaling.low_freq_factor);
     }
   }
+  if (num_layers <= kMaxLayers && static_cast<int64_t>(layers.size()) != num_layers) {
+    problems.Add("layers: expected ", num_layers, ", found ", layers.size());
+  }
+  for (const LayerSpec& layer : layers) {
+    if (layer.window < 0) problems.Add("sliding window: expected none or more than 0 positions");
+  }
   for (const int32_t id : eos_token_ids) {
     if (id < 0 || id >= vocab_size) {
       problems.Add("eos_token_id: ", id, " is outside of the vocabulary of ", vocab_size);
@@ -137,6 +119,7 @@ absl::StatusOr<ModelConfig> ReadHuggingFaceConfig(const std::string& folder) {
   SHIRA_ASSIGN_OR_RETURN(const ModelFamily* family, FindFamilyByModelType(model_type, path));
   ModelConfig config = family->from_json(fields);
   config.architecture = model_type;
+  config.family = family;
   SHIRA_RETURN_IF_ERROR(problems.ToStatus(path));
   SHIRA_RETURN_IF_ERROR(OverrideEosTokenIds(base / "generation_config.json", config.eos_token_ids));
   SHIRA_RETURN_IF_ERROR(In(path, config.Validate()));
@@ -150,6 +133,7 @@ absl::StatusOr<ModelConfig> ReadGgufConfig(const GgufFile& gguf) {
   ConfigProblems problems;
   ModelConfig config = family->from_gguf(gguf, &problems);
   config.architecture = architecture;
+  config.family = family;
   SHIRA_RETURN_IF_ERROR(problems.ToStatus(gguf.source()));
   SHIRA_RETURN_IF_ERROR(In(gguf.source(), config.Validate()));
   return config;

@@ -14,8 +14,12 @@
 
 #include "absl/status/statusor.h"
 #include "base/gguf_file.h"
+#include "server/model/layer_spec.h"
+#include "server/model/tensor_spec.h"
 
 namespace shira {
+
+struct ModelFamily;
 
 // How rotary frequencies are rescaled for longer contexts (config.json "rope_scaling" /
 // "rope_parameters").
@@ -28,10 +32,13 @@ struct RopeScaling {
   int64_t original_max_position = 0;  // llama3 only
 };
 
-// A decoder-only transformer in Llama's shape: RMS norm, rotary positions (half-split),
-// grouped-query attention, gated SiLU MLP.
+// Beyond any known model.
+inline constexpr int64_t kMaxLayers = 1 << 12;
+
+// A decoder-only transformer.
 struct ModelConfig {
-  std::string architecture;  // as the file names it: "llama"
+  std::string architecture;             // as the file names it: "llama"
+  const ModelFamily* family = nullptr;  // which lists its tensors
   int64_t hidden_size = 0;
   int64_t num_layers = 0;
   int64_t num_heads = 0;
@@ -44,22 +51,18 @@ struct ModelConfig {
   double rope_theta = 10000.0;
   RopeScaling rope_scaling;
   bool tie_word_embeddings = false;
-  bool attention_bias = false;  // q, k, v and o projections have biases
+  bool attention_bias = false;  // where a family leaves it open whether attention has biases
   bool mlp_bias = false;
+  std::vector<LayerSpec> layers;  // num_layers
   std::vector<int32_t>
       eos_token_ids;  // config.json, overridden by those of generation_config.json
 
-  // One resident parameter: its Hugging Face name and shape ([out, in] for a projection, [n] for a
-  // norm or bias).
-  struct Parameter {
-    std::string name;
-    std::vector<int64_t> shape;
-  };
-  // Every parameter of the model in layer order, tied weights once. The one list that loading,
-  // checking and hashing use.
-  std::vector<Parameter> Parameters() const;
+  // Every parameter of the model in layer order, tied weights once: the family's list, which loading,
+  // checking, memory, hashing and adapters use.
+  std::vector<TensorSpec> Tensors() const;
 
-  // Whether every size is positive and consistent; INVALID_ARGUMENT lists every problem.
+  // Whether there is a family, a layer for each, and every size is positive and consistent;
+  // INVALID_ARGUMENT lists every problem.
   absl::Status Validate() const;
 };
 

@@ -2,21 +2,23 @@
 
 #include "absl/status/status.h"
 #include "base/strings.h"
-#include "server/model/llama_config.h"
+#include "server/model/families/llama.h"
 
 namespace shira {
 namespace {
 
-constexpr ModelFamily kFamilies[] = {
-    {"llama", "llama", &LlamaFromJson, &LlamaFromGguf, /*gguf_interleaves_rotary_rows=*/true},
+constexpr const ModelFamily* kFamilies[] = {
+    &kLlamaFamily,
 };
 
 absl::StatusOr<const ModelFamily*> FindFamily(std::string_view ModelFamily::*name,
                                               std::string_view wanted, std::string_view source) {
   std::string known;
-  for (const ModelFamily& family : kFamilies) {
-    if (family.*name == wanted) return &family;
-    StrAppend(&known, known.empty() ? "" : ", ", family.*name);
+  for (const ModelFamily* family : kFamilies) {
+    const std::string_view own = family->*name;
+    if (own.empty()) continue;
+    if (own == wanted) return family;
+    StrAppend(&known, known.empty() ? "" : ", ", own);
   }
   return absl::UnimplementedError(
       StrCat(source, ": the model family '", wanted, "' is not one of those known: ", known));

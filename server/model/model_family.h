@@ -1,37 +1,41 @@
 // File: server/model/model_family.h
 //
-// The model families that this program knows. To add one that has Llama's shape (RMS norm, rotary
-// positions, grouped-query attention, gated SiLU MLP):
-//   1. write its two functions, like those of llama_config.h, in a file of its own: each reads one
-//      kind of file into a ModelConfig and notes every setting that the decoder does not have;
+// The model families that this program knows. To add one:
+//   1. write server/model/families/NAME.{h,cc}: how its facts are read from each kind of file (every
+//      setting that the decoder does not have is noted as a problem, by name), and the list of its
+//      tensors;
 //   2. add one line to the table in model_family.cc;
-//   3. add one tiny random model of it to tests/server/model/weight_loader_transformers_test.py,
-//      which compares with transformers.
-// What another shape needs (a norm on q and k, say) is a member of ModelConfig first, then code in
-// the decoder.
+//   3. add tiny random models of it to tests/server/model/families_transformers_test.py, which
+//      compares with transformers, and a row to docs/models.md.
+// What its layers do differently is a member of LayerSpec first, then a branch in the decoder.
 
 #ifndef SHIRA_SERVER_MODEL_MODEL_FAMILY_H_
 #define SHIRA_SERVER_MODEL_MODEL_FAMILY_H_
 
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "base/gguf_file.h"
 #include "server/model/config_fields.h"
 #include "server/model/model_config.h"
+#include "server/model/tensor_spec.h"
 
 namespace shira {
 
 struct ModelFamily {
   std::string_view model_type;         // "model_type" in config.json
-  std::string_view gguf_architecture;  // "general.architecture" in GGUF metadata
-  // The configuration in config.json, but for ModelConfig::architecture, which the caller fills in.
-  // Problems go to the fields' list.
+  std::string_view gguf_architecture;  // "general.architecture" in GGUF; "": has no files of its own
+  // The configuration in config.json, but for ModelConfig::architecture and family, which the caller
+  // fills in. Problems go to the fields' list.
   ModelConfig (*from_json)(const ConfigFields& fields);
-  // The same from a GGUF file.
+  // The same from a GGUF file; null where gguf_architecture is "".
   ModelConfig (*from_gguf)(const GgufFile& gguf, ConfigProblems* problems);
-  // Whether a GGUF file has the rows of q and k in the order of interleaved rotary positions.
-  bool gguf_interleaves_rotary_rows;
+  // Every tensor of a model of this family, in layer order, tied ones once. REQUIRES: the sizes are
+  // those of a configuration that Validate() accepts, or zero.
+  std::vector<TensorSpec> (*tensors)(const ModelConfig& config);
+  // A tensor of GGUF files that from_gguf has taken in: no parameter. "": none.
+  std::string_view gguf_settings_tensor;
 };
 
 // UNIMPLEMENTED, naming `source` and the families that are known.

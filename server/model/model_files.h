@@ -37,11 +37,17 @@ struct ModelFiles {
   std::unique_ptr<GgufFile> gguf;  // nullptr for a folder
   // By the file's own names, without the known non-parameters.
   std::map<std::string, StoredTensor> tensors;
-  // The name that the file gives to a parameter of config.Parameters().
-  std::string (*stored_name)(std::string_view parameter);
-  bool interleaved_rotary_rows = false;  // of q and k
-  ProblemList
-      problems;  // what is wrong with the files, for one error with what is wrong with the tensors
+  // What is wrong with the files, for one error with what is wrong with the tensors.
+  ProblemList problems;
+
+  // The name that the files give to a tensor.
+  const std::string& stored_name(const TensorSpec& spec) const {
+    return gguf == nullptr ? spec.name : spec.gguf_name;
+  }
+  // The order in which the files have its rows.
+  GgufRows stored_rows(const TensorSpec& spec) const {
+    return gguf == nullptr ? GgufRows::kSame : spec.gguf_rows;
+  }
 };
 
 // A Hugging Face folder: config.json, and model.safetensors or else model.safetensors.index.json

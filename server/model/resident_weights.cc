@@ -2,9 +2,6 @@
 
 #include <sys/mman.h>
 
-#include <algorithm>
-#include <array>
-
 #include "base/status_macros.h"
 #include "base/strings.h"
 
@@ -19,47 +16,21 @@ int64_t RoundUp(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-// A part of a parameter's name, the stack that it belongs to, and its place there.
-struct StackRule {
-  std::string_view part;
-  std::string_view stack;
-  int place;
-};
-constexpr std::array<StackRule, 5> kStackRules = {{
-    {".q_proj.", ".qkv_proj.", 0},
-    {".k_proj.", ".qkv_proj.", 1},
-    {".v_proj.", ".qkv_proj.", 2},
-    {".gate_proj.", ".gate_up_proj.", 0},
-    {".up_proj.", ".gate_up_proj.", 1},
-}};
-
-// One matrix in memory, made of one parameter or of several by rows.
+// One matrix in memory, made of one tensor or of several by rows.
 struct Stack {
-  std::string name;
-  bool is_vector = false;
-  std::vector<std::pair<int, size_t>> parts;  // (place, position among the parameters)
+  TensorPlace place;
+  std::vector<size_t> parts;  // positions among the tensors
 };
 
-std::vector<Stack> PlanStacks(const std::vector<ModelConfig::Parameter>& parameters) {
+// In the order in which the list first names them.
+std::vector<Stack> PlanStacks(const std::vector<TensorSpec>& tensors) {
   std::vector<Stack> stacks;
-  absl::flat_hash_map<std::string, size_t> by_name;
-  for (size_t i = 0; i < parameters.size(); ++i) {
-    std::string name = parameters[i].name;
-    int place = 0;
-    for (const StackRule& rule : kStackRules) {
-      const size_t at = name.find(rule.part);
-      if (at == std::string::npos) continue;
-      name.replace(at, rule.part.size(), rule.stack);
-      place = rule.place;
-      break;
-    }
-    const auto [entry, is_new] = by_name.try_emplace(name, stacks.size());
-    if (is_new) {
-      stacks.push_back({.name = name, .is_vector = parameters[i].shape.size() == 1, .parts = {}});
-    }
-    stacks[entry->second].parts.push_back({place, i});
+  std::map<TensorPlace, size_t> by_place;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const auto [entry, is_new] = by_place.try_emplace(tensors[i].place, stacks.size());
+    if (is_new) stacks.push_back({.place = tensors[i].place, .parts = {}});
+    stacks[entry->second].parts.push_back(i);
   }
-  for (Stack& stack : stacks) std::sort(stack.parts.begin(), stack.parts.end());
   return stacks;
 }
 
@@ -74,22 +45,21 @@ absl::StatusOr<std::unique_ptr<ResidentWeights>> ResidentWeights::Allocate(
   }
   auto weights = std::unique_ptr<ResidentWeights>(new ResidentWeights(config, dtype));
   const int64_t element_bytes = static_cast<int64_t>(DTypeSize(dtype));
-  const std::vector<ModelConfig::Parameter> parameters = config.Parameters();
-  const std::vector<Stack> stacks = PlanStacks(parameters);
+  const std::vector<TensorSpec> tensors = config.Tensors();
+  const std::vector<Stack> stacks = PlanStacks(tensors);
 
   // Sizes first, then one block of memory, then the addresses in it.
-  weights->parameters_.resize(parameters.size());
+  for (const TensorSpec& tensor : tensors) {
+    weights->parameters_.push_back(
+        {.name = tensor.name, .rows = tensor.rows(), .cols = tensor.cols(), .data = nullptr});
+    weights->places_.push_back(tensor.place);
+  }
   std::vector<int64_t> stack_offsets;
   int64_t total_bytes = 0;
   for (const Stack& stack : stacks) {
     stack_offsets.push_back(total_bytes);
     int64_t stack_bytes = 0;
-    for (const auto& [place, i] : stack.parts) {
-      const std::vector<int64_t>& shape = parameters[i].shape;
-      weights->parameters_[i] = {.name = parameters[i].name,
-                                 .rows = shape.size() == 1 ? 1 : shape[0],
-                                 .cols = shape.back(),
-                                 .data = nullptr};
+    for (const size_t i : stack.parts) {
       stack_bytes += weights->parameters_[i].elements() * element_bytes;
     }
     weights->bytes_ += stack_bytes;
@@ -107,23 +77,19 @@ absl::StatusOr<std::unique_ptr<ResidentWeights>> ResidentWeights::Allocate(
   for (size_t s = 0; s < stacks.size(); ++s) {
     Matrix matrix = {.data = weights->memory_.get() + stack_offsets[s], .rows = 0, .cols = 0};
     std::byte* next = matrix.data;
-    for (const auto& [place, i] : stacks[s].parts) {
+    for (const size_t i : stacks[s].parts) {
       ResidentParameter& parameter = weights->parameters_[i];
       parameter.data = next;
       next += parameter.elements() * element_bytes;
-      if (stacks[s].is_vector) {
+      if (tensors[i].is_vector()) {
         matrix.rows = 1;
         matrix.cols += parameter.cols;
       } else {
         matrix.rows += parameter.rows;
         matrix.cols = parameter.cols;
       }
-      // A stack of one bears the parameter's own name and is added below.
-      if (stacks[s].parts.size() > 1) {
-        weights->matrices_[parameter.name] = {parameter.data, parameter.rows, parameter.cols};
-      }
     }
-    weights->matrices_[stacks[s].name] = matrix;
+    weights->matrices_[stacks[s].place] = matrix;
   }
   return weights;
 }
@@ -144,8 +110,8 @@ absl::StatusOr<std::unique_ptr<ResidentWeights>> ResidentWeights::Load(
   return weights;
 }
 
-ResidentWeights::Matrix ResidentWeights::Find(std::string_view name) const {
-  const auto entry = matrices_.find(ToAbsl(name));
+ResidentWeights::Matrix ResidentWeights::At(const TensorPlace& place) const {
+  const auto entry = matrices_.find(place);
   return entry == matrices_.end() ? Matrix() : entry->second;
 }
 

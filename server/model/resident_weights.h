@@ -1,8 +1,8 @@
 // File: server/model/resident_weights.h
 //
 // The base model in memory: every parameter once, in the resident dtype. What is multiplied
-// together lies together: q, k and v of a layer are stacked by rows in one matrix, and so are gate
-// and up. Each Hugging Face parameter stays a contiguous range of rows.
+// together lies together: the tensors of one place are stacked by rows in one matrix. Each parameter
+// stays a contiguous range of rows.
 
 #ifndef SHIRA_SERVER_MODEL_RESIDENT_WEIGHTS_H_
 #define SHIRA_SERVER_MODEL_RESIDENT_WEIGHTS_H_
@@ -11,18 +11,17 @@
 #include <cstdint>
 #include <cstdlib>
 #include <functional>
+#include <map>
 #include <memory>
-#include <string>
-#include <string_view>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "adapters/switch/host_weight_memory.h"
 #include "base/dtype.h"
 #include "base/parallel.h"
 #include "server/model/model_config.h"
+#include "server/model/tensor_spec.h"
 #include "server/model/weight_loader.h"
 
 namespace shira {
@@ -60,9 +59,11 @@ class ResidentWeights {
   // Of all parameters.
   int64_t bytes() const { return bytes_; }
 
-  // A parameter by its Hugging Face name, or a stack: "...self_attn.qkv_proj.weight" and
-  // "...mlp.gate_up_proj.weight" (and ".bias"). No data when the model has none of that name.
-  Matrix Find(std::string_view name) const;
+  // What the forward pass finds at a place: one parameter or a stack. No data when the model has
+  // none there.
+  Matrix At(const TensorPlace& place) const;
+  // The place of each parameter, in the order of parameters().
+  absl::Span<const TensorPlace> places() const { return places_; }
 
   // Every parameter under its Hugging Face name, embeddings, norms and biases too; tied embeddings
   // once. Their memory is this object's.
@@ -79,8 +80,9 @@ class ResidentWeights {
   DType dtype_;
   int64_t bytes_ = 0;
   std::unique_ptr<std::byte, FreeMemory> memory_;
-  std::vector<ResidentParameter> parameters_;  // in the order of config_.Parameters()
-  absl::flat_hash_map<std::string, Matrix> matrices_;
+  std::vector<ResidentParameter> parameters_;  // in the order of config_.Tensors()
+  std::vector<TensorPlace> places_;            // of the same
+  std::map<TensorPlace, Matrix> matrices_;
 };
 
 }  // namespace shira

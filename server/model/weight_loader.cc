@@ -22,20 +22,14 @@ namespace {
 
 // How Read() gets one parameter.
 struct ReadPlan {
+  std::string stored_name;
   EncodedMatrix matrix;
-  // Not 0: the rows of each head of this width are interleaved (0, 1, 2, ... are frequency 0 of the
-  // first half, frequency 0 of the second half, frequency 1 of the first, ...) and have to be put
-  // into halves.
+  // Not 0: the rows of each head of this width are interleaved and have to be put into halves.
   int64_t interleaved_head_dim = 0;
 };
 
 std::string ShapeText(const std::vector<int64_t>& shape) {
   return StrCat("[", absl::StrJoin(shape, ", "), "]");
-}
-
-// The parameters whose rows rotary positions turn in pairs.
-bool HasRotaryRows(const std::string& parameter) {
-  return absl::StrContains(parameter, ".q_proj.") || absl::StrContains(parameter, ".k_proj.");
 }
 
 int64_t SourceRowOf(int64_t row, int64_t head_dim) {
@@ -45,7 +39,7 @@ int64_t SourceRowOf(int64_t row, int64_t head_dim) {
 }
 
 // nullopt, with the reason in `problems`, where the tensor is not what the parameter needs.
-std::optional<ReadPlan> PlanRead(const ModelConfig::Parameter& parameter,
+std::optional<ReadPlan> PlanRead(const TensorSpec& parameter,
                                  const std::string& stored_name, const StoredTensor& tensor,
                                  int64_t interleaved_head_dim, ProblemList& problems) {
   if (!tensor.type) {
@@ -58,19 +52,19 @@ std::optional<ReadPlan> PlanRead(const ModelConfig::Parameter& parameter,
                  "; expected ", ShapeText(parameter.shape));
     return std::nullopt;
   }
-  const bool is_vector = parameter.shape.size() == 1;
-  if (is_vector && interleaved_head_dim != 0) {
+  if (parameter.is_vector() && interleaved_head_dim != 0) {
     // Its elements move one by one, like rows of one element.
     if (GgmlBlockOf(*tensor.type).elements != 1) {
       problems.Add("tensor '", stored_name, "' has the type ", tensor.type_name,
                    "; a bias must not be quantised");
       return std::nullopt;
     }
-    return ReadPlan{{*tensor.type, tensor.data.data(), parameter.shape[0], 1},
+    return ReadPlan{stored_name,
+                    {*tensor.type, tensor.data.data(), parameter.cols(), 1},
                     interleaved_head_dim};
   }
-  const int64_t rows = is_vector ? 1 : parameter.shape[0];
-  return ReadPlan{{*tensor.type, tensor.data.data(), rows, parameter.shape.back()},
+  return ReadPlan{stored_name,
+                  {*tensor.type, tensor.data.data(), parameter.rows(), parameter.cols()},
                   interleaved_head_dim};
 }
 
@@ -93,7 +87,7 @@ class MappedWeightSource : public WeightSource {
       return absl::InvalidArgumentError(
           StrCat("weights cannot be ", DTypeName(dtype), "; expected F32, BF16 or F16"));
     }
-    const auto& [matrix, head_dim] = found->second;
+    const auto& [stored_name, matrix, head_dim] = found->second;
     const bool fits = matrix.cols == 1 || matrix.rows == 1
                           ? destination.rows * destination.cols == matrix.rows * matrix.cols
                           : destination.rows == matrix.rows && destination.cols == matrix.cols;
@@ -109,14 +103,13 @@ class MappedWeightSource : public WeightSource {
         DecodeMatrix(matrix, source_row, dtype, destination.data, parallel_for);
     if (!bad.has_value()) return absl::OkStatus();
     return NotFinite(
-        parameter, dtype, *bad / destination.cols, *bad % destination.cols,
+        parameter, stored_name, dtype, *bad / destination.cols, *bad % destination.cols,
         DecodeElementAt(matrix, source_row(*bad / matrix.cols), *bad % matrix.cols));
   }
 
  private:
-  absl::Status NotFinite(std::string_view parameter, DType dtype, int64_t row, int64_t col,
-                         float stored) const {
-    const std::string stored_name = files_.stored_name(parameter);
+  absl::Status NotFinite(std::string_view parameter, const std::string& stored_name, DType dtype,
+                         int64_t row, int64_t col, float stored) const {
     return absl::InvalidArgumentError(
         StrCat(path_, ": tensor '", parameter, "'",
                stored_name == parameter ? "" : StrCat(" ('", stored_name, "')"), ", row ", row,
@@ -149,8 +142,8 @@ absl::StatusOr<std::unique_ptr<WeightSource>> WeightSource::Open(const std::stri
   SHIRA_ASSIGN_OR_RETURN(ModelFiles files, OpenModelFiles(path));
   std::map<std::string, ReadPlan> plans;
   std::set<std::string> used;
-  for (const ModelConfig::Parameter& parameter : files.config.Parameters()) {
-    const std::string stored_name = files.stored_name(parameter.name);
+  for (const TensorSpec& parameter : files.config.Tensors()) {
+    const std::string& stored_name = files.stored_name(parameter);
     const auto tensor = files.tensors.find(stored_name);
     if (tensor == files.tensors.end()) {
       files.problems.Add("tensor '", stored_name, "' is missing");
@@ -158,7 +151,7 @@ absl::StatusOr<std::unique_ptr<WeightSource>> WeightSource::Open(const std::stri
     }
     used.insert(stored_name);
     const int64_t interleaved_head_dim =
-        files.interleaved_rotary_rows && HasRotaryRows(parameter.name) ? files.config.head_dim : 0;
+        files.stored_rows(parameter) == GgufRows::kInterleavedHalves ? files.config.head_dim : 0;
     if (const auto plan = PlanRead(parameter, stored_name, tensor->second, interleaved_head_dim,
                                    files.problems)) {
       plans.emplace(parameter.name, *plan);

@@ -33,12 +33,13 @@ struct WeightDestination {
 class WeightSource {
  public:
   // Opens by what `path` is: a folder, or a file that begins as GGUF does, whatever it is called.
-  // Reads the config and checks that every parameter of config().Parameters() is there with its
+  // Reads the config and checks that every tensor of config().Tensors() is there with its
   // shape. INVALID_ARGUMENT lists every tensor that is missing, of a wrong shape or of a dtype that
   // cannot be loaded, and every tensor left over (but for known non-parameters such as
-  // rotary_emb.inv_freq, and a tied lm_head.weight that equals the embeddings). Where the two are
-  // there and differ, config() says untied, whatever config.json does; where lm_head.weight is there
-  // alone, it is the embeddings. NOT_FOUND where there is no such model, shard or part.
+  // rotary_emb.inv_freq, and an output matrix that equals the embeddings that it is tied to). Where
+  // the two are there and differ, config() says untied, whatever config.json does; where the output
+  // matrix is there alone, it is the embeddings. NOT_FOUND where there is no such model, shard or
+  // part.
   static absl::StatusOr<std::unique_ptr<WeightSource>> Open(const std::string& path);
 
   virtual ~WeightSource() = default;

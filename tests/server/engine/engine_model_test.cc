@@ -11,6 +11,7 @@
 #include "server/engine/engine.h"
 #include "server/engine/step_cost_measurement.h"
 #include "server/model/cpu_executor.h"
+#include "server/model/families/llama.h"
 #include "tests/testutil/adapter_builder.h"
 #include "tests/testutil/plain_weights.h"
 #include "tests/testutil/recording_observer.h"
@@ -33,8 +34,10 @@ class EngineModelTest : public ::testing::TestWithParam<DType> {
   void SetUp() override {
     ModelConfig config;
     config.architecture = "llama";
+    config.family = &kLlamaFamily;
     config.hidden_size = 32;
     config.num_layers = 2;
+    config.layers.resize(2);
     config.num_heads = 4;
     config.num_kv_heads = 2;
     config.head_dim = 8;

@@ -5,6 +5,7 @@
 #include <random>
 #include <vector>
 
+#include "server/model/families/llama.h"
 #include "tests/testutil/plain_weights.h"
 #include "tests/testutil/status_matchers.h"
 
@@ -26,8 +27,10 @@ class CpuExecutorTest : public ::testing::TestWithParam<DType> {
  protected:
   void SetUp() override {
     config_.architecture = "llama";
+    config_.family = &kLlamaFamily;
     config_.hidden_size = 32;
     config_.num_layers = 2;
+    config_.layers.resize(2);
     config_.num_heads = 4;
     config_.num_kv_heads = 2;
     config_.head_dim = 8;
@@ -131,11 +134,13 @@ TEST_P(CpuExecutorTest, LogitsDoNotDependOnWhatRanBefore) {
 
 TEST_P(CpuExecutorTest, ComputesWithTheWeightsAsTheyAreNow) {
   const Logits before = FeedInChunks(prompt_, 15);
-  const ResidentWeights::Matrix matrix = weights_->Find("model.layers.1.self_attn.v_proj.weight");
-  const float original = LoadElement(weights_->dtype(), matrix.data, 5);
-  StoreElement(weights_->dtype(), original + 4.0f, 5, matrix.data);
+  const int64_t values =
+      executor_->weights().parameters().Find("model.layers.1.self_attn.v_proj.weight");
+  std::byte* matrix = weights_->parameters()[values].data;
+  const float original = LoadElement(weights_->dtype(), matrix, 5);
+  StoreElement(weights_->dtype(), original + 4.0f, 5, matrix);
   EXPECT_NE(FeedInChunks(prompt_, 15), before);
-  StoreElement(weights_->dtype(), original, 5, matrix.data);
+  StoreElement(weights_->dtype(), original, 5, matrix);
   EXPECT_EQ(FeedInChunks(prompt_, 15), before);
 }
 

@@ -13,6 +13,7 @@
 
 #include "base/thread_team.h"
 #include "server/model/decoder.h"
+#include "server/model/families/llama.h"
 #include "server/model/kv_cache.h"
 #include "server/model/resident_weights.h"
 #include "tests/testutil/plain_weights.h"
@@ -22,8 +23,10 @@ namespace shira {
 inline ModelConfig TinyDecoderConfig(bool tied = true) {
   ModelConfig config;
   config.architecture = "llama";
+  config.family = &kLlamaFamily;
   config.hidden_size = 44;
   config.num_layers = 2;
+  config.layers.resize(2);
   config.num_heads = 6;
   config.num_kv_heads = 2;
   config.head_dim = 10;

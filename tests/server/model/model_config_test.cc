@@ -6,6 +6,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "server/model/families/llama.h"
 #include "tests/testutil/gguf_bytes.h"
 #include "tests/testutil/status_matchers.h"
 #include "tests/testutil/temp_folder.h"
@@ -188,8 +189,10 @@ TEST_F(HuggingFaceConfigTest, RefusesAHeadWidthThatDoesNotFollow) {
 
 ModelConfig SmallConfig() {
   ModelConfig config;
+  config.family = &kLlamaFamily;
   config.hidden_size = 64;
   config.num_layers = 1;
+  config.layers.resize(1);
   config.num_heads = 4;
   config.num_kv_heads = 2;
   config.head_dim = 8;
@@ -209,6 +212,8 @@ TEST(ModelConfigTest, ValidateListsEveryProblem) {
                                        HasSubstr("max_position"))));
   ModelConfig config = SmallConfig();
   EXPECT_THAT(config.Validate(), IsOk());
+  config.family = nullptr;
+  config.layers.resize(2, {.window = -1});
   config.num_kv_heads = 3;
   config.head_dim = 15;
   config.rms_norm_eps = NAN;
@@ -220,7 +225,9 @@ TEST(ModelConfigTest, ValidateListsEveryProblem) {
       config.Validate(),
       StatusIs(
           kInvalid,
-          AllOf(HasSubstr("3 does not divide num_heads, 4"), HasSubstr("an even one, found 15"),
+          AllOf(HasSubstr("family: none"), HasSubstr("layers: expected 1, found 2"),
+                HasSubstr("sliding window: expected none"),
+                HasSubstr("3 does not divide num_heads, 4"), HasSubstr("an even one, found 15"),
                 HasSubstr("rms_norm_eps"), HasSubstr("rope_theta"), HasSubstr("rope factor"),
                 HasSubstr("original_max_position"), HasSubstr("low_freq_factor: expected less"),
                 HasSubstr("eos_token_id: -1"), HasSubstr("eos_token_id: 320"))));
@@ -230,8 +237,8 @@ TEST(ModelConfigTest, ParametersHaveShapesAndAppearOnce) {
   ModelConfig config = SmallConfig();
   const auto texts = [&] {
     std::vector<std::string> texts;
-    for (const auto& [name, shape] : config.Parameters())
-      texts.push_back(name + " " + json(shape).dump());
+    for (const TensorSpec& tensor : config.Tensors())
+      texts.push_back(tensor.name + " " + json(tensor.shape).dump());
     return texts;
   };
   EXPECT_THAT(texts(), ElementsAre("model.embed_tokens.weight [320,64]",

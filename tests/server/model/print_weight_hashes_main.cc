@@ -32,10 +32,9 @@ absl::Status PrintHashes(const std::string& path, shira::DType dtype, int thread
   const shira::ParallelFor parallel_for = ThreadedFor(threads);
   std::chrono::duration<double, std::milli> reading{};
   SHIRA_ASSIGN_OR_RETURN(const auto source, shira::WeightSource::Open(path));
-  for (const auto& parameter : source->config().Parameters()) {
-    const bool is_vector = parameter.shape.size() == 1;
-    const int64_t rows = is_vector ? 1 : parameter.shape[0];
-    const int64_t cols = parameter.shape.back();
+  for (const shira::TensorSpec& parameter : source->config().Tensors()) {
+    const int64_t rows = parameter.rows();
+    const int64_t cols = parameter.cols();
     std::vector<std::byte> bytes(rows * cols * shira::DTypeSize(dtype));
 
     const auto start = std::chrono::steady_clock::now();

@@ -7,6 +7,7 @@
 
 #include "base/float_types.h"
 #include "base/thread_team.h"
+#include "server/model/families/llama.h"
 #include "tests/testutil/status_matchers.h"
 
 namespace shira {
@@ -18,8 +19,10 @@ using ::testing::HasSubstr;
 ModelConfig SmallConfig() {
   ModelConfig config;
   config.architecture = "llama";
+  config.family = &kLlamaFamily;
   config.hidden_size = 6;
   config.num_layers = 2;
+  config.layers.resize(2);
   config.num_heads = 2;
   config.num_kv_heads = 1;
   config.head_dim = 4;
@@ -65,20 +68,22 @@ TEST(ResidentWeightsTest, TheMapHoldsEveryParameterWithItsValues) {
   ThreadTeam team(2);
   ASSERT_OK_AND_ASSIGN(const auto weights,
                        ResidentWeights::Load(source, DType::kF32, team.parallel_for(), {}));
-  ASSERT_OK_AND_ASSIGN(const ParameterMap map, weights->parameter_map());
+  ASSERT_OK_AND_ASSIGN(const auto memory,
+                       HostWeightMemory::Create(weights->dtype(), weights->parameters()));
+  const ParameterMap& map = memory->parameters();
 
-  const auto expected = source.config().Parameters();
+  const auto expected = source.config().Tensors();
   ASSERT_EQ(map.parameters().size(), expected.size());
   EXPECT_EQ(map.dtype(), DType::kF32);
   EXPECT_EQ(map.Find("lm_head.weight"), -1);
   int64_t elements = 0;
   for (size_t i = 0; i < expected.size(); ++i) {
-    const ResidentParameter& parameter = map.parameters()[i];
+    const ParameterShape& parameter = map.parameters()[i];
     EXPECT_EQ(parameter.name, expected[i].name);
     EXPECT_EQ(parameter.cols, expected[i].shape.back());
     EXPECT_EQ(parameter.rows, expected[i].shape.size() == 1 ? 1 : expected[i].shape[0]);
     elements += parameter.elements();
-    const auto* data = reinterpret_cast<const float*>(parameter.data);
+    const auto* data = reinterpret_cast<const float*>(memory->bytes(static_cast<int64_t>(i)).data());
     for (int64_t j = 0; j < parameter.elements(); ++j) {
       ASSERT_EQ(data[j], source.number(parameter.name)) << parameter.name << " element " << j;
     }
@@ -88,41 +93,51 @@ TEST(ResidentWeightsTest, TheMapHoldsEveryParameterWithItsValues) {
 
 TEST(ResidentWeightsTest, ProjectionsThatAreMultipliedTogetherLieTogether) {
   ASSERT_OK_AND_ASSIGN(const auto weights, ResidentWeights::Allocate(SmallConfig(), DType::kBF16));
-  const std::string layer = "model.layers.1.";
-  const auto expect_stack = [&](const std::string& stack, const std::vector<std::string>& parts) {
-    const ResidentWeights::Matrix whole = weights->Find(layer + stack);
-    ASSERT_NE(whole.data, nullptr) << stack;
+  const auto part_of = [&](const std::string& name) {
+    for (const ResidentParameter& parameter : weights->parameters()) {
+      if (parameter.name == "model.layers.1." + name) return parameter;
+    }
+    return ResidentParameter();
+  };
+  const auto expect_stack = [&](const TensorPlace& stack, const std::vector<std::string>& parts) {
+    const ResidentWeights::Matrix whole = weights->At(stack);
+    ASSERT_NE(whole.data, nullptr) << parts[0];
     const std::byte* next = whole.data;
     for (const std::string& name : parts) {
-      const ResidentWeights::Matrix part = weights->Find(layer + name);
+      const ResidentParameter part = part_of(name);
       EXPECT_EQ(part.data, next) << name;
       next = part.data + part.rows * part.cols * 2;
     }
-    EXPECT_EQ(next, whole.data + whole.rows * whole.cols * 2) << stack;
+    EXPECT_EQ(next, whole.data + whole.rows * whole.cols * 2) << parts[0];
   };
-  for (const std::string kind : {"weight", "bias"}) {
+  for (const bool bias : {false, true}) {
+    const std::string kind = bias ? "bias" : "weight";
     expect_stack(
-        "self_attn.qkv_proj." + kind,
+        {TensorRole::kQueryKeyValue, 1, bias},
         {"self_attn.q_proj." + kind, "self_attn.k_proj." + kind, "self_attn.v_proj." + kind});
-    expect_stack("mlp.gate_up_proj." + kind, {"mlp.gate_proj." + kind, "mlp.up_proj." + kind});
+    expect_stack({TensorRole::kGateUp, 1, bias}, {"mlp.gate_proj." + kind, "mlp.up_proj." + kind});
   }
-  EXPECT_EQ(weights->Find(layer + "self_attn.qkv_proj.weight").rows, 16);
-  EXPECT_EQ(weights->Find(layer + "self_attn.qkv_proj.bias").cols, 16);
+  EXPECT_EQ(weights->At({TensorRole::kQueryKeyValue, 1}).rows, 16);
+  EXPECT_EQ(weights->At({TensorRole::kQueryKeyValue, 1, true}).cols, 16);
 }
 
 TEST(ResidentWeightsTest, MatricesAreAligned) {
   ASSERT_OK_AND_ASSIGN(const auto weights, ResidentWeights::Allocate(SmallConfig(), DType::kF16));
-  for (const char* name :
-       {"model.embed_tokens.weight", "model.norm.weight", "model.layers.0.self_attn.qkv_proj.bias",
-        "model.layers.1.self_attn.o_proj.weight", "model.layers.1.mlp.gate_up_proj.weight"}) {
-    EXPECT_EQ(reinterpret_cast<uintptr_t>(weights->Find(name).data) % 64, 0u) << name;
+  for (const TensorPlace& place : {TensorPlace{TensorRole::kEmbedding},
+                                   {TensorRole::kFinalNorm},
+                                   {TensorRole::kQueryKeyValue, 0, true},
+                                   {TensorRole::kAttentionOutput, 1},
+                                   {TensorRole::kGateUp, 1}}) {
+    const std::byte* data = weights->At(place).data;
+    ASSERT_NE(data, nullptr) << static_cast<int>(place.role);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(data) % 64, 0u) << static_cast<int>(place.role);
   }
 }
 
-TEST(ResidentWeightsTest, FindsNothingUnderAnotherName) {
+TEST(ResidentWeightsTest, FindsNothingWhereTheModelHasNothing) {
   ASSERT_OK_AND_ASSIGN(const auto weights, ResidentWeights::Allocate(SmallConfig(), DType::kF32));
-  EXPECT_EQ(weights->Find("model.layers.2.mlp.down_proj.weight").data, nullptr);
-  EXPECT_EQ(weights->Find("lm_head.weight").data, nullptr);
+  EXPECT_EQ(weights->At({TensorRole::kDown, 2}).data, nullptr);
+  EXPECT_EQ(weights->At({TensorRole::kOutput}).data, nullptr);
 }
 
 TEST(ResidentWeightsTest, ReportsProgressUpToAllBytes) {
@@ -135,7 +150,7 @@ TEST(ResidentWeightsTest, ReportsProgressUpToAllBytes) {
         reports.push_back(done);
         EXPECT_LE(done, total);
       }));
-  EXPECT_EQ(reports.size(), source.config().Parameters().size());
+  EXPECT_EQ(reports.size(), source.config().Tensors().size());
   EXPECT_EQ(reports.back(), weights->bytes());
 }
 

@@ -53,7 +53,9 @@ class WeightLoaderTest : public ::testing::Test {
     const absl::StatusOr<ModelConfig> parsed = ReadHuggingFaceConfig(folder_.path());
     ASSERT_THAT(parsed, IsOk());
     tensors_.clear();
-    for (const auto& [name, shape] : parsed->Parameters()) tensors_[name] = {DType::kF32, shape};
+    for (const TensorSpec& tensor : parsed->Tensors()) {
+      tensors_[tensor.name] = {DType::kF32, tensor.shape};
+    }
   }
 
   void WriteTensors(std::string_view file, const std::map<std::string, FakeTensor>& tensors) {

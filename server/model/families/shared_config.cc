@@ -1,0 +1,190 @@
+#include "server/model/families/shared_config.h"
+
+#include <algorithm>
+#include <array>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "server/model/families/shared_tensors.h"
+
+namespace shira {
+namespace {
+
+// A head's width where the file does not say it.
+int64_t DefaultHeadDim(int64_t hidden_size, int64_t num_heads) {
+  return num_heads > 0 && hidden_size % num_heads == 0 ? hidden_size / num_heads : 0;
+}
+
+// As many layers of LayerSpec's default as the configuration says, where it can be true.
+void SetLayers(ModelConfig& config) {
+  config.layers.resize(std::clamp<int64_t>(config.num_layers, 0, kMaxLayers));
+}
+
+RopeScaling RopeScalingFromJson(const ConfigFields& rope, const ConfigFields& top,
+                                int64_t max_position) {
+  const std::string type = rope.String("rope_type", rope.String("type", "default"));
+  RopeScaling scaling;
+  if (type == "linear") {
+    scaling.kind = RopeScaling::Kind::kLinear;
+    scaling.factor = rope.Float("factor");
+  } else if (type == "llama3") {
+    scaling.kind = RopeScaling::Kind::kLlama3;
+    scaling.factor = rope.Float("factor");
+    scaling.low_freq_factor = rope.Float("low_freq_factor");
+    scaling.high_freq_factor = rope.Float("high_freq_factor");
+    scaling.original_max_position =
+        top.Int("original_max_position_embeddings",
+                rope.Int("original_max_position_embeddings", max_position));
+  } else if (type != "default") {
+    rope.Unsupported("rope_type", "'", type, "'; known are default, linear and llama3");
+  }
+  if (rope.Float("partial_rotary_factor", 1.0) != 1.0) {
+    rope.Unsupported("partial_rotary_factor", "only 1 is known");
+  }
+  for (const char* kind : {"full_attention", "sliding_attention"}) {
+    if (rope.Has(kind)) rope.Unsupported(kind, "only one kind of rotary positions is known");
+  }
+  return scaling;
+}
+
+// Adds the id under `key`, if there is one that is not among `ids`.
+void AddTokenId(const GgufFile& gguf, const char* key, std::vector<int32_t>& ids,
+                ConfigProblems* problems) {
+  const absl::StatusOr<std::optional<int64_t>> id = gguf.GetTokenId(key);
+  if (!id.ok() || (id->has_value() && !std::in_range<int32_t>(**id))) {
+    problems->malformed.Add(key, ": expected a token id, found ",
+                            id.ok() ? std::to_string(**id) : "another type");
+  } else if (id->has_value() && std::count(ids.begin(), ids.end(), **id) == 0) {
+    ids.push_back(static_cast<int32_t>(**id));
+  }
+}
+
+RopeScaling RopeScalingFromGguf(const ConfigFields& fields) {
+  RopeScaling scaling;
+  // Older files have the factor alone.
+  const double factor = fields.Float("rope.scaling.factor", fields.Float("rope.scale_linear", 1.0));
+  const std::string type = fields.String("rope.scaling.type", factor == 1.0 ? "none" : "linear");
+  if (type == "linear") {
+    scaling.kind = RopeScaling::Kind::kLinear;
+    scaling.factor = factor;
+  } else if (type != "none") {
+    fields.Unsupported("rope.scaling.type", "'", type, "'; known are none and linear");
+  }
+  return scaling;
+}
+
+// Settings that some converters write under the architecture's name and that change what the model computes.
+constexpr std::array kUnknownGgufSettings = {"expert_count",
+                                             "attention.scale",
+                                             "attention.clamp_kqv",
+                                             "attention.sliding_window",
+                                             "attention.max_alibi_bias",
+                                             "logit_scale",
+                                             "residual_scale",
+                                             "embedding_scale"};
+
+}  // namespace
+
+ModelConfig SharedFromJson(const ConfigFields& fields, const JsonDefaults& defaults) {
+  ModelConfig config;
+  config.hidden_size = fields.Int("hidden_size");
+  config.num_layers = fields.Int("num_hidden_layers");
+  config.num_heads = fields.Int("num_attention_heads");
+  config.num_kv_heads = defaults.kv_heads_as_heads
+                            ? fields.Int("num_key_value_heads", config.num_heads)
+                            : fields.Int("num_key_value_heads");
+  config.head_dim = fields.Int("head_dim", defaults.head_dim > 0 ? defaults.head_dim
+                                                                 : DefaultHeadDim(config.hidden_size,
+                                                                                  config.num_heads));
+  config.intermediate_size = fields.Int("intermediate_size");
+  config.vocab_size = fields.Int("vocab_size");
+  config.max_position = fields.Int("max_position_embeddings", defaults.max_position);
+  config.rms_norm_eps = fields.Float("rms_norm_eps", 1e-6);
+  config.tie_word_embeddings = fields.Bool("tie_word_embeddings", defaults.tie_word_embeddings);
+  config.eos_token_ids = fields.TokenIds("eos_token_id");
+  SetLayers(config);
+
+  // Newer files have everything in rope_parameters, older ones rope_theta apart and the rest in
+  // rope_scaling.
+  config.rope_theta = fields.Float("rope_theta", defaults.rope_theta);
+  std::optional<ConfigFields> rope = fields.Object("rope_scaling");
+  if (!rope) rope = fields.Object("rope_parameters");
+  if (rope) {
+    config.rope_theta = rope->Float("rope_theta", config.rope_theta);
+    config.rope_scaling = RopeScalingFromJson(*rope, fields, config.max_position);
+  }
+
+  if (const std::string act = fields.String("hidden_act", "silu"); act != "silu") {
+    fields.Unsupported("hidden_act", "'", act, "'; only silu is known");
+  }
+  if (fields.Float("partial_rotary_factor", 1.0) != 1.0) {
+    fields.Unsupported("partial_rotary_factor", "only 1 is known");
+  }
+  if (fields.Has("quantization_config")) {
+    fields.Unsupported("quantization_config",
+                       "quantised folders cannot be loaded; use the full weights or a GGUF file");
+  }
+  return config;
+}
+
+ConfigFields GgufFieldsUnder(const GgufFile& gguf, std::string prefix,
+                             ConfigProblems* problems) {
+  nlohmann::json object = nlohmann::json::object();
+  for (const auto& [key, value] : gguf.metadata()) {
+    if (key.compare(0, prefix.size(), prefix) != 0) continue;
+    std::visit(
+        [&, suffix = key.substr(prefix.size())](const auto& held) {
+          using Held = std::decay_t<decltype(held)>;
+          if constexpr (std::is_arithmetic_v<Held> || std::is_same_v<Held, std::string>) {
+            object[suffix] = held;
+          } else {
+            object[suffix] = nlohmann::json::array();  // wrong for every key that is read below
+          }
+        },
+        value);
+  }
+  return ConfigFields(std::move(object), std::move(prefix), problems);
+}
+
+ModelConfig SharedFromGguf(const GgufFile& gguf, const ConfigFields& fields,
+                           ConfigProblems* problems) {
+  const auto& tensors = gguf.tensors();
+  ModelConfig config;
+  config.hidden_size = fields.Int("embedding_length");
+  config.num_layers = fields.Int("block_count");
+  config.num_heads = fields.Int("attention.head_count");
+  config.num_kv_heads = fields.Int("attention.head_count_kv", config.num_heads);
+  config.head_dim =
+      fields.Int("attention.key_length", DefaultHeadDim(config.hidden_size, config.num_heads));
+  config.intermediate_size = fields.Int("feed_forward_length");
+  config.max_position = fields.Int("context_length");
+  config.rms_norm_eps = fields.Float("attention.layer_norm_rms_epsilon");
+  config.rope_theta = fields.Float("rope.freq_base", 10000.0);
+  config.rope_scaling = RopeScalingFromGguf(fields);
+  config.tie_word_embeddings = tensors.count(std::string(kGgufOutput)) == 0;
+  SetLayers(config);
+
+  // The table of embeddings may be longer than the vocabulary, so its own length counts.
+  const auto embeddings = tensors.find(std::string(kGgufEmbedding));
+  config.vocab_size = embeddings != tensors.end() && embeddings->second.shape.size() == 2
+                          ? embeddings->second.shape[0]
+                          : fields.Int("vocab_size");
+  // End of text, and end of turn where the file tells them apart.
+  for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"}) {
+    AddTokenId(gguf, key, config.eos_token_ids, problems);
+  }
+
+  for (const char* key : {"attention.value_length", "rope.dimension_count"}) {
+    if (const int64_t size = fields.Int(key, config.head_dim); size != config.head_dim) {
+      fields.Unsupported(key, size, "; only the width of a head, ", config.head_dim, ", is known");
+    }
+  }
+  for (const char* key : kUnknownGgufSettings) {
+    if (fields.Float(key, 0.0) != 0.0) fields.Unsupported(key, "not known to this program");
+  }
+  return config;
+}
+
+}  // namespace shira

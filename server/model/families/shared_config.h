@@ -1,0 +1,46 @@
+// File: server/model/families/shared_config.h
+//
+// The facts that every family has under the same keys: sizes, norms' epsilon, rotary positions, tied
+// embeddings, ends of text. A family's reader takes them from here and adds its own.
+
+#ifndef SHIRA_SERVER_MODEL_FAMILIES_SHARED_CONFIG_H_
+#define SHIRA_SERVER_MODEL_FAMILIES_SHARED_CONFIG_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/gguf_file.h"
+#include "server/model/config_fields.h"
+#include "server/model/layer_spec.h"
+#include "server/model/model_config.h"
+
+namespace shira {
+
+// What absence means in config.json, as in transformers' configuration of the family; other sizes
+// must be given.
+struct JsonDefaults {
+  int64_t max_position = 2048;
+  double rope_theta = 10000.0;
+  bool tie_word_embeddings = false;
+  bool kv_heads_as_heads = false;  // else num_key_value_heads must be given
+  int64_t head_dim = 0;            // 0: hidden_size / num_attention_heads
+};
+
+// All layers are LayerSpec's default. Refuses activations other than silu, kinds of rotary positions
+// other than default, linear and llama3, and quantised folders.
+ModelConfig SharedFromJson(const ConfigFields& fields, const JsonDefaults& defaults);
+
+// The scalar metadata whose keys begin with `prefix`, "llama.".
+ConfigFields GgufFieldsUnder(const GgufFile& gguf, std::string prefix, ConfigProblems* problems);
+
+// All layers are LayerSpec's default; embeddings are tied where there is no output matrix, and the
+// vocabulary is as long as their table. `fields` are those under the architecture's name. Refuses
+// scaled rotary positions other than linear ones, and settings that some converters write and that
+// change what the model computes.
+ModelConfig SharedFromGguf(const GgufFile& gguf, const ConfigFields& fields,
+                           ConfigProblems* problems);
+
+}  // namespace shira
+
+#endif  // SHIRA_SERVER_MODEL_FAMILIES_SHARED_CONFIG_H_

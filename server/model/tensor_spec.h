@@ -1,0 +1,69 @@
+// File: server/model/tensor_spec.h
+//
+// One tensor of a model, as its family lists it: what it is called, how large it is, and what the
+// forward pass does with it. Loading, checking, memory, hashing and adapters read these lists; no
+// other file knows a tensor's name.
+
+#ifndef SHIRA_SERVER_MODEL_TENSOR_SPEC_H_
+#define SHIRA_SERVER_MODEL_TENSOR_SPEC_H_
+
+#include <compare>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace shira {
+
+// What the forward pass does with a tensor. Shapes of weights in brackets.
+enum class TensorRole {
+  kEmbedding,         // [vocab, hidden]
+  kFinalNorm,         // [hidden]
+  kOutput,            // [vocab, hidden]; none in a model whose embeddings are its output matrix too
+  kAttentionNorm,     // [hidden]
+  kQueryKeyValue,     // [(heads + 2 * kv_heads) * head_dim, hidden]: queries, keys, values
+  kQueryNorm,         // [head_dim], of each head of queries
+  kKeyNorm,           // [head_dim], of each head of keys
+  kAttentionOutput,   // [hidden, heads * head_dim]
+  kMlpNorm,           // [hidden]
+  kGateUp,            // [2 * intermediate, hidden]: gate, up
+  kDown,              // [hidden, intermediate]
+};
+
+// Where the forward pass looks for a tensor. Tensors that share a place are a stack: they lie together
+// by rows, in the order of the list, and are multiplied as one matrix.
+struct TensorPlace {
+  static constexpr int64_t kWholeModel = -1;
+
+  TensorRole role;
+  int64_t layer = kWholeModel;
+  bool bias = false;  // a vector that is added, of as many elements as the weight has rows
+
+  friend auto operator<=>(const TensorPlace&, const TensorPlace&) = default;
+};
+
+// The order of a tensor's rows in a GGUF file.
+enum class GgufRows {
+  kSame,  // as transformers has them
+  // Each head's are interleaved (0, 1, 2, ... are frequency 0 of the first half, frequency 0 of the
+  // second half, frequency 1 of the first, ...), where transformers has one half behind the other.
+  kInterleavedHalves,
+};
+
+struct TensorSpec {
+  std::string name;            // transformers'
+  std::string gguf_name;       // llama.cpp's
+  std::vector<int64_t> shape;  // [out, in] of a projection, [n] of a norm or bias
+  TensorPlace place;
+  GgufRows gguf_rows = GgufRows::kSame;
+  // Another name that transformers has for the same tensor; "" where it has none.
+  std::string second_name;
+
+  bool is_vector() const { return shape.size() == 1; }
+  int64_t rows() const { return is_vector() ? 1 : shape[0]; }
+  int64_t cols() const { return shape.back(); }
+  int64_t elements() const { return rows() * cols(); }
+};
+
+}  // namespace shira
+
+#endif  // SHIRA_SERVER_MODEL_TENSOR_SPEC_H_
