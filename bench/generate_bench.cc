@@ -75,8 +75,8 @@ class Worker {
                            ResidentWeights::Load(*source, dtype, worker->parallel_for_, {}));
     SHIRA_ASSIGN_OR_RETURN(
         worker->executor_,
-        CreateCpuExecutor(*worker->weights_, {.kv_budget_bytes = kKvBytes,
-                                                     .parallel_for = worker->parallel_for_}));
+        CreateCpuExecutor(*worker->weights_,
+                          {.kv_budget_bytes = kKvBytes, .parallel_for = worker->parallel_for_}));
     worker->switch_ = std::make_unique<SwitchEngine>(
         worker->executor_->weights(), SwitchEngine::Options{.parallel_for = worker->parallel_for_});
     worker->states_.push_back(worker->switch_->base());

@@ -170,8 +170,8 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(ModelOnDisk model
   SHIRA_ASSIGN_OR_RETURN(parts->weights, LoadWeights(*model.weights, options, parallel_for, stop));
   SHIRA_ASSIGN_OR_RETURN(
       parts->executor,
-      CreateCpuExecutor(*parts->weights, {.kv_budget_bytes = options.kv_cache_bytes,
-                                          .parallel_for = parallel_for}));
+      CreateCpuExecutor(*parts->weights,
+                        {.kv_budget_bytes = options.kv_cache_bytes, .parallel_for = parallel_for}));
   WeightMemory& memory = parts->executor->weights();
   int64_t elements = 0;
   for (const ParameterShape& parameter : memory.parameters().parameters()) {

@@ -147,8 +147,8 @@ void ForEachStep(absl::Span<std::byte* const> weights, const CompiledState& from
         t == to.parameters.end() || (f != from.parameters.end() && f->parameter <= t->parameter);
     const bool use_to =
         f == from.parameters.end() || (t != to.parameters.end() && t->parameter <= f->parameter);
-    TransitionStep step{weights[use_from ? f->parameter : t->parameter],
-                        use_from ? &*f : nullptr, use_to ? &*t : nullptr};
+    TransitionStep step{weights[use_from ? f->parameter : t->parameter], use_from ? &*f : nullptr,
+                        use_to ? &*t : nullptr};
     // Equal tables: every entry is overwritten, nothing is left to restore.
     if (use_from && use_to && f->table->digest() == t->table->digest()) step.restore = nullptr;
     visit(step);

@@ -27,10 +27,10 @@
 #include "base/steady_clock.h"
 #include "server/engine/engine_stats.h"
 #include "server/engine/generation.h"
-#include "server/executor/model_executor.h"
 #include "server/engine/state_preparation.h"
 #include "server/engine/step_costs.h"
 #include "server/engine/step_planner.h"
+#include "server/executor/model_executor.h"
 #include "server/registry/state_handle.h"
 
 namespace shira {

@@ -14,8 +14,8 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "server/executor/model_executor.h"
 #include "server/engine/prefix_cache.h"
+#include "server/executor/model_executor.h"
 
 namespace shira {
 

@@ -22,8 +22,8 @@
 #include "server/engine/choice.h"
 #include "server/engine/generation.h"
 #include "server/engine/kv_memory.h"
-#include "server/executor/model_executor.h"
 #include "server/engine/sequence_view.h"
+#include "server/executor/model_executor.h"
 
 namespace shira {
 

@@ -9,8 +9,8 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "adapters/switch/switch_engine.h"
-#include "server/executor/model_executor.h"
 #include "server/engine/step_costs.h"
+#include "server/executor/model_executor.h"
 
 namespace shira {
 

@@ -15,11 +15,11 @@
 #include "adapters/switch/switch_engine.h"
 #include "base/steady_clock.h"
 #include "server/engine/kv_memory.h"
-#include "server/executor/model_executor.h"
 #include "server/engine/sequence.h"
 #include "server/engine/stats_book.h"
 #include "server/engine/step_costs.h"
 #include "server/engine/step_planner.h"
+#include "server/executor/model_executor.h"
 
 namespace shira {
 

@@ -35,8 +35,7 @@ class ModelExecutor {
   // source.length()) of `source`. Whole pages are shared and take no memory again; the rest of a
   // page is copied. `source` is unchanged and may be destroyed. RESOURCE_EXHAUSTED as above.
   virtual absl::StatusOr<std::unique_ptr<SequenceCache>> Fork(const SequenceCache& source,
-                                                              int64_t tokens,
-                                                              int64_t capacity) = 0;
+                                                              int64_t tokens, int64_t capacity) = 0;
 
   // Tokens per page: what Fork() shares is a multiple of it.
   virtual int64_t page_tokens() const = 0;

@@ -33,6 +33,11 @@ const nlohmann::json* ConfigFields::Find(const char* key) const {
   return found == object_.end() || found->is_null() ? nullptr : &*found;
 }
 
+bool ConfigFields::IsNull(const char* key) const {
+  const auto found = object_.find(key);
+  return found != object_.end() && found->is_null();
+}
+
 void ConfigFields::Malformed(const char* key, std::string_view expected) const {
   const nlohmann::json* value = Find(key);
   problems_->malformed.Add(prefix_, key, ": expected ", expected, ", found ",
@@ -87,6 +92,33 @@ std::vector<int32_t> ConfigFields::TokenIds(const char* key) const {
   }
   if (!valid) Malformed(key, "a token id or a list of token ids");
   return ids;
+}
+
+std::vector<std::string> ConfigFields::Strings(const char* key) const {
+  const nlohmann::json* value = Find(key);
+  if (value == nullptr) return {};
+  std::vector<std::string> strings;
+  bool valid = value->is_array();
+  for (const nlohmann::json& item : *value) {
+    valid = valid && item.is_string();
+    if (valid) strings.push_back(item.get<std::string>());
+  }
+  if (!valid) Malformed(key, "a list of strings");
+  return strings;
+}
+
+std::vector<int64_t> ConfigFields::Ints(const char* key) const {
+  const nlohmann::json* value = Find(key);
+  if (value == nullptr) return {};
+  std::vector<int64_t> numbers;
+  bool valid = value->is_array();
+  for (const nlohmann::json& item : *value) {
+    const std::optional<int64_t> number = valid ? IntegerOf<int64_t>(item) : std::nullopt;
+    valid = valid && number.has_value();
+    if (valid) numbers.push_back(*number);
+  }
+  if (!valid) Malformed(key, "a list of integers");
+  return numbers;
 }
 
 std::optional<ConfigFields> ConfigFields::Object(const char* key) const {

@@ -34,6 +34,8 @@ class ConfigFields {
       : object_(std::move(object)), prefix_(std::move(prefix)), problems_(problems) {}
 
   bool Has(const char* key) const { return Find(key) != nullptr; }
+  // Whether it is there as null, where that means something else than absence.
+  bool IsNull(const char* key) const;
 
   // Required: absence is a problem.
   int64_t Int(const char* key) const;
@@ -45,9 +47,17 @@ class ConfigFields {
   std::string String(const char* key, std::string_view absent) const;
   // One id or a list of ids.
   std::vector<int32_t> TokenIds(const char* key) const;
+  // Empty when absent.
+  std::vector<std::string> Strings(const char* key) const;
+  std::vector<int64_t> Ints(const char* key) const;
   // nullopt when absent.
   std::optional<ConfigFields> Object(const char* key) const;
 
+  // Notes a setting that contradicts others. `parts` say what was expected and found.
+  template <typename... Parts>
+  void Wrong(std::string_view key, const Parts&... parts) const {
+    problems_->malformed.Add(prefix_, key, ": ", parts...);
+  }
   // Notes a setting that this program does not have. `parts` say what was found and what is known.
   template <typename... Parts>
   void Unsupported(std::string_view key, const Parts&... parts) const {

@@ -26,8 +26,8 @@ struct CpuExecutorOptions {
 // Sequences may outlive the executor. INTERNAL for a failure of LibTorch (which computes the angles of
 // positions), RESOURCE_EXHAUSTED where memory is lacking. Forward() also checks what the contract
 // requires: INVALID_ARGUMENT, nothing computed.
-absl::StatusOr<std::unique_ptr<ModelExecutor>> CreateCpuExecutor(
-    ResidentWeights& weights, CpuExecutorOptions options);
+absl::StatusOr<std::unique_ptr<ModelExecutor>> CreateCpuExecutor(ResidentWeights& weights,
+                                                                 CpuExecutorOptions options);
 
 }  // namespace shira
 

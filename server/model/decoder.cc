@@ -96,7 +96,7 @@ void Decoder::RunLayer(int64_t layer, const Slice& slice, absl::Span<const Batch
   const DecoderWeights::Layer& weights = weights_.layers[layer];
   AddAndNorm(weights.attention_norm, /*add=*/layer > 0, slice);
   Multiply(weights.qkv, activations_.normed, slice.groups, activations_.qkv);
-  RotateAndStore(layer, slice, rows);
+  PlaceAndStore(layer, slice, rows);
   attention_.Run(attention_rows_, parallel_for_);
   Multiply(weights.attention_out, activations_.attended, slice.groups, activations_.branch);
   AddAndNorm(weights.mlp_norm, /*add=*/true, slice);
@@ -105,19 +105,27 @@ void Decoder::RunLayer(int64_t layer, const Slice& slice, absl::Span<const Batch
   Multiply(weights.down, activations_.gated, slice.groups, activations_.branch);
 }
 
-void Decoder::RotateAndStore(int64_t layer, const Slice& slice, absl::Span<const BatchRow> rows) {
+void Decoder::PlaceAndStore(int64_t layer, const Slice& slice, absl::Span<const BatchRow> rows) {
+  const LayerSpec& spec = config_.layers[layer];
+  NormHeads(weights_.layers[layer].query_norm, 0, shape_.num_heads, slice);
+  NormHeads(weights_.layers[layer].key_norm, shape_.num_heads, shape_.num_kv_heads, slice);
   const int64_t heads = shape_.num_heads + shape_.num_kv_heads;
   const int64_t kv_width = shape_.num_kv_heads * shape_.head_dim;
   const int64_t stride = heads * shape_.head_dim + kv_width;
   const int64_t layer_offset = layer * LayerBytesOfPage(shape_);
-  for (AttentionRow& row : attention_rows_) row.layer_offset = layer_offset;
+  for (AttentionRow& row : attention_rows_) {
+    row.layer_offset = layer_offset;
+    row.window = spec.window;
+  }
   ForTokens(0, slice.tokens, 4 * stride, [&](int64_t token) {
     const Segment& segment = slice.segment_of(token);
     const int64_t position = segment.position + token - segment.begin;
     float* queries = activations_.qkv + token * stride;
     float* keys = queries + shape_.num_heads * shape_.head_dim;  // turned with the queries
-    RotateRow(dtype_, rotary_.cos(position), rotary_.sin(position), heads, shape_.head_dim,
-              queries);
+    if (spec.positions == Positions::kRotary) {
+      RotateRow(dtype_, rotary_.cos(position), rotary_.sin(position), heads, shape_.head_dim,
+                queries);
+    }
     StoreInPage(shape_, keys, keys + kv_width, position % kPageTokens,
                 CacheOf(rows[segment.row]).pages()[position / kPageTokens] + layer_offset);
   });
@@ -132,6 +140,22 @@ void Decoder::AddAndNorm(const DecoderWeights::Vector& norm, bool add, const Sli
       if (add) AddRow(dtype_, activations_.branch + token * width, width, hidden);
       RmsNormRow(dtype_, hidden, weight, config_.rms_norm_eps, width,
                  activations_.normed + token * width);
+    });
+  }
+}
+
+void Decoder::NormHeads(const DecoderWeights::Vector& norm, int64_t first, int64_t heads,
+                        const Slice& slice) {
+  if (norm.data == nullptr) return;
+  const int64_t width = shape_.head_dim;
+  const int64_t stride = (shape_.num_heads + 2 * shape_.num_kv_heads) * width;
+  for (const StateGroup& group : slice.groups) {
+    const void* weight = VectorOf(norm, group.state);
+    ForTokens(group.begin, group.end, heads * width, [&](int64_t token) {
+      float* head = activations_.qkv + token * stride + first * width;
+      for (int64_t i = 0; i < heads; ++i, head += width) {
+        RmsNormRow(dtype_, head, weight, config_.rms_norm_eps, width, head);
+      }
     });
   }
 }

@@ -1,8 +1,7 @@
 // File: server/model/decoder.h
 //
-// The forward pass of a decoder-only transformer in Llama's shape: few kernels over buffers that
-// stay. Everything that differs between models comes from ModelConfig and from which parameters
-// there are.
+// The forward pass of a decoder-only transformer: few kernels over buffers that stay. Everything that
+// differs between models comes from ModelConfig, its layers, and which tensors there are.
 
 #ifndef SHIRA_SERVER_MODEL_DECODER_H_
 #define SHIRA_SERVER_MODEL_DECODER_H_
@@ -57,12 +56,17 @@ class Decoder {
   // The parts of a pass over a slice.
   void Embed(const Slice& slice, absl::Span<const BatchRow> rows);
   void RunLayer(int64_t layer, const Slice& slice, absl::Span<const BatchRow> rows);
-  void RotateAndStore(int64_t layer, const Slice& slice, absl::Span<const BatchRow> rows);
+  // Queries and keys through their norms, where the model has any, and to their positions; keys and
+  // values into the caches.
+  void PlaceAndStore(int64_t layer, const Slice& slice, absl::Span<const BatchRow> rows);
   void KeepWanted(const Slice& slice, absl::Span<const BatchRow> rows);
   absl::Span<const float> Logits();
 
   // hidden += branch (not in the first layer, where there is none yet); normed = norm of hidden.
   void AddAndNorm(const DecoderWeights::Vector& norm, bool add, const Slice& slice);
+  // Each of `heads` heads of qkv from `first` on through a norm; nothing where there is no norm.
+  void NormHeads(const DecoderWeights::Vector& norm, int64_t first, int64_t heads,
+                 const Slice& slice);
   void GateBranch(const Slice& slice);
   // y = x times the weights of each group's state. x: [tokens, in]; y: [tokens, out].
   void Multiply(const DecoderWeights::Projection& projection, const float* x,

@@ -3,12 +3,22 @@
 #include "absl/status/status.h"
 #include "base/strings.h"
 #include "server/model/families/llama.h"
+#include "server/model/families/mistral.h"
+#include "server/model/families/phi3.h"
+#include "server/model/families/qwen2.h"
+#include "server/model/families/qwen3.h"
+#include "server/model/families/smollm3.h"
 
 namespace shira {
 namespace {
 
 constexpr const ModelFamily* kFamilies[] = {
-    &kLlamaFamily,
+    &kLlamaFamily,    // Llama, SmolLM 1 and 2
+    &kMistralFamily,  // Mistral
+    &kPhi3Family,     // Phi 3 and 3.5
+    &kQwen2Family,    // Qwen 2 and 2.5
+    &kQwen3Family,    // Qwen 3
+    &kSmolLm3Family,  // SmolLM 3
 };
 
 absl::StatusOr<const ModelFamily*> FindFamily(std::string_view ModelFamily::*name,

@@ -25,7 +25,8 @@ namespace shira {
 
 struct ModelFamily {
   std::string_view model_type;         // "model_type" in config.json
-  std::string_view gguf_architecture;  // "general.architecture" in GGUF; "": has no files of its own
+  // "general.architecture" in GGUF metadata. "": llama.cpp has none of its own.
+  std::string_view gguf_architecture;
   // The configuration in config.json, but for ModelConfig::architecture and family, which the caller
   // fills in. Problems go to the fields' list.
   ModelConfig (*from_json)(const ConfigFields& fields);

@@ -16,17 +16,17 @@ namespace shira {
 
 // What the forward pass does with a tensor. Shapes of weights in brackets.
 enum class TensorRole {
-  kEmbedding,         // [vocab, hidden]
-  kFinalNorm,         // [hidden]
-  kOutput,            // [vocab, hidden]; none in a model whose embeddings are its output matrix too
-  kAttentionNorm,     // [hidden]
-  kQueryKeyValue,     // [(heads + 2 * kv_heads) * head_dim, hidden]: queries, keys, values
-  kQueryNorm,         // [head_dim], of each head of queries
-  kKeyNorm,           // [head_dim], of each head of keys
-  kAttentionOutput,   // [hidden, heads * head_dim]
-  kMlpNorm,           // [hidden]
-  kGateUp,            // [2 * intermediate, hidden]: gate, up
-  kDown,              // [hidden, intermediate]
+  kEmbedding,        // [vocab, hidden]
+  kFinalNorm,        // [hidden]
+  kOutput,           // [vocab, hidden]; none in a model whose embeddings are its output matrix too
+  kAttentionNorm,    // [hidden]
+  kQueryKeyValue,    // [(heads + 2 * kv_heads) * head_dim, hidden]: queries, keys, values
+  kQueryNorm,        // [head_dim], of each head of queries
+  kKeyNorm,          // [head_dim], of each head of keys
+  kAttentionOutput,  // [hidden, heads * head_dim]
+  kMlpNorm,          // [hidden]
+  kGateUp,           // [2 * intermediate, hidden]: gate, up
+  kDown,             // [hidden, intermediate]
 };
 
 // Where the forward pass looks for a tensor. Tensors that share a place are a stack: they lie together

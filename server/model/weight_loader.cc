@@ -39,9 +39,9 @@ int64_t SourceRowOf(int64_t row, int64_t head_dim) {
 }
 
 // nullopt, with the reason in `problems`, where the tensor is not what the parameter needs.
-std::optional<ReadPlan> PlanRead(const TensorSpec& parameter,
-                                 const std::string& stored_name, const StoredTensor& tensor,
-                                 int64_t interleaved_head_dim, ProblemList& problems) {
+std::optional<ReadPlan> PlanRead(const TensorSpec& parameter, const std::string& stored_name,
+                                 const StoredTensor& tensor, int64_t interleaved_head_dim,
+                                 ProblemList& problems) {
   if (!tensor.type) {
     problems.Add("tensor '", stored_name, "' has the type ", tensor.type_name,
                  "; expected F32, F16 or BF16");
@@ -59,9 +59,8 @@ std::optional<ReadPlan> PlanRead(const TensorSpec& parameter,
                    "; a bias must not be quantised");
       return std::nullopt;
     }
-    return ReadPlan{stored_name,
-                    {*tensor.type, tensor.data.data(), parameter.cols(), 1},
-                    interleaved_head_dim};
+    return ReadPlan{
+        stored_name, {*tensor.type, tensor.data.data(), parameter.cols(), 1}, interleaved_head_dim};
   }
   return ReadPlan{stored_name,
                   {*tensor.type, tensor.data.data(), parameter.rows(), parameter.cols()},
@@ -102,9 +101,9 @@ class MappedWeightSource : public WeightSource {
     const std::optional<int64_t> bad =
         DecodeMatrix(matrix, source_row, dtype, destination.data, parallel_for);
     if (!bad.has_value()) return absl::OkStatus();
-    return NotFinite(
-        parameter, stored_name, dtype, *bad / destination.cols, *bad % destination.cols,
-        DecodeElementAt(matrix, source_row(*bad / matrix.cols), *bad % matrix.cols));
+    return NotFinite(parameter, stored_name, dtype, *bad / destination.cols,
+                     *bad % destination.cols,
+                     DecodeElementAt(matrix, source_row(*bad / matrix.cols), *bad % matrix.cols));
   }
 
  private:

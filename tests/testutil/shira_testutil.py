@@ -83,15 +83,15 @@ def tiny_tokenizer():
     )
 
 
-def make_tiny_llama(folder, seed=0, tie=True, bias=False, dtype=torch.float32, max_shard_size="1GB", **overrides):
-    """Saves a tiny random Llama with its tokenizer as a Hugging Face folder and returns the model.
+def make_tiny_model(folder, model_type, seed=0, dtype=torch.float32, max_shard_size="1GB", **overrides):
+    """Saves a tiny random model of a family with its tokenizer as a Hugging Face folder and returns it.
 
-    bias gives biases to attention and MLP; overrides go to LlamaConfig. Norms and biases are random too, so that nothing cancels.
+    Overrides go to the family's configuration. Norms and biases are random too, so that nothing cancels.
     """
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     tokenizer = tiny_tokenizer()
-    config = LlamaConfig(**{
+    config = AutoConfig.for_model(model_type, **{
         "vocab_size": len(tokenizer),
         "hidden_size": 64,
         "intermediate_size": 128,
@@ -100,15 +100,12 @@ def make_tiny_llama(folder, seed=0, tie=True, bias=False, dtype=torch.float32, m
         "num_key_value_heads": 2,
         "head_dim": 16,
         "max_position_embeddings": 256,
-        "tie_word_embeddings": tie,
-        "attention_bias": bias,
-        "mlp_bias": bias,
         "bos_token_id": 1,
         "eos_token_id": 2,
         "pad_token_id": 2,
         **overrides,
     })
-    model = LlamaForCausalLM(config).eval()
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -118,3 +115,8 @@ def make_tiny_llama(folder, seed=0, tie=True, bias=False, dtype=torch.float32, m
     model.save_pretrained(folder, max_shard_size=max_shard_size)
     tokenizer.save_pretrained(folder)
     return model
+
+
+def make_tiny_llama(folder, tie=True, bias=False, **overrides):
+    """A tiny Llama, see make_tiny_model; bias gives biases to attention and MLP."""
+    return make_tiny_model(folder, "llama", tie_word_embeddings=tie, attention_bias=bias, mlp_bias=bias, **overrides)

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -75,11 +76,13 @@ RopeScaling RopeScalingFromGguf(const ConfigFields& fields) {
   return scaling;
 }
 
-// Settings that some converters write under the architecture's name and that change what the model computes.
+constexpr const char* kGgufWindow = "attention.sliding_window";
+// Settings that some converters write under the architecture's name and that change what the model
+// computes.
 constexpr std::array kUnknownGgufSettings = {"expert_count",
                                              "attention.scale",
                                              "attention.clamp_kqv",
-                                             "attention.sliding_window",
+                                             kGgufWindow,
                                              "attention.max_alibi_bias",
                                              "logit_scale",
                                              "residual_scale",
@@ -95,13 +98,13 @@ ModelConfig SharedFromJson(const ConfigFields& fields, const JsonDefaults& defau
   config.num_kv_heads = defaults.kv_heads_as_heads
                             ? fields.Int("num_key_value_heads", config.num_heads)
                             : fields.Int("num_key_value_heads");
-  config.head_dim = fields.Int("head_dim", defaults.head_dim > 0 ? defaults.head_dim
-                                                                 : DefaultHeadDim(config.hidden_size,
-                                                                                  config.num_heads));
+  config.head_dim = fields.Int(
+      "head_dim", defaults.head_dim > 0 ? defaults.head_dim
+                                        : DefaultHeadDim(config.hidden_size, config.num_heads));
   config.intermediate_size = fields.Int("intermediate_size");
   config.vocab_size = fields.Int("vocab_size");
   config.max_position = fields.Int("max_position_embeddings", defaults.max_position);
-  config.rms_norm_eps = fields.Float("rms_norm_eps", 1e-6);
+  config.rms_norm_eps = fields.Float("rms_norm_eps", defaults.rms_norm_eps);
   config.tie_word_embeddings = fields.Bool("tie_word_embeddings", defaults.tie_word_embeddings);
   config.eos_token_ids = fields.TokenIds("eos_token_id");
   SetLayers(config);
@@ -129,8 +132,7 @@ ModelConfig SharedFromJson(const ConfigFields& fields, const JsonDefaults& defau
   return config;
 }
 
-ConfigFields GgufFieldsUnder(const GgufFile& gguf, std::string prefix,
-                             ConfigProblems* problems) {
+ConfigFields GgufFieldsUnder(const GgufFile& gguf, std::string prefix, ConfigProblems* problems) {
   nlohmann::json object = nlohmann::json::object();
   for (const auto& [key, value] : gguf.metadata()) {
     if (key.compare(0, prefix.size(), prefix) != 0) continue;
@@ -149,7 +151,7 @@ ConfigFields GgufFieldsUnder(const GgufFile& gguf, std::string prefix,
 }
 
 ModelConfig SharedFromGguf(const GgufFile& gguf, const ConfigFields& fields,
-                           ConfigProblems* problems) {
+                           const GgufOptions& options, ConfigProblems* problems) {
   const auto& tensors = gguf.tensors();
   ModelConfig config;
   config.hidden_size = fields.Int("embedding_length");
@@ -182,9 +184,16 @@ ModelConfig SharedFromGguf(const GgufFile& gguf, const ConfigFields& fields,
     }
   }
   for (const char* key : kUnknownGgufSettings) {
+    if (options.knows_window && std::string_view(key) == kGgufWindow) continue;
     if (fields.Float(key, 0.0) != 0.0) fields.Unsupported(key, "not known to this program");
   }
   return config;
+}
+
+void SetWindow(const ConfigFields& fields, const char* key, ModelConfig& config, int64_t absent) {
+  const int64_t window = fields.Int(key, absent);
+  if (window <= 0) fields.Wrong(key, "expected more than 0 positions, found ", window);
+  for (LayerSpec& layer : config.layers) layer.window = window;
 }
 
 }  // namespace shira

@@ -21,6 +21,7 @@ namespace shira {
 // must be given.
 struct JsonDefaults {
   int64_t max_position = 2048;
+  double rms_norm_eps = 1e-6;
   double rope_theta = 10000.0;
   bool tie_word_embeddings = false;
   bool kv_heads_as_heads = false;  // else num_key_value_heads must be given
@@ -34,12 +35,21 @@ ModelConfig SharedFromJson(const ConfigFields& fields, const JsonDefaults& defau
 // The scalar metadata whose keys begin with `prefix`, "llama.".
 ConfigFields GgufFieldsUnder(const GgufFile& gguf, std::string prefix, ConfigProblems* problems);
 
+// What a family knows of a GGUF file besides.
+struct GgufOptions {
+  bool knows_window = false;  // attention.sliding_window
+};
+
 // All layers are LayerSpec's default; embeddings are tied where there is no output matrix, and the
 // vocabulary is as long as their table. `fields` are those under the architecture's name. Refuses
 // scaled rotary positions other than linear ones, and settings that some converters write and that
 // change what the model computes.
 ModelConfig SharedFromGguf(const GgufFile& gguf, const ConfigFields& fields,
-                           ConfigProblems* problems);
+                           const GgufOptions& options, ConfigProblems* problems);
+
+// Gives every layer the window that `key` says.
+void SetWindow(const ConfigFields& fields, const char* key, ModelConfig& config,
+               int64_t absent = 0);
 
 }  // namespace shira
 

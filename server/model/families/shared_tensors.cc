@@ -44,9 +44,13 @@ std::vector<TensorSpec> SharedTensors(const ModelConfig& config,
     const TensorPlace qkv = at(TensorRole::kQueryKeyValue);
     const bool bias = options.query_key_value_bias;
     const GgufRows rotary = options.gguf_rotary_rows;
-    project("self_attn.q_proj", "attn_q", qkv, queries, hidden, bias, rotary);
-    project("self_attn.k_proj", "attn_k", qkv, keys, hidden, bias, rotary);
-    project("self_attn.v_proj", "attn_v", qkv, keys, hidden, bias);
+    if (options.fused) {
+      add("self_attn.qkv_proj", "attn_qkv", qkv, {queries + 2 * keys, hidden});
+    } else {
+      project("self_attn.q_proj", "attn_q", qkv, queries, hidden, bias, rotary);
+      project("self_attn.k_proj", "attn_k", qkv, keys, hidden, bias, rotary);
+      project("self_attn.v_proj", "attn_v", qkv, keys, hidden, bias);
+    }
     if (options.head_norms) {
       add("self_attn.q_norm", "attn_q_norm", at(TensorRole::kQueryNorm), {config.head_dim});
       add("self_attn.k_norm", "attn_k_norm", at(TensorRole::kKeyNorm), {config.head_dim});
@@ -54,8 +58,13 @@ std::vector<TensorSpec> SharedTensors(const ModelConfig& config,
     project("self_attn.o_proj", "attn_output", at(TensorRole::kAttentionOutput), hidden, queries,
             options.attention_output_bias);
     add("post_attention_layernorm", "ffn_norm", at(TensorRole::kMlpNorm), {hidden});
-    project("mlp.gate_proj", "ffn_gate", at(TensorRole::kGateUp), wide, hidden, options.mlp_bias);
-    project("mlp.up_proj", "ffn_up", at(TensorRole::kGateUp), wide, hidden, options.mlp_bias);
+    const TensorPlace gate_up = at(TensorRole::kGateUp);
+    if (options.fused) {
+      add("mlp.gate_up_proj", "ffn_up", gate_up, {2 * wide, hidden});
+    } else {
+      project("mlp.gate_proj", "ffn_gate", gate_up, wide, hidden, options.mlp_bias);
+      project("mlp.up_proj", "ffn_up", gate_up, wide, hidden, options.mlp_bias);
+    }
     project("mlp.down_proj", "ffn_down", at(TensorRole::kDown), hidden, wide, options.mlp_bias);
   }
   add("model.norm", "output_norm", {.role = TensorRole::kFinalNorm}, {hidden});

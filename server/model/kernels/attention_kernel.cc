@@ -215,13 +215,14 @@ HWY_INLINE void MergeMaxima(float* HWY_RESTRICT maxima, const float* HWY_RESTRIC
   for (int i = 0; i < kRows; ++i) merges[i] = {keep[i], take[i]};
 }
 
-// scores = exp(scores * scale - their maximum), zero from position `count` on; their sum and
+// scores = exp(scores * scale - their maximum), zero but for positions [first, count); their sum and
 // maximum.
-HWY_INLINE void Weights(float scale, int64_t count, float* HWY_RESTRICT scores, float& sum,
-                        float& maximum) {
+HWY_INLINE void Weights(float scale, int64_t first, int64_t count, float* HWY_RESTRICT scores,
+                        float& sum, float& maximum) {
   const FloatTag d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const FloatVector factor = hn::Set(d, scale);
+  std::fill(scores, scores + first, -std::numeric_limits<float>::infinity());
   std::fill(scores + count, scores + kBlock, -std::numeric_limits<float>::infinity());
   FloatVector largest = hn::Set(d, -std::numeric_limits<float>::infinity());
   for (int64_t i = 0; i < kBlock; i += lanes) {
@@ -239,12 +240,12 @@ HWY_INLINE void Weights(float scale, int64_t count, float* HWY_RESTRICT scores, 
   maximum = hn::GetLane(largest);
 }
 
-// part = part * keep + (sum of weights[i] * values[i] over `count` positions) * take, for elements
-// [k, k + kWidth * lanes).
+// part = part * keep + (sum of weights[i] * values[i] over positions [first, count)) * take, for
+// elements [k, k + kWidth * lanes).
 template <int kRows, int kWidth, typename Block>
 HWY_INLINE void AddValues(const float (*HWY_RESTRICT weights)[kBlock], const Block& block,
-                          int64_t k, int64_t count, const Merge* merges, float* HWY_RESTRICT parts,
-                          int64_t part_size) {
+                          int64_t k, int64_t first, int64_t count, const Merge* merges,
+                          float* HWY_RESTRICT parts, int64_t part_size) {
   const FloatTag d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   FloatVector sums[kRows][kWidth];
@@ -253,7 +254,7 @@ HWY_INLINE void AddValues(const float (*HWY_RESTRICT weights)[kBlock], const Blo
 #pragma GCC unroll 8
     for (int v = 0; v < kWidth; ++v) sums[r][v] = hn::Zero(d);
   }
-  for (int64_t i = 0; i < count; ++i) {
+  for (int64_t i = first; i < count; ++i) {
     if (k == 0) block.PrefetchValues(i);
     FloatVector values[kWidth];
 #pragma GCC unroll 8
@@ -277,10 +278,10 @@ HWY_INLINE void AddValues(const float (*HWY_RESTRICT weights)[kBlock], const Blo
   }
 }
 
-// One block for kRows queries that all see its first `count` positions.
+// One block for kRows queries that all see its positions [first, count) and no others.
 template <int kRows, typename Block>
 HWY_ATTR void AttendRows(const AttentionShape& shape, const float* queries, const Block& block,
-                         int64_t count, float* parts) {
+                         int64_t first, int64_t count, float* parts) {
   const int64_t lanes = static_cast<int64_t>(FloatLanes());
   const int64_t part_size = AttentionPartSize(shape);
   const int64_t padded_dim = block.padded_dim;
@@ -293,7 +294,7 @@ HWY_ATTR void AttendRows(const AttentionShape& shape, const float* queries, cons
   Merge merges[kRows];
   for (int r = 0; r < kRows; ++r) {
     before[r] = parts[r * part_size + padded_dim + 1];
-    Weights(scale, count, scores[r], sums[r], maxima[r]);
+    Weights(scale, first, count, scores[r], sums[r], maxima[r]);
   }
   MergeMaxima<kRows>(before, maxima, merges);
   for (int r = 0; r < kRows; ++r) {
@@ -303,16 +304,16 @@ HWY_ATTR void AttendRows(const AttentionShape& shape, const float* queries, cons
   }
   int64_t k = 0;
   for (; k + kVectors * lanes <= padded_dim; k += kVectors * lanes) {
-    AddValues<kRows, kVectors>(scores, block, k, count, merges, parts, part_size);
+    AddValues<kRows, kVectors>(scores, block, k, first, count, merges, parts, part_size);
   }
   for (; k < padded_dim; k += lanes) {
-    AddValues<kRows, 1>(scores, block, k, count, merges, parts, part_size);
+    AddValues<kRows, 1>(scores, block, k, first, count, merges, parts, part_size);
   }
 }
 
 template <typename Block>
 HWY_ATTR void AttendAll(const AttentionShape& shape, const float* queries, int64_t rows,
-                        const Block& block, int64_t count, float* parts) {
+                        const Block& block, int64_t first, int64_t count, float* parts) {
   const int64_t part_size = AttentionPartSize(shape);
   const auto next = [&](int64_t done) {
     queries += done * shape.head_dim;
@@ -320,17 +321,17 @@ HWY_ATTR void AttendAll(const AttentionShape& shape, const float* queries, int64
     rows -= done;
   };
   for (; rows >= kMaxRows; next(kMaxRows)) {
-    AttendRows<kMaxRows>(shape, queries, block, count, parts);
+    AttendRows<kMaxRows>(shape, queries, block, first, count, parts);
   }
   if (kMaxRows > 3 && rows >= 3) {
-    AttendRows<3>(shape, queries, block, count, parts);
+    AttendRows<3>(shape, queries, block, first, count, parts);
     next(3);
   }
   if (rows >= 2) {
-    AttendRows<2>(shape, queries, block, count, parts);
+    AttendRows<2>(shape, queries, block, first, count, parts);
     next(2);
   }
-  if (rows >= 1) AttendRows<1>(shape, queries, block, count, parts);
+  if (rows >= 1) AttendRows<1>(shape, queries, block, first, count, parts);
 }
 
 HWY_INLINE void Clear(int64_t padded_dim, float* part) {
@@ -348,25 +349,29 @@ HWY_ATTR void AttendTilePiece(const Tile& tile, int64_t piece, const BlockPlace*
   for (int64_t i = 0; i < tile.rows(); ++i)
     Clear(PaddedDim(shape), parts + i * AttentionPartSize(shape));
   const int64_t end = std::min(length, (piece + 1) * kAttentionPiece);
-  for (int64_t begin = piece * kAttentionPiece; begin < end; begin += kBlock) {
+  const int64_t first_seen = tile.row.first_seen(tile.position(0));  // by any token
+  int64_t begin = std::max(piece * kAttentionPiece, first_seen / kBlock * kBlock);
+  for (; begin < end; begin += kBlock) {
     const BlockPlace place = {&tile.row, tile.kv_head, begin};
     BlockPlace then = {&tile.row, tile.kv_head, begin + kBlock};
     if (then.begin >= end) then = next == nullptr ? place : *next;
     const PagedBlock<T> paged = BlockAt<T>(shape, place, then);
     const int64_t seen = std::min(kBlock, length - begin);  // by the last token
     if (tile.tokens == 1) {
-      AttendAll(shape, tile.queries, group, paged, seen, parts);
+      const int64_t first = std::max<int64_t>(first_seen - begin, 0);
+      AttendAll(shape, tile.queries, group, paged, first, seen, parts);
       continue;
     }
     const WideBlock wide = WidenBlock(tile, paged, seen);
-    if (tile.position(0) + 1 >= begin + kBlock) {
-      AttendAll(shape, tile.queries, tile.rows(), wide, kBlock, parts);
+    if (tile.position(0) + 1 >= begin + kBlock && tile.row.first_seen(length - 1) <= begin) {
+      AttendAll(shape, tile.queries, tile.rows(), wide, 0, kBlock, parts);
       continue;
     }
     for (int64_t token = 0; token < tile.tokens; ++token) {
       const int64_t count = std::min(kBlock, tile.position(token) + 1 - begin);
-      if (count <= 0) continue;
-      AttendAll(shape, tile.queries + token * group * shape.head_dim, group, wide, count,
+      const int64_t first = std::max<int64_t>(tile.row.first_seen(tile.position(token)) - begin, 0);
+      if (count <= first) continue;
+      AttendAll(shape, tile.queries + token * group * shape.head_dim, group, wide, first, count,
                 parts + token * group * AttentionPartSize(shape));
     }
   }
@@ -431,10 +436,13 @@ HWY_ATTR void AttendTokens(const AttentionShape& shape, const AttentionRow& row,
                      .wide_keys = memory + query_floats,
                      .wide_values = memory + query_floats + block_floats};
   for (int64_t i = 0; i < rows; ++i) Clear(PaddedDim(shape), totals + i * part_size);
-  for (int64_t piece = 0; piece < AttentionPieces(tile.position(tokens - 1) + 1); ++piece) {
+  int64_t piece = row.first_seen(tile.position(0)) / kAttentionPiece;
+  for (; piece < AttentionPieces(tile.position(tokens - 1) + 1); ++piece) {
     AttendTilePiece<T>(tile, piece, /*next=*/nullptr, parts);
     for (int64_t i = 0; i < rows; ++i) {
-      if (tile.position(i / group) < piece * kAttentionPiece) continue;
+      const int64_t position = tile.position(i / group);
+      if (position < piece * kAttentionPiece) continue;
+      if (row.first_seen(position) >= (piece + 1) * kAttentionPiece) continue;
       AddPart(shape, parts + i * part_size, totals + i * part_size);
     }
   }
@@ -492,7 +500,8 @@ void FinishTyped(const AttentionShape& shape, const AttentionRow& row, int64_t k
   float* total = ThreadMemory(part_size);
   for (int64_t i = 0; i < group; ++i) {
     Clear(PaddedDim(shape), total);
-    for (int64_t piece = 0; piece < AttentionPieces(row.start + 1); ++piece) {
+    int64_t piece = row.first_seen(row.start) / kAttentionPiece;
+    for (; piece < AttentionPieces(row.start + 1); ++piece) {
       AddPart(shape, parts + (piece * group + i) * part_size, total);
     }
     WithResidentType(shape.dtype, [&]<typename T>(T) {

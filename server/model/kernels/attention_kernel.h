@@ -7,7 +7,8 @@
 // the order of positions; blocks are added up in order to a piece, and pieces in order to the
 // result, each time after bringing both sides to the larger of their maxima. So what a query gets
 // depends on the query, its position and what is stored up to there, and on nothing else: the
-// functions below only differ in how much they do at a time.
+// functions below only differ in how much they do at a time. Blocks and pieces of which a query sees
+// nothing, since its window begins behind them, are left out.
 
 #ifndef SHIRA_SERVER_MODEL_KERNELS_ATTENTION_KERNEL_H_
 #define SHIRA_SERVER_MODEL_KERNELS_ATTENTION_KERNEL_H_
@@ -51,7 +52,13 @@ struct AttentionRow {
   int64_t layer_offset = 0;  // bytes from a page's start to the layer
   int64_t start = 0;         // position of the first query
   int64_t tokens = 0;        // queries, at least one
+  int64_t window = 0;        // positions that a query sees, the last of them its own; 0: all
   float* output = nullptr;   // [tokens, num_heads * head_dim], rounded to the dtype
+
+  // The first position that the query at `position` sees.
+  int64_t first_seen(int64_t position) const {
+    return window == 0 || position < window ? 0 : position - window + 1;
+  }
 };
 
 // A tile of up to kTileTokens tokens, from `first` of the row's on, for one key head: their

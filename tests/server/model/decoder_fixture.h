@@ -14,6 +14,7 @@
 #include "base/thread_team.h"
 #include "server/model/decoder.h"
 #include "server/model/families/llama.h"
+#include "server/model/families/qwen3.h"
 #include "server/model/kv_cache.h"
 #include "server/model/resident_weights.h"
 #include "tests/testutil/plain_weights.h"
@@ -36,6 +37,17 @@ inline ModelConfig TinyDecoderConfig(bool tied = true) {
   config.attention_bias = true;
   config.mlp_bias = true;
   config.tie_word_embeddings = tied;
+  return config;
+}
+
+// Everything that a layer can have which Llama's have not: norms of heads, a window that is shorter
+// than the sequences, and no positions.
+inline ModelConfig TinyMixedConfig(bool tied = true) {
+  ModelConfig config = TinyDecoderConfig(tied);
+  config.architecture = "qwen3";
+  config.family = &kQwen3Family;
+  config.num_layers = 3;
+  config.layers = {{.window = 37}, {.positions = Positions::kNone}, {}};
   return config;
 }
 
@@ -76,8 +88,18 @@ inline std::vector<Logits> SplitLogits(absl::Span<const float> logits, int64_t v
   return rows;
 }
 
-inline std::string DTypeTestName(const ::testing::TestParamInfo<DType>& info) {
-  return std::string(DTypeName(info.param));
+// What the decoder's tests run on.
+struct TinyModel {
+  DType dtype = DType::kF32;
+  bool mixed = false;
+  bool tied = true;
+
+  ModelConfig config() const { return mixed ? TinyMixedConfig(tied) : TinyDecoderConfig(tied); }
+};
+
+inline std::string TinyModelName(const ::testing::TestParamInfo<TinyModel>& info) {
+  return std::string(DTypeName(info.param.dtype)) + (info.param.mixed ? "Mixed" : "") +
+         (info.param.tied ? "Tied" : "Untied");
 }
 
 }  // namespace shira

@@ -18,15 +18,10 @@ using ::shira::testing::MakeAdapter;
 using ::shira::testing::MakeDelta;
 using ::shira::testing::RandomPositions;
 
-struct Model {
-  DType dtype;
-  bool tied;
-};
-
-class DecoderStatesTest : public ::testing::TestWithParam<Model> {
+class DecoderStatesTest : public ::testing::TestWithParam<TinyModel> {
  protected:
   DecoderStatesTest()
-      : config_(TinyDecoderConfig(GetParam().tied)),
+      : config_(GetParam().config()),
         weights_(RandomWeights(config_, GetParam().dtype)),
         memory_(HostWeightMemory::Create(weights_->dtype(), weights_->parameters()).value()),
         engine_(*memory_, {}),
@@ -167,14 +162,13 @@ TEST_P(DecoderStatesTest, PatchingWritesNoWeight) {
   EXPECT_TRUE(engine_.Verify().matches_expected);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, DecoderStatesTest,
-                         ::testing::Values(Model{DType::kF32, true}, Model{DType::kF32, false},
-                                           Model{DType::kBF16, true}, Model{DType::kBF16, false},
-                                           Model{DType::kF16, true}, Model{DType::kF16, false}),
-                         [](const auto& test) {
-                           return std::string(DTypeName(test.param.dtype)) +
-                                  (test.param.tied ? "Tied" : "Untied");
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    All, DecoderStatesTest,
+    ::testing::Values(TinyModel{DType::kF32}, TinyModel{DType::kF32, false, false},
+                      TinyModel{DType::kBF16}, TinyModel{DType::kBF16, false, false},
+                      TinyModel{DType::kF16}, TinyModel{DType::kF16, false, false},
+                      TinyModel{DType::kF32, true}, TinyModel{DType::kBF16, true, false}),
+    TinyModelName);
 
 }  // namespace
 }  // namespace shira

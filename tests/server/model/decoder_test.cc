@@ -13,11 +13,11 @@ namespace {
 // The longest sequence: several pages, blocks, tiles and pieces of attention.
 constexpr int64_t kLength = 300;
 
-class DecoderTest : public ::testing::TestWithParam<DType> {
+class DecoderTest : public ::testing::TestWithParam<TinyModel> {
  protected:
   DecoderTest()
-      : weights_(RandomWeights(TinyDecoderConfig(), GetParam())),
-        pool_(MakePool(TinyDecoderConfig(), GetParam())),
+      : weights_(RandomWeights(GetParam().config(), GetParam().dtype)),
+        pool_(MakePool(GetParam().config(), GetParam().dtype)),
         team_(2),
         decoder_(std::make_unique<Decoder>(*weights_, team_.parallel_for())) {}
 
@@ -48,7 +48,7 @@ class DecoderTest : public ::testing::TestWithParam<DType> {
                       .state = &base_});
       fed.push_back(&sequences[i]);
     }
-    const auto logits = SplitLogits(decoder_->Forward(base_, rows), TinyDecoderConfig().vocab_size);
+    const auto logits = SplitLogits(decoder_->Forward(base_, rows), weights_->config().vocab_size);
     ASSERT_EQ(logits.size(), fed.size());
     for (size_t i = 0; i < fed.size(); ++i) fed[i]->logits = logits[i];
   }
@@ -174,7 +174,10 @@ TEST_P(DecoderTest, OnlyRowsThatWantLogitsGetThem) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, DecoderTest,
-                         ::testing::Values(DType::kF32, DType::kBF16, DType::kF16), DTypeTestName);
+                         ::testing::Values(TinyModel{DType::kF32}, TinyModel{DType::kBF16},
+                                           TinyModel{DType::kF16}, TinyModel{DType::kF32, true},
+                                           TinyModel{DType::kBF16, true}),
+                         TinyModelName);
 
 }  // namespace
 }  // namespace shira

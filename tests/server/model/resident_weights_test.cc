@@ -83,7 +83,8 @@ TEST(ResidentWeightsTest, TheMapHoldsEveryParameterWithItsValues) {
     EXPECT_EQ(parameter.cols, expected[i].shape.back());
     EXPECT_EQ(parameter.rows, expected[i].shape.size() == 1 ? 1 : expected[i].shape[0]);
     elements += parameter.elements();
-    const auto* data = reinterpret_cast<const float*>(memory->bytes(static_cast<int64_t>(i)).data());
+    const auto* data =
+        reinterpret_cast<const float*>(memory->bytes(static_cast<int64_t>(i)).data());
     for (int64_t j = 0; j < parameter.elements(); ++j) {
       ASSERT_EQ(data[j], source.number(parameter.name)) << parameter.name << " element " << j;
     }

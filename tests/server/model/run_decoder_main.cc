@@ -123,8 +123,8 @@ absl::Status Run(int argc, char** argv) {
   SHIRA_ASSIGN_OR_RETURN(const auto source, shira::WeightSource::Open(argv[2]));
   SHIRA_ASSIGN_OR_RETURN(const auto weights,
                          shira::ResidentWeights::Load(*source, *dtype, team.parallel_for(), {}));
-  SHIRA_ASSIGN_OR_RETURN(const auto executor, shira::CreateCpuExecutor(
-                                                  *weights, {.kv_budget_bytes = int64_t{4} << 30,
+  SHIRA_ASSIGN_OR_RETURN(const auto executor,
+                         shira::CreateCpuExecutor(*weights, {.kv_budget_bytes = int64_t{4} << 30,
                                                              .parallel_for = team.parallel_for()}));
   std::vector<Prompt> prompts = ReadPrompts(argv[4]);
   for (Prompt& prompt : prompts) {

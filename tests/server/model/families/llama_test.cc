@@ -46,9 +46,8 @@ TEST(LlamaTest, RotaryRowsAreThoseOfQueriesAndKeys) {
   for (const TensorSpec& tensor : kLlamaFamily.tensors(config)) {
     if (tensor.gguf_rows == GgufRows::kInterleavedHalves) interleaved.insert(tensor.gguf_name);
   }
-  EXPECT_THAT(interleaved,
-              ::testing::ElementsAre("blk.0.attn_k.bias", "blk.0.attn_k.weight",
-                                     "blk.0.attn_q.bias", "blk.0.attn_q.weight"));
+  EXPECT_THAT(interleaved, ::testing::ElementsAre("blk.0.attn_k.bias", "blk.0.attn_k.weight",
+                                                  "blk.0.attn_q.bias", "blk.0.attn_q.weight"));
 }
 
 TEST(LlamaTest, TiedEmbeddingsHaveTheOutputMatrixsNameToo) {
@@ -59,8 +58,8 @@ TEST(LlamaTest, TiedEmbeddingsHaveTheOutputMatrixsNameToo) {
     EXPECT_NE(tensor.place.role, TensorRole::kOutput);
     if (!tensor.second_name.empty()) second_names[tensor.name] = tensor.second_name;
   }
-  EXPECT_THAT(second_names, ::testing::ElementsAre(::testing::Pair("model.embed_tokens.weight",
-                                                                   "lm_head.weight")));
+  EXPECT_THAT(second_names, ::testing::ElementsAre(
+                                ::testing::Pair("model.embed_tokens.weight", "lm_head.weight")));
 }
 
 }  // namespace

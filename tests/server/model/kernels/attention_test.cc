@@ -15,7 +15,8 @@ namespace {
 // StoreInPage() does it; what is behind a sequence's end is NaN.
 class Sequences {
  public:
-  Sequences(const AttentionShape& shape, const std::vector<int64_t>& lengths) : shape_(shape) {
+  Sequences(const AttentionShape& shape, const std::vector<int64_t>& lengths, int64_t window = 0)
+      : shape_(shape), window_(window) {
     std::mt19937 random(5);
     for (const int64_t length : lengths) {
       Sequence& sequence = sequences_.emplace_back();
@@ -51,6 +52,7 @@ class Sequences {
                       .layer_offset = kLayerOffset,
                       .start = parts[i].start,
                       .tokens = parts[i].tokens,
+                      .window = window_,
                       .output = outputs[i].data()});
     }
     Attention attention(shape_);
@@ -65,12 +67,14 @@ class Sequences {
   std::vector<double> Expected(size_t i, int64_t position) const {
     const Sequence& s = sequences_[i];
     const int64_t width = shape_.head_dim;
+    const int64_t first = window_ == 0 ? 0 : std::max<int64_t>(0, position + 1 - window_);
     std::vector<double> expected(query_width(), 0.0);
     for (int64_t head = 0; head < shape_.num_heads; ++head) {
       const float* query = s.queries.data() + position * query_width() + head * width;
       const int64_t kv = head / shape_.queries_per_kv_head() * width;
-      std::vector<double> scores(position + 1, 0.0);
-      for (int64_t at = 0; at <= position; ++at) {
+      std::vector<double> scores(position + 1, -INFINITY);
+      for (int64_t at = first; at <= position; ++at) {
+        scores[at] = 0.0;
         for (int64_t k = 0; k < width; ++k) {
           scores[at] += static_cast<double>(query[k]) * s.keys[at * kv_width() + kv + k];
         }
@@ -115,6 +119,7 @@ class Sequences {
   }
 
   const AttentionShape shape_;
+  const int64_t window_;
   std::vector<Sequence> sequences_;
 };
 
@@ -132,6 +137,9 @@ class AttentionTest : public ::testing::TestWithParam<DType> {
 // One position, around a page of 32, a block of 64 and a piece of 256; tiles are 16. No longer:
 // the portable target takes its time.
 const std::vector<int64_t> kLengths = {1, 15, 32, 33, 64, 65, 270};
+
+// The query alone, parts of a block, one block, more than a piece, and more than any sequence.
+const std::vector<int64_t> kWindows = {1, 2, 20, 63, 64, 65, 130, 257, 1000};
 
 TEST_P(AttentionTest, EqualsTheTextbookInDouble) {
   for (const AttentionShape& shape : Shapes()) {
@@ -173,6 +181,58 @@ TEST_P(AttentionTest, APositionsBitsDoNotDependOnHowItsSequenceIsCut) {
       }
     });
   }
+}
+
+TEST_P(AttentionTest, AWindowLeavesOutWhatIsBeforeIt) {
+  const AttentionShape shape = {GetParam(), 4, 2, 24};
+  // Several pieces, whose first ones a window leaves out whole.
+  const std::vector<int64_t> lengths = {1, 64, 90, 530};
+  for (const int64_t window : kWindows) {
+    const Sequences sequences(shape, lengths, window);
+    OnEveryTarget([&] {
+      for (size_t i = 0; i < lengths.size(); ++i) {
+        const std::vector<float> output = sequences.AttendWhole(i);
+        for (int64_t at = 0; at < lengths[i]; at += 1 + lengths[i] / 19) {
+          const std::vector<double> expected = sequences.Expected(i, at);
+          for (size_t k = 0; k < expected.size(); ++k) {
+            ASSERT_NEAR(output[at * sequences.query_width() + k], expected[k],
+                        std::abs(expected[k]) * RoundingError(GetParam()) * 1.01 + 4e-6)
+                << "window " << window << ", length " << lengths[i] << ", position " << at;
+          }
+        }
+      }
+    });
+  }
+}
+
+TEST_P(AttentionTest, AWindowsBitsDoNotDependOnHowItsSequenceIsCutOrOnThreads) {
+  constexpr int64_t kLength = 530;
+  const AttentionShape shape = {GetParam(), 4, 2, 24};
+  for (const int64_t window : kWindows) {
+    const Sequences sequences(shape, {kLength}, window);
+    OnEveryTarget([&] {
+      const std::vector<float> whole = sequences.AttendWhole(0);
+      for (const int64_t chunk : {1, 7, 33}) {
+        std::vector<Sequences::Part> parts;
+        for (int64_t at = 0; at < kLength; at += chunk) {
+          parts.push_back({0, at, std::min(chunk, kLength - at)});
+        }
+        std::vector<float> chunked;
+        for (const std::vector<float>& output : sequences.Attend(parts, SplitFor(3))) {
+          chunked.insert(chunked.end(), output.begin(), output.end());
+        }
+        ASSERT_EQ(chunked, whole) << "window " << window << ", chunks of " << chunk;
+      }
+    });
+  }
+}
+
+TEST_P(AttentionTest, AWindowAsLongAsTheSequenceChangesNoBit) {
+  const AttentionShape shape = {GetParam(), 4, 2, 24};
+  OnEveryTarget([&] {
+    ASSERT_EQ(Sequences(shape, {300}, 300).AttendWhole(0), Sequences(shape, {300}).AttendWhole(0));
+    ASSERT_NE(Sequences(shape, {300}, 299).AttendWhole(0), Sequences(shape, {300}).AttendWhole(0));
+  });
 }
 
 TEST_P(AttentionTest, BitsDoNotDependOnCompanionsOrThreads) {

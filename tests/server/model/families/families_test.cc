@@ -1,0 +1,213 @@
+// What each family reads of a configuration, and what it refuses by name. Whether the models compute
+// what they should is families_transformers_test.py's.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "server/model/model_config.h"
+#include "tests/testutil/status_matchers.h"
+#include "tests/testutil/temp_folder.h"
+
+namespace shira {
+namespace {
+
+using ::nlohmann::json;
+using ::shira::testing::StatusIs;
+using ::shira::testing::TempFolder;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsSupersetOf;
+using ::testing::Not;
+
+class FamiliesTest : public ::testing::Test {
+ protected:
+  // A small configuration with these members put in or replaced.
+  absl::StatusOr<ModelConfig> Read(const std::string& family,
+                                   const json& changes = json::object()) {
+    json config = {{"model_type", family},     {"hidden_size", 64},
+                   {"num_hidden_layers", 4},   {"num_attention_heads", 4},
+                   {"num_key_value_heads", 2}, {"intermediate_size", 128},
+                   {"vocab_size", 320}};
+    config.update(changes);
+    folder_.Write("config.json", config.dump());
+    return ReadHuggingFaceConfig(folder_.path());
+  }
+
+  static std::vector<int64_t> WindowsOf(const ModelConfig& config) {
+    std::vector<int64_t> windows;
+    for (const LayerSpec& layer : config.layers) windows.push_back(layer.window);
+    return windows;
+  }
+  static std::vector<bool> RotaryLayersOf(const ModelConfig& config) {
+    std::vector<bool> rotary;
+    for (const LayerSpec& layer : config.layers) {
+      rotary.push_back(layer.positions == Positions::kRotary);
+    }
+    return rotary;
+  }
+  static std::set<std::string> NamesOf(const ModelConfig& config) {
+    std::set<std::string> names;
+    for (const TensorSpec& tensor : config.Tensors()) names.insert(tensor.name);
+    return names;
+  }
+
+  const TempFolder folder_;
+};
+
+TEST_F(FamiliesTest, Qwen2HasBiasesOfQueriesKeysAndValuesAlone) {
+  ASSERT_OK_AND_ASSIGN(const ModelConfig config, Read("qwen2"));
+  EXPECT_EQ(config.architecture, "qwen2");
+  EXPECT_EQ(config.max_position, 32768);
+  EXPECT_FALSE(config.tie_word_embeddings);
+  std::set<std::string> biases;
+  for (const std::string& name : NamesOf(config)) {
+    if (name.find("layers.3.") != std::string::npos && name.ends_with(".bias")) biases.insert(name);
+  }
+  EXPECT_THAT(biases, ElementsAre("model.layers.3.self_attn.k_proj.bias",
+                                  "model.layers.3.self_attn.q_proj.bias",
+                                  "model.layers.3.self_attn.v_proj.bias"));
+}
+
+TEST_F(FamiliesTest, QwensLayersHaveWindowsWhereTheConfigurationSaysSo) {
+  for (const std::string family : {"qwen2", "qwen3"}) {
+    const auto windows = [&](const json& changes) -> std::vector<int64_t> {
+      const absl::StatusOr<ModelConfig> config = Read(family, changes);
+      EXPECT_TRUE(config.ok()) << config.status();
+      return config.ok() ? WindowsOf(*config) : std::vector<int64_t>();
+    };
+    EXPECT_THAT(windows({{"sliding_window", 16}, {"max_window_layers", 1}}),
+                ElementsAre(0, 0, 0, 0));
+    const json used = {{"use_sliding_window", true}, {"sliding_window", 16}};
+    const auto with = [&](json changes) {
+      changes.update(used);
+      return windows(changes);
+    };
+    EXPECT_THAT(with({{"max_window_layers", 1}}), ElementsAre(0, 16, 16, 16));
+    EXPECT_THAT(with({}), ElementsAre(0, 0, 0, 0));  // from layer 28 on
+    const std::string slides = "sliding_attention", full = "full_attention";
+    EXPECT_THAT(with({{"layer_types", {slides, full, full, slides}}}), ElementsAre(16, 0, 0, 16));
+    EXPECT_THAT(
+        windows(
+            {{"use_sliding_window", true}, {"sliding_window", nullptr}, {"max_window_layers", 0}}),
+        ElementsAre(0, 0, 0, 0));
+    EXPECT_THAT(windows({{"use_sliding_window", true}, {"max_window_layers", 3}}),
+                ElementsAre(0, 0, 0, 4096));
+  }
+}
+
+TEST_F(FamiliesTest, QwenRefusesLayersThatItDoesNotKnow) {
+  for (const std::string family : {"qwen2", "qwen3"}) {
+    EXPECT_THAT(Read(family, {{"layer_types", {"full_attention", "x", "x", "x"}}}),
+                StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("layer_types: 'x'")));
+    EXPECT_THAT(Read(family, {{"layer_types", {"full_attention"}}}),
+                StatusIs(absl::StatusCode::kInvalidArgument,
+                         HasSubstr("layer_types: expected one for each of 4 layers, found 1")));
+    EXPECT_THAT(Read(family, {{"layer_types", {"full_attention", 1, 2, 3}}}),
+                StatusIs(absl::StatusCode::kInvalidArgument,
+                         HasSubstr("layer_types: expected a list of strings, found array")));
+    EXPECT_THAT(Read(family, {{"layer_types", json::array({"sliding_attention", "full_attention",
+                                                           "full_attention", "full_attention"})}}),
+                StatusIs(absl::StatusCode::kInvalidArgument,
+                         HasSubstr("sliding_attention without a sliding_window")));
+    EXPECT_THAT(Read(family, {{"use_sliding_window", true}, {"sliding_window", 0}}),
+                StatusIs(absl::StatusCode::kInvalidArgument,
+                         HasSubstr("sliding_window: expected more than 0 positions, found 0")));
+  }
+}
+
+TEST_F(FamiliesTest, Qwen3HasNormsOfHeadsWhoseWidthIsItsOwn) {
+  ASSERT_OK_AND_ASSIGN(ModelConfig config, Read("qwen3"));
+  EXPECT_EQ(config.head_dim, 128);
+  ASSERT_OK_AND_ASSIGN(config, Read("qwen3", {{"head_dim", 24}}));
+  EXPECT_EQ(config.head_dim, 24);
+  EXPECT_THAT(NamesOf(config), IsSupersetOf({"model.layers.0.self_attn.q_norm.weight",
+                                             "model.layers.3.self_attn.k_norm.weight"}));
+  EXPECT_THAT(NamesOf(config), Not(::testing::Contains("model.layers.0.self_attn.q_proj.bias")));
+  ASSERT_OK_AND_ASSIGN(config, Read("qwen3", {{"attention_bias", true}}));
+  EXPECT_THAT(NamesOf(config), IsSupersetOf({"model.layers.0.self_attn.q_proj.bias",
+                                             "model.layers.0.self_attn.o_proj.bias"}));
+}
+
+TEST_F(FamiliesTest, MistralsWindowIsThatOfEveryLayerUnlessItIsNull) {
+  ASSERT_OK_AND_ASSIGN(ModelConfig config, Read("mistral", {{"sliding_window", 16}}));
+  EXPECT_THAT(WindowsOf(config), ElementsAre(16, 16, 16, 16));
+  EXPECT_EQ(config.head_dim, 16);
+  EXPECT_EQ(config.max_position, 131072);
+  ASSERT_OK_AND_ASSIGN(config,
+                       Read("mistral", {{"sliding_window", nullptr}, {"head_dim", nullptr}}));
+  EXPECT_THAT(WindowsOf(config), ElementsAre(0, 0, 0, 0));
+  ASSERT_OK_AND_ASSIGN(config, Read("mistral"));
+  EXPECT_THAT(WindowsOf(config), ElementsAre(4096, 4096, 4096, 4096));
+  EXPECT_THAT(Read("mistral", {{"sliding_window", -1}, {"layer_types", {"full_attention"}}}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("sliding_window")));
+  EXPECT_THAT(Read("mistral", {{"layer_types", {"full_attention"}}}),
+              StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("layer_types")));
+}
+
+TEST_F(FamiliesTest, Phi3HasOneParameterForWhatIsMultipliedTogether) {
+  ASSERT_OK_AND_ASSIGN(ModelConfig config, Read("phi3"));
+  EXPECT_THAT(WindowsOf(config), ElementsAre(0, 0, 0, 0));
+  EXPECT_EQ(config.rms_norm_eps, 1e-5);
+  std::vector<int64_t> rows;
+  for (const TensorSpec& tensor : config.Tensors()) {
+    if (tensor.name == "model.layers.2.self_attn.qkv_proj.weight") rows.push_back(tensor.rows());
+    if (tensor.name == "model.layers.2.mlp.gate_up_proj.weight") rows.push_back(tensor.rows());
+  }
+  EXPECT_THAT(rows, ElementsAre(128, 256));
+  ASSERT_OK_AND_ASSIGN(config, Read("phi3", {{"sliding_window", 2047}}));
+  EXPECT_THAT(WindowsOf(config), ElementsAre(2047, 2047, 2047, 2047));
+  EXPECT_THAT(Read("phi3", {{"sliding_window", 0}}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("sliding_window")));
+  EXPECT_THAT(Read("phi3", {{"rope_scaling", {{"type", "longrope"}}}}),
+              StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("'longrope'")));
+  EXPECT_THAT(Read("phi3", {{"partial_rotary_factor", 0.75}}),
+              StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("partial_rotary_factor")));
+}
+
+TEST_F(FamiliesTest, SmolLm3SaysWhichLayersHaveNoPositions) {
+  ASSERT_OK_AND_ASSIGN(ModelConfig config, Read("smollm3"));
+  EXPECT_THAT(RotaryLayersOf(config), ElementsAre(true, true, true, false));
+  EXPECT_EQ(config.rope_theta, 2e6);
+  EXPECT_TRUE(config.tie_word_embeddings);
+  ASSERT_OK_AND_ASSIGN(config, Read("smollm3", {{"no_rope_layer_interval", 2}}));
+  EXPECT_THAT(RotaryLayersOf(config), ElementsAre(true, false, true, false));
+  ASSERT_OK_AND_ASSIGN(config, Read("smollm3", {{"no_rope_layers", {0, 1, 1, 0, 0}}}));
+  EXPECT_THAT(RotaryLayersOf(config), ElementsAre(false, true, true, false));
+  EXPECT_THAT(Read("smollm3", {{"no_rope_layers", {0, 1}}}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("no_rope_layers: expected one for each of 4 layers, found 2")));
+  EXPECT_THAT(Read("smollm3", {{"no_rope_layers", {0, 1, 1, 0.5}}}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("no_rope_layers: expected a list of integers")));
+  EXPECT_THAT(Read("smollm3", {{"no_rope_layer_interval", 0}}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("no_rope_layer_interval")));
+  EXPECT_THAT(Read("smollm3", {{"use_sliding_window", true}}),
+              StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("use_sliding_window")));
+}
+
+TEST_F(FamiliesTest, EveryFamilyRefusesWhatTheDecoderDoesNotHave) {
+  for (const std::string family : {"llama", "mistral", "phi3", "qwen2", "qwen3", "smollm3"}) {
+    EXPECT_THAT(Read(family, {{"hidden_act", "gelu"},
+                              {"quantization_config", {{"bits", 4}}},
+                              {"rope_parameters",
+                               {{"rope_type", "yarn"}, {"full_attention", {{"x", 1}}}}}}),
+                StatusIs(absl::StatusCode::kUnimplemented,
+                         AllOf(HasSubstr("hidden_act: 'gelu'"), HasSubstr("quantization_config"),
+                               HasSubstr("rope_parameters.rope_type: 'yarn'"),
+                               HasSubstr("rope_parameters.full_attention"))))
+        << family;
+    // A model of more layers than any has ends in one error, not in their memory.
+    EXPECT_THAT(Read(family, {{"num_hidden_layers", int64_t{1} << 40}}),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("num_layers")))
+        << family;
+  }
+}
+
+}  // namespace
+}  // namespace shira

@@ -1,0 +1,171 @@
+"""Every family but Llama, which has tests of its own, against transformers and PEFT: tiny random models give
+transformers' logits and greedy tokens; their GGUF files hold what their folders hold; SHiRA on every linear layer makes
+the weights that PEFT's merge makes."""
+
+import pathlib
+import tempfile
+import unittest
+
+import decoder_transformers_test as oracle  # first: it sets the environment of what follows
+import gguf
+import numpy as np
+import torch
+from peft import PeftModel, ShiraConfig, get_peft_model
+
+from shira_testutil import make_tiny_model, parameter_hashes, run_binary
+
+# By title: the family, and what its configuration has otherwise than its defaults. Prompts are longer than windows.
+MODELS = {
+    "qwen2": ("qwen2", {}),
+    "qwen2, tied": (
+        "qwen2", {"tie_word_embeddings": True, "rope_parameters": {"rope_type": "default", "rope_theta": 1e6}}),
+    "qwen2, windows from a layer on": (
+        "qwen2", {"num_hidden_layers": 3, "use_sliding_window": True, "sliding_window": 20, "max_window_layers": 1}),
+    "qwen3": ("qwen3", {"head_dim": 24}),
+    "qwen3, tied, biases": ("qwen3", {"tie_word_embeddings": True, "attention_bias": True, "rms_norm_eps": 0.1}),
+    "qwen3, windows by layer": (
+        "qwen3", {"head_dim": 24, "use_sliding_window": True, "sliding_window": 33, "num_hidden_layers": 3,
+                  "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}),
+    "mistral": ("mistral", {"sliding_window": 20, "head_dim": 24}),
+    "mistral, no window": ("mistral", {"sliding_window": None}),
+    "phi3": ("phi3", {}),
+    "phi3, window, one width for all": ("phi3", {"sliding_window": 20, "num_key_value_heads": 4}),
+    "smollm3": ("smollm3", {"num_hidden_layers": 5}),
+    "smollm3, untied, biases, layers named": (
+        "smollm3", {"num_hidden_layers": 3, "no_rope_layers": [0, 1, 0], "tie_word_embeddings": False,
+                    "attention_bias": True, "mlp_bias": True}),
+}
+# Families that llama.cpp has an architecture for: the rows of q and k are interleaved in its files or not.
+GGUF_INTERLEAVED = {"phi3": False, "qwen2": False, "qwen3": False, "smollm3": True}
+
+GREEDY_TOKENS = 24
+
+
+def prompts(lengths=(90, 1, 9, 33)) -> list[list[int]]:
+    generator = torch.Generator().manual_seed(3)
+    return [torch.randint(3, 300, (length,), generator=generator).tolist() for length in lengths]
+
+
+def interleaved(values: np.ndarray, head_dim: int) -> np.ndarray:
+    """Rows of each head: first of the first half, first of the second half, second of the first half, ..."""
+    half = head_dim // 2
+    order = np.array([head * head_dim + i + part * half
+                      for head in range(len(values) // head_dim) for i in range(half) for part in range(2)])
+    return values[order]
+
+
+def write_gguf(model, path: pathlib.Path) -> None:
+    """The model in float32, under the names of llama.cpp's own table."""
+    config = model.config
+    family = config.model_type
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    writer = gguf.GGUFWriter(path, family)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_key_length(head_dim)
+    writer.add_value_length(head_dim)
+    if family == "phi3":
+        writer.add_sliding_window(config.sliding_window or 0)
+    architecture = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == family)
+    names = gguf.get_tensor_name_map(architecture, config.num_hidden_layers)
+    for name, parameter in model.named_parameters():
+        module, kind = name.rsplit(".", 1)
+        values = parameter.detach().float().numpy()
+        if GGUF_INTERLEAVED[family] and module.endswith(("q_proj", "k_proj")):
+            values = interleaved(values, head_dim)
+        writer.add_tensor(f"{names.get_name(module)}.{kind}", np.ascontiguousarray(values))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+class FamiliesTest(unittest.TestCase):
+    maxDiff = None
+
+    def for_each_model(self, check):
+        for title, (family, overrides) in MODELS.items():
+            with self.subTest(title), tempfile.TemporaryDirectory() as folder:
+                check(title, make_tiny_model(folder, family, **overrides), pathlib.Path(folder))
+
+    def test_logits_equal_transformers(self):
+        def check(title, _, folder):
+            for dtype in oracle.DTYPES:
+                difference = oracle.largest_difference(oracle.load(folder, dtype), folder, dtype, prompts(), prefill=7)
+                print(f"{title}, {dtype}: largest difference {difference:.2g}")
+                self.assertLess(difference, oracle.TINY_TOLERANCE[dtype], dtype)
+
+        self.for_each_model(check)
+
+    def test_greedy_tokens_equal_transformers(self):
+        def check(_, model, folder):
+            together = prompts((40, 40, 40))
+            file = folder / "prompts"
+            file.write_text("".join(" ".join(map(str, prompt)) + "\n" for prompt in together))
+            output = run_binary("run_decoder", "greedy", folder, "F32", file, GREEDY_TOKENS).stdout
+            found = [list(map(int, line.split())) for line in output.splitlines()]
+            expected = model.generate(torch.tensor(together), do_sample=False, max_new_tokens=GREEDY_TOKENS,
+                                      eos_token_id=None, pad_token_id=0)[:, 40:]
+            self.assertEqual(found, expected.tolist())
+
+        self.for_each_model(check)
+
+    def test_weights_equal_transformers_whatever_the_file(self):
+        def hashes(path, dtype):
+            lines = run_binary("print_weight_hashes", path, dtype).stdout.splitlines()
+            return {name: digest for digest, name in map(str.split, lines)}
+
+        def check(_, model, folder):
+            paths = [folder]
+            if model.config.model_type in GGUF_INTERLEAVED:
+                paths.append(folder / "tiny.gguf")
+                write_gguf(model, paths[1])
+            for path in paths:
+                for dtype in oracle.DTYPES:
+                    expected = parameter_hashes(oracle.load(folder, dtype))
+                    self.assertEqual(hashes(path, dtype), expected, f"{path}, {dtype}")
+
+        self.for_each_model(check)
+
+    def test_a_gguf_file_computes_what_its_folder_does(self):
+        def check(title, model, folder):
+            # Files have no place for Qwen's windows, nor for other layers without positions than the usual ones.
+            if title not in GGUF_INTERLEAVED and model.config.model_type != "phi3":
+                return
+            path = folder / "tiny.gguf"
+            write_gguf(model, path)
+            difference = oracle.largest_difference(model, path, "F32", prompts(), prefill=7)
+            self.assertLess(difference, oracle.TINY_TOLERANCE["F32"])
+
+        self.for_each_model(check)
+
+    def test_shira_on_every_linear_layer_equals_pefts_merge(self):
+        def check(_, model, folder):
+            linears = {name.rsplit(".", 1)[-1] for name, module in model.named_modules()
+                       if isinstance(module, torch.nn.Linear)}
+            if model.config.tie_word_embeddings:
+                linears.discard("lm_head")  # the embeddings
+            torch.manual_seed(1)
+            config = ShiraConfig(r=2, target_modules=sorted(linears), random_seed=1, init_weights=False)
+            get_peft_model(oracle.load(folder, "F32"), config).save_pretrained(folder / "adapter")
+            for dtype in oracle.DTYPES:
+                base = parameter_hashes(oracle.load(folder, dtype))
+                merged = PeftModel.from_pretrained(oracle.load(folder, dtype), folder / "adapter").merge_and_unload()
+                expected = parameter_hashes(merged)
+                changed = {name.rsplit(".", 2)[-2] for name in base if base[name] != expected[name]}
+                self.assertEqual(changed, linears)
+                lines = run_binary("print_adapted_hashes", folder, dtype, folder / "adapter").stdout.splitlines()
+                found = {name: digest for digest, name in map(str.split, lines)}
+                self.assertEqual(found, expected, dtype)
+
+        self.for_each_model(check)
+
+
+if __name__ == "__main__":
+    unittest.main()
