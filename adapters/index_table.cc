@@ -133,16 +133,8 @@ int64_t IndexTable::memory_bytes() const {
 
 std::shared_ptr<const IndexTable> IndexTablePool::Intern(std::shared_ptr<const IndexTable> table) {
   absl::MutexLock lock(&mutex_);
-  std::weak_ptr<const IndexTable>& slot = tables_[table->digest()];
-  if (std::shared_ptr<const IndexTable> pooled = slot.lock()) return pooled;
-  slot = table;
-  // Entries of tables that nobody uses any more would gather; sweeping when the map has doubled
-  // keeps the cost constant per call.
-  if (tables_.size() > 2 * swept_size_ + 64) {
-    absl::erase_if(tables_, [](const auto& entry) { return entry.second.expired(); });
-    swept_size_ = tables_.size();
-  }
-  return table;
+  const Sha256Digest digest = table->digest();
+  return tables_.Intern(digest, std::move(table));
 }
 
 }  // namespace shira

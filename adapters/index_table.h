@@ -13,11 +13,11 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/types/span.h"
 #include "base/sha256.h"
+#include "base/weak_pool.h"
 
 namespace shira {
 
@@ -129,9 +129,7 @@ class IndexTablePool {
 
  private:
   absl::Mutex mutex_;
-  absl::flat_hash_map<Sha256Digest, std::weak_ptr<const IndexTable>> tables_
-      ABSL_GUARDED_BY(mutex_);
-  size_t swept_size_ ABSL_GUARDED_BY(mutex_) = 0;
+  WeakPool<Sha256Digest, IndexTable> tables_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace shira

@@ -25,7 +25,14 @@ class SingleFlight {
   // returns the same as that one, errors included. A flight ends whatever happens in it: want of
   // memory is RESOURCE_EXHAUSTED for everybody. Nothing is kept once it has ended. make() must not
   // ask for its own key.
-  absl::StatusOr<T> Do(const Key& key, absl::FunctionRef<absl::StatusOr<T>()> make)
+  //
+  // `on_join`: called before waiting for another thread.
+  // `on_landing`: called by the thread that has made it, when make() is over, as the flight ends:
+  // whoever asks for the key before gets this result, whoever asks after it makes it anew. Every
+  // flight waits for that, so it must be short, and must not ask for anything here.
+  absl::StatusOr<T> Do(const Key& key, absl::FunctionRef<absl::StatusOr<T>()> make,
+                       absl::FunctionRef<void()> on_join = +[] {},
+                       absl::FunctionRef<void()> on_landing = +[] {})
       ABSL_LOCKS_EXCLUDED(mutex_) {
     const auto mine = std::make_shared<Flight>();
     {
@@ -33,6 +40,7 @@ class SingleFlight {
       const auto [place, is_mine] = flights_.try_emplace(key, mine);
       if (!is_mine) {
         const std::shared_ptr<Flight> flight = place->second;
+        on_join();
         mutex_.Await(absl::Condition(&flight->landed));
         return flight->result;
       }
@@ -42,6 +50,7 @@ class SingleFlight {
     mine->result = result;
     mine->landed = true;
     flights_.erase(key);
+    on_landing();
     return result;
   }
 

@@ -35,4 +35,9 @@ absl::StatusOr<StateKey> StateKey::Create(std::vector<StateTerm> terms) {
   return key;
 }
 
+bool StateKey::Contains(const Sha256Digest& adapter) const {
+  return std::any_of(terms_.begin(), terms_.end(),
+                     [&](const StateTerm& term) { return term.adapter == adapter; });
+}
+
 }  // namespace shira

@@ -32,6 +32,8 @@ class StateKey {
 
   absl::Span<const StateTerm> terms() const { return terms_; }
   bool is_base() const { return terms_.empty(); }
+  // Whether the adapter is one of the terms.
+  bool Contains(const Sha256Digest& adapter) const;
   // Over the canonical terms; for caches, for KV reuse and for people.
   const Sha256Digest& digest() const { return digest_; }
 

@@ -112,9 +112,7 @@ std::shared_ptr<const ElementBuffer> SwitchEngine::Originals(int64_t parameter,
   const OriginalsKey key(parameter, table.digest());
   {
     absl::MutexLock lock(&originals_mutex_);
-    if (const auto found = originals_.find(key); found != originals_.end()) {
-      if (auto shared = found->second.lock()) return shared;
-    }
+    if (std::shared_ptr<const ElementBuffer> shared = originals_.Find(key)) return shared;
   }
   const size_t element_bytes = parameters().element_bytes();
   auto gathered = std::make_shared<ElementBuffer>(table.entries() * element_bytes);
@@ -127,14 +125,7 @@ std::shared_ptr<const ElementBuffer> SwitchEngine::Originals(int64_t parameter,
     }
   }
   absl::MutexLock lock(&originals_mutex_);
-  std::weak_ptr<const ElementBuffer>& slot = originals_[key];
-  if (auto shared = slot.lock()) return shared;  // another thread was faster
-  slot = gathered;
-  if (originals_.size() > 2 * originals_swept_size_ + 1024) {
-    absl::erase_if(originals_, [](const auto& entry) { return entry.second.expired(); });
-    originals_swept_size_ = originals_.size();
-  }
-  return gathered;
+  return originals_.Intern(key, std::move(gathered));  // or another thread's, which was faster
 }
 
 SwitchStats SwitchEngine::Apply(std::shared_ptr<const CompiledState> state) {

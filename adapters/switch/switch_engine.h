@@ -28,7 +28,6 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
@@ -38,6 +37,7 @@
 #include "adapters/switch/weight_memory.h"
 #include "base/parallel.h"
 #include "base/sha256.h"
+#include "base/weak_pool.h"
 
 namespace shira {
 
@@ -135,9 +135,7 @@ class SwitchEngine {
   std::shared_ptr<const CompiledState> resident_ ABSL_GUARDED_BY(mutex_);
 
   absl::Mutex originals_mutex_;
-  absl::flat_hash_map<OriginalsKey, std::weak_ptr<const ElementBuffer>> originals_
-      ABSL_GUARDED_BY(originals_mutex_);
-  size_t originals_swept_size_ ABSL_GUARDED_BY(originals_mutex_) = 0;
+  WeakPool<OriginalsKey, ElementBuffer> originals_ ABSL_GUARDED_BY(originals_mutex_);
 };
 
 }  // namespace shira

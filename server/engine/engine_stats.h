@@ -12,22 +12,14 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "base/duration_histogram.h"
 
 namespace shira {
 
-// Counts of durations by size.
-struct DurationHistogram {
-  // Upper bounds, inclusive, in seconds; what is longer counts in one more bucket.
-  static constexpr std::array<double, 18> kBounds = {0.001, 0.0025, 0.005, 0.01, 0.02, 0.03,
-                                                     0.05,  0.075,  0.1,   0.2,  0.3,  0.5,
-                                                     1.0,   2.5,    5.0,   10.0, 30.0, 60.0};
-
-  std::array<int64_t, kBounds.size() + 1> counts = {};  // each duration in one bucket
-  int64_t count = 0;
-  absl::Duration sum;
-
-  void Add(absl::Duration duration);
-};
+inline constexpr std::array<double, 18> kEngineSeconds = {0.001, 0.0025, 0.005, 0.01, 0.02, 0.03,
+                                                          0.05,  0.075,  0.1,   0.2,  0.3,  0.5,
+                                                          1.0,   2.5,    5.0,   10.0, 30.0, 60.0};
+using EngineDurations = DurationHistogram<kEngineSeconds>;
 
 // Generations by the name of an adapter that they use.
 struct AdapterGenerations {
@@ -71,11 +63,11 @@ struct EngineStats {
   int64_t switches = 0;
   absl::Duration switch_time;
 
-  DurationHistogram queue_time;           // from the request to its admission
-  DurationHistogram time_to_first_token;  // from the request
-  DurationHistogram inter_token_time;     // between two tokens of an answer
-  DurationHistogram generation_time;      // from the request to its end, finished ones
-  DurationHistogram step_time;            // of the forward pass
+  EngineDurations queue_time;           // from the request to its admission
+  EngineDurations time_to_first_token;  // from the request
+  EngineDurations inter_token_time;     // between two tokens of an answer
+  EngineDurations generation_time;      // from the request to its end, finished ones
+  EngineDurations step_time;            // of the forward pass
 };
 
 }  // namespace shira

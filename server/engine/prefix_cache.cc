@@ -65,10 +65,7 @@ bool PrefixCache::EvictOldest() {
 
 void PrefixCache::EraseUsersOf(const Sha256Digest& adapter) {
   for (auto prefix = prefixes_.begin(); prefix != prefixes_.end();) {
-    const absl::Span<const StateTerm> terms = prefix->state.terms();
-    const bool uses_it = std::any_of(
-        terms.begin(), terms.end(), [&](const StateTerm& term) { return term.adapter == adapter; });
-    prefix = uses_it ? Erase(prefix) : ++prefix;
+    prefix = prefix->state.Contains(adapter) ? Erase(prefix) : ++prefix;
   }
 }
 

@@ -60,11 +60,7 @@ SwitchStats StepRunner::SwitchTo(std::shared_ptr<const CompiledState> state) {
 }
 
 void StepRunner::Leave(const Sha256Digest& adapter) {
-  const absl::Span<const StateTerm> terms = resident_->key.terms();
-  const bool has_it = std::any_of(terms.begin(), terms.end(), [&](const StateTerm& term) {
-    return term.adapter == adapter;
-  });
-  if (has_it) SwitchTo(switch_engine_.base());
+  if (resident_->key.Contains(adapter)) SwitchTo(switch_engine_.base());
 }
 
 std::vector<StepRunner::Ended> StepRunner::Run(

@@ -31,25 +31,13 @@ Sample Labelled(Sample sample, std::string name, std::string_view value) {
   return sample;
 }
 
-// Of whoever counts in buckets.
-template <typename Counts>
-Sample Histogram(std::string name, std::string help, const absl::Span<const double>& bounds,
-                 const Counts& counts, absl::Duration sum) {
+template <const auto& kBounds>
+Sample Histogram(std::string name, std::string help, const DurationHistogram<kBounds>& durations) {
   Sample sample{.name = std::move(name), .help = std::move(help), .kind = Sample::Kind::kHistogram};
-  sample.histogram = {.bounds = {bounds.begin(), bounds.end()},
-                      .counts = {counts.begin(), counts.end()},
-                      .sum = absl::ToDoubleSeconds(sum)};
+  sample.histogram = {.bounds = {kBounds.begin(), kBounds.end()},
+                      .counts = {durations.counts.begin(), durations.counts.end()},
+                      .sum = absl::ToDoubleSeconds(durations.sum)};
   return sample;
-}
-
-Sample Histogram(std::string name, std::string help, const DurationCounts& counts) {
-  return Histogram(std::move(name), std::move(help), DurationCounts::kBounds, counts.buckets,
-                   counts.sum);
-}
-
-Sample Histogram(std::string name, std::string help, const DurationHistogram& counts) {
-  return Histogram(std::move(name), std::move(help), DurationHistogram::kBounds, counts.counts,
-                   counts.sum);
 }
 
 double Number(int64_t value) { return static_cast<double>(value); }

@@ -1,6 +1,5 @@
 #include "server/registry/adapter_memory.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "base/status_macros.h"
@@ -99,11 +98,7 @@ absl::StatusOr<std::shared_ptr<const SparseAdapter>> AdapterMemory::HoldDeltas(
 void AdapterMemory::Drop(const Sha256Digest& adapter) {
   absl::MutexLock lock(&mutex_);
   deltas_.EraseIf([&](const Sha256Digest& digest) { return digest == adapter; });
-  states_.EraseIf([&](const StateKey& key) {
-    const auto terms = key.terms();
-    return std::any_of(terms.begin(), terms.end(),
-                       [&](const StateTerm& term) { return term.adapter == adapter; });
-  });
+  states_.EraseIf([&](const StateKey& key) { return key.Contains(adapter); });
 }
 
 AdapterMemory::Kept AdapterMemory::KeptOf(const Sha256Digest& adapter,

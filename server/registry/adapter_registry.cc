@@ -9,15 +9,6 @@
 #include "server/registry/freed_memory.h"
 
 namespace shira {
-namespace {
-
-bool Contains(const StateKey& key, const Sha256Digest& adapter) {
-  const auto terms = key.terms();
-  return std::any_of(terms.begin(), terms.end(),
-                     [&](const StateTerm& term) { return term.adapter == adapter; });
-}
-
-}  // namespace
 
 AdapterRegistry::Impl::Impl(Parts parts, const AdapterReader& reader, SwitchEngine& engine)
     : options_(std::move(parts.options)),
@@ -70,7 +61,7 @@ AdapterInfo AdapterRegistry::Impl::Describe(const AdapterRecord& record,
       const MemoryParts parts = PartsOf(*held);
       info.memory_bytes += kept.state ? parts.own_bytes : parts.full_bytes();
     }
-    info.residency = Contains(resident, record.adapter->digest) ? AdapterResidency::kFused
+    info.residency = resident.Contains(record.adapter->digest)  ? AdapterResidency::kFused
                      : kept.state || held != nullptr            ? AdapterResidency::kInMemory
                                                                 : AdapterResidency::kOnDisk;
   }

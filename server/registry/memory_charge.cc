@@ -57,44 +57,32 @@ MemoryCharge MemoryLedger::Charge(const MemoryParts& parts, MemoryBudget::Reserv
   MemoryCharge charge;
   charge.shared.reserve(parts.shared.size());
   for (const MemoryParts::Shared& part : parts.shared) {
-    std::weak_ptr<const MemoryCharge::SharedPart>& slot = shared_[part.object.get()];
-    std::shared_ptr<const MemoryCharge::SharedPart> charged = slot.lock();
+    const void* address = part.object.get();
+    std::shared_ptr<const MemoryCharge::SharedPart> charged = shared_.Find(address);
     if (charged == nullptr) {
-      charged = std::make_shared<const MemoryCharge::SharedPart>(
-          MemoryCharge::SharedPart{budget_->Count(part.bytes), part.object});
-      slot = charged;
+      charged = shared_.Intern(
+          address, std::make_shared<const MemoryCharge::SharedPart>(
+                       MemoryCharge::SharedPart{budget_->Count(part.bytes), part.object}));
     }
     charge.shared.push_back(std::move(charged));
   }
   own.Resize(parts.own_bytes);
   charge.own = std::move(own);
-  // As in IndexTablePool: sweeping when the map has doubled keeps the cost constant per part.
-  if (shared_.size() > 2 * swept_size_ + 1024) {
-    absl::erase_if(shared_, [](const auto& entry) { return entry.second.expired(); });
-    swept_size_ = shared_.size();
-  }
   return charge;
 }
 
 int64_t MemoryLedger::UnchargedBytes(const MemoryParts& parts) const {
   int64_t bytes = parts.own_bytes;
   for (const MemoryParts::Shared& part : parts.shared) {
-    if (Find(part.object.get()) == nullptr) bytes += part.bytes;
+    if (shared_.Find(part.object.get()) == nullptr) bytes += part.bytes;
   }
   return bytes;
 }
 
 int64_t MemoryLedger::shared_bytes() const {
   int64_t bytes = 0;
-  for (const auto& [object, part] : shared_) {
-    if (const auto charged = part.lock()) bytes += charged->reservation.bytes();
-  }
+  shared_.ForEach([&](const MemoryCharge::SharedPart& part) { bytes += part.reservation.bytes(); });
   return bytes;
-}
-
-std::shared_ptr<const MemoryCharge::SharedPart> MemoryLedger::Find(const void* object) const {
-  const auto found = shared_.find(object);
-  return found == shared_.end() ? nullptr : found->second.lock();
 }
 
 }  // namespace shira

@@ -15,9 +15,9 @@
 #include <memory>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "adapters/sparse_adapter.h"
 #include "adapters/switch/compiled_state.h"
+#include "base/weak_pool.h"
 #include "server/registry/memory_budget.h"
 
 namespace shira {
@@ -68,11 +68,8 @@ class MemoryLedger {
   int64_t shared_bytes() const;
 
  private:
-  std::shared_ptr<const MemoryCharge::SharedPart> Find(const void* object) const;
-
   const std::shared_ptr<MemoryBudget> budget_;
-  absl::flat_hash_map<const void*, std::weak_ptr<const MemoryCharge::SharedPart>> shared_;
-  size_t swept_size_ = 0;
+  WeakPool<const void*, MemoryCharge::SharedPart> shared_;  // by the part's address
 };
 
 }  // namespace shira

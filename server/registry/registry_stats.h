@@ -6,43 +6,27 @@
 #define SHIRA_SERVER_REGISTRY_REGISTRY_STATS_H_
 
 #include <array>
-#include <cstddef>
 #include <cstdint>
 
-#include "absl/time/time.h"
+#include "base/duration_histogram.h"
 
 namespace shira {
 
-// How long something took, how often. Thread-compatible.
-struct DurationCounts {
-  // Upper limits of the buckets, in seconds, inclusive; one more bucket has what is above.
-  static constexpr std::array<double, 12> kBounds = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
-                                                     0.1,   0.25,   0.5,   1.0,  2.5,   10.0};
-
-  std::array<int64_t, kBounds.size() + 1> buckets{};  // not cumulative
-  int64_t count = 0;
-  absl::Duration sum;
-
-  void Add(absl::Duration duration) {
-    size_t bucket = 0;
-    while (bucket < kBounds.size() && absl::ToDoubleSeconds(duration) > kBounds[bucket]) ++bucket;
-    ++buckets[bucket];
-    ++count;
-    sum += duration;
-  }
-};
+inline constexpr std::array<double, 12> kLoadSeconds = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+                                                        0.1,   0.25,   0.5,   1.0,  2.5,   10.0};
+using LoadDurations = DurationHistogram<kLoadSeconds>;
 
 // Counts are since the registry was made, everything else is of this moment.
 struct RegistryStats {
-  DurationCounts loads;  // that succeeded: read, checked and compiled
+  LoadDurations loads;  // that succeeded: read, checked and compiled
   int64_t failed_loads = 0;
   int64_t shared_loads = 0;  // that found another for the same at work, and waited for it
   int64_t unloads = 0;       // of versions: asked for, or replaced by others
   // Uses whose state was in memory, or had to be compiled from deltas that were, or whose files had
   // to be read again first; the last two with the time that they took.
   int64_t warm_uses = 0;
-  DurationCounts compilations;
-  DurationCounts cold_starts;
+  LoadDurations compilations;
+  LoadDurations cold_starts;
   int64_t evicted_states = 0;
   int64_t evicted_deltas = 0;
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "tests/testutil/status_matchers.h"
 
@@ -57,6 +58,32 @@ TEST(SingleFlightTest, AFlightThatRunsOutOfMemoryEndsToo) {
   const auto results = Join(flights, 4, []() -> absl::StatusOr<int> { throw std::bad_alloc(); });
   EXPECT_THAT(results[0], StatusIs(absl::StatusCode::kResourceExhausted));
   EXPECT_THAT(flights.Do("key", []() -> absl::StatusOr<int> { return 8; }), IsOkAndHolds(8));
+}
+
+TEST(SingleFlightTest, TellsWhoJoinsAndWhenTheFlightHasLanded) {
+  SingleFlight<std::string, int> flights;
+  absl::Notification joined;
+  std::thread other;
+  std::vector<std::string> trace;
+  const auto make = [&]() -> absl::StatusOr<int> {
+    other = std::thread([&] {
+      EXPECT_THAT(flights.Do("key", []() -> absl::StatusOr<int> { return -1; },
+                             [&] { joined.Notify(); }, [] { ADD_FAILURE() << "not its flight"; }),
+                  IsOkAndHolds(7));
+    });
+    joined.WaitForNotification();
+    trace.push_back("made");
+    return 7;
+  };
+  EXPECT_THAT(flights.Do("key", make, [] { ADD_FAILURE() << "its own flight"; },
+                         [&] { trace.push_back("landed"); }),
+              IsOkAndHolds(7));
+  other.join();
+  EXPECT_THAT(trace, ::testing::ElementsAre("made", "landed"));
+  EXPECT_THAT(flights.Do("key", []() -> absl::StatusOr<int> { return absl::DataLossError("gone"); },
+                         [] {}, [&] { trace.push_back("landed"); }),
+              StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_EQ(trace.size(), 3);
 }
 
 TEST(SingleFlightTest, OtherKeysDoNotWait) {

@@ -39,6 +39,13 @@ TEST(StateKeyTest, OfNoTermsIsTheBase) {
   EXPECT_EQ(none, StateKey());
 }
 
+TEST(StateKeyTest, ContainsItsAdaptersAlone) {
+  ASSERT_OK_AND_ASSIGN(const StateKey key, StateKey::Create({{kA, 0.0}}));
+  EXPECT_TRUE(key.Contains(kA));
+  EXPECT_FALSE(key.Contains(kB));
+  EXPECT_FALSE(StateKey().Contains(kA));
+}
+
 TEST(StateKeyTest, TakesMinusZeroForZero) {
   ASSERT_OK_AND_ASSIGN(const StateKey plus, StateKey::Create({{kA, 0.0}}));
   ASSERT_OK_AND_ASSIGN(const StateKey minus, StateKey::Create({{kA, -0.0}}));
