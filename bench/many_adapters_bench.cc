@@ -1,4 +1,4 @@
-// How much memory many adapters of one base take in the registry, and what it costs to use one that
+// How much memory many adapters of one base take, and what it costs to use one that
 // is not in memory.
 //
 //   many_adapters_bench [--adapters N] [--out FILE]
@@ -28,7 +28,7 @@
 #include "bench/demo_shapes.h"
 #include "bench/timing.h"
 #include "nlohmann/json.hpp"
-#include "server/registry/adapter_registry.h"
+#include "server/lifecycle/adapter_lifecycle.h"
 #include "tests/testutil/adapter_builder.h"
 #include "tests/testutil/plain_weights.h"
 #include "tests/testutil/temp_folder.h"
@@ -87,10 +87,10 @@ int64_t ResidentBytes() {
   return resident * sysconf(_SC_PAGESIZE);
 }
 
-absl::StatusOr<double> MillisecondsToAcquire(AdapterRegistry& registry, const std::string& name,
+absl::StatusOr<double> MillisecondsToAcquire(AdapterLifecycle& lifecycle, const std::string& name,
                                              double weight) {
   const absl::Time start = absl::Now();
-  SHIRA_RETURN_IF_ERROR(registry.Acquire({AdapterSelectionTerm{name, weight}}).status());
+  SHIRA_RETURN_IF_ERROR(lifecycle.Acquire({AdapterSelectionTerm{name, weight}}).status());
   return absl::ToDoubleMilliseconds(absl::Now() - start);
 }
 
@@ -107,8 +107,8 @@ absl::StatusOr<nlohmann::json> Run(int64_t adapters) {
   const int64_t entries = writer.entries();
   const int64_t budget = (6 + 2 * (adapters - 1) + 6) * entries;
   SHIRA_ASSIGN_OR_RETURN(
-      const auto registry,
-      AdapterRegistry::Create(
+      const auto lifecycle,
+      AdapterLifecycle::Create(
           {.roots = {root.path()}, .max_adapters = adapters, .memory_budget_bytes = budget}, reader,
           engine));
 
@@ -126,27 +126,27 @@ absl::StatusOr<nlohmann::json> Run(int64_t adapters) {
     const std::string name = name_of(i);
     writer.Write(root.Path(name), static_cast<uint32_t>(i));
     const absl::Time start = absl::Now();
-    SHIRA_RETURN_IF_ERROR(registry->Load(name, name, "").status());
+    SHIRA_RETURN_IF_ERROR(lifecycle->Load(name, name, "").status());
     load_ms.push_back(absl::ToDoubleMilliseconds(absl::Now() - start));
-    if (i == 0) first_bytes = registry->memory_in_use_bytes() - 4 * entries;  // without its deltas
+    if (i == 0) first_bytes = lifecycle->memory_in_use_bytes() - 4 * entries;  // without its deltas
   }
   std::sort(load_ms.begin(), load_ms.end());
   int64_t compiled = 0;
-  for (const AdapterInfo& info : registry->List()) {
+  for (const AdapterInfo& info : lifecycle->List()) {
     compiled += info.residency == AdapterResidency::kInMemory;
   }
   row["compiled_states_in_memory"] = compiled;
-  row["counted_bytes"] = registry->memory_in_use_bytes();
+  row["counted_bytes"] = lifecycle->memory_in_use_bytes();
   row["counted_bytes_of_first"] = first_bytes;
   row["resident_set_growth_bytes"] = ResidentBytes() - resident_before;
   row["load_median_ms"] = load_ms[load_ms.size() / 2];
   SHIRA_ASSIGN_OR_RETURN(row["acquire_compiled_ms"],
-                         MillisecondsToAcquire(*registry, name_of(adapters - 2), 1.0));
+                         MillisecondsToAcquire(*lifecycle, name_of(adapters - 2), 1.0));
   // Loading the last one pushed out all other deltas.
   SHIRA_ASSIGN_OR_RETURN(row["acquire_with_deltas_in_memory_ms"],
-                         MillisecondsToAcquire(*registry, name_of(adapters - 1), 0.5));
+                         MillisecondsToAcquire(*lifecycle, name_of(adapters - 1), 0.5));
   SHIRA_ASSIGN_OR_RETURN(row["acquire_with_deltas_on_disk_ms"],
-                         MillisecondsToAcquire(*registry, name_of(adapters - 2), 0.5));
+                         MillisecondsToAcquire(*lifecycle, name_of(adapters - 2), 0.5));
   return row;
 }
 
@@ -154,7 +154,7 @@ absl::StatusOr<nlohmann::json> Run(int64_t adapters) {
 }  // namespace shira::bench
 
 int main(int argc, char** argv) {
-  CLI::App app("Memory of many adapters in the registry");
+  CLI::App app("Memory of many adapters");
   int64_t adapters = 1000;
   std::string out;
   app.add_option("--adapters", adapters, "How many")->check(CLI::Range(2, 10000));

@@ -8,8 +8,8 @@
 
 #include "base/status_macros.h"
 #include "base/strings.h"
-#include "server/registry/adapter_scan.h"
-#include "server/registry/load_slots.h"
+#include "server/lifecycle/adapter_scan.h"
+#include "server/lifecycle/load_slots.h"
 
 namespace shira {
 namespace {
@@ -21,8 +21,8 @@ void LogLoaded(const AdapterInfo& info) {
                absl::ToDoubleMilliseconds(info.load_duration));
 }
 
-void Restore(const LifecycleOptions& options, AdapterRegistry& registry) {
-  const AdapterRegistry::RestoreReport report = registry.Restore();
+void Restore(const LifecycleOptions& options, AdapterLifecycle& lifecycle) {
+  const AdapterLifecycle::RestoreReport report = lifecycle.Restore();
   for (const auto& [name, status] : report.failed) {
     spdlog::error("adapter {}: not restored: {}", name, Explain(status));
   }
@@ -42,9 +42,9 @@ void Restore(const LifecycleOptions& options, AdapterRegistry& registry) {
 }
 
 // An adapter that a flag names is what the operator wants, whatever the state file says.
-absl::Status LoadNamed(const NamedAdapter& adapter, AdapterRegistry& registry) {
+absl::Status LoadNamed(const NamedAdapter& adapter, AdapterLifecycle& lifecycle) {
   const std::string path = std::filesystem::absolute(adapter.path).native();
-  const auto loaded = registry.Load(adapter.name, path, "", {.replace = true, .by_operator = true});
+  const auto loaded = lifecycle.Load(adapter.name, path, "", {.replace = true, .by_operator = true});
   if (!loaded.ok()) {
     return absl::Status(loaded.status().code(),
                         StrCat("adapter ", adapter.name, ": ", ToStd(loaded.status().message())));
@@ -53,7 +53,7 @@ absl::Status LoadNamed(const NamedAdapter& adapter, AdapterRegistry& registry) {
   return absl::OkStatus();
 }
 
-void LoadFolder(const std::string& folder, int threads, AdapterRegistry& registry,
+void LoadFolder(const std::string& folder, int threads, AdapterLifecycle& lifecycle,
                 const absl::Notification& stop) {
   const absl::StatusOr<AdapterScan> scan = ScanForAdapters(folder);
   if (!scan.ok()) {
@@ -67,7 +67,7 @@ void LoadFolder(const std::string& folder, int threads, AdapterRegistry& registr
     if (stop.HasBeenNotified()) return;
     const AdapterScan::Found& found = scan->found[static_cast<size_t>(i)];
     const std::string path = std::filesystem::absolute(found.path).native();
-    const auto loaded = registry.Load(found.name, path, "");
+    const auto loaded = lifecycle.Load(found.name, path, "");
     if (loaded.ok()) {
       LogLoaded(loaded->info);
     } else {
@@ -78,17 +78,17 @@ void LoadFolder(const std::string& folder, int threads, AdapterRegistry& registr
 
 }  // namespace
 
-absl::Status LoadStartupAdapters(const ServerOptions& options, AdapterRegistry& registry,
+absl::Status LoadStartupAdapters(const ServerOptions& options, AdapterLifecycle& lifecycle,
                                  const absl::Notification& stop) {
   const absl::Status stopped = absl::CancelledError("stopped while adapters were loading");
-  Restore(options.lifecycle, registry);
+  Restore(options.lifecycle, lifecycle);
   for (const NamedAdapter& adapter : options.adapters) {
     if (stop.HasBeenNotified()) return stopped;
-    SHIRA_RETURN_IF_ERROR(LoadNamed(adapter, registry));
+    SHIRA_RETURN_IF_ERROR(LoadNamed(adapter, lifecycle));
   }
   for (const std::string& folder : options.lifecycle.adapter_dirs) {
     if (stop.HasBeenNotified()) return stopped;
-    LoadFolder(folder, options.lifecycle.max_concurrent_loads, registry, stop);
+    LoadFolder(folder, options.lifecycle.max_concurrent_loads, lifecycle, stop);
   }
   return stop.HasBeenNotified() ? stopped : absl::OkStatus();
 }

@@ -8,14 +8,14 @@
 
 #include "absl/status/status.h"
 #include "absl/synchronization/notification.h"
-#include "server/registry/adapter_registry.h"
+#include "server/lifecycle/adapter_lifecycle.h"
 #include "server/server_options.h"
 
 namespace shira {
 
 // What cannot be restored, or lies in a folder and cannot be loaded, is logged and skipped. An
 // error for an adapter that a flag names, and CANCELLED when `stop` was notified meanwhile.
-absl::Status LoadStartupAdapters(const ServerOptions& options, AdapterRegistry& registry,
+absl::Status LoadStartupAdapters(const ServerOptions& options, AdapterLifecycle& lifecycle,
                                  const absl::Notification& stop);
 
 }  // namespace shira

@@ -5,7 +5,7 @@
 
 #include "base/status_macros.h"
 #include "base/strings.h"
-#include "server/registry/state_store.h"
+#include "server/lifecycle/state_store.h"
 
 namespace shira {
 namespace {

@@ -17,7 +17,7 @@
 #include "server/model/cpu_executor.h"
 #include "server/model/model_names.h"
 #include "server/model/resident_weights.h"
-#include "server/registry/adapter_registry.h"
+#include "server/lifecycle/adapter_lifecycle.h"
 #include "server/version.h"
 
 namespace shira {
@@ -63,30 +63,30 @@ BaseModelIdentity IdentityOf(const SwitchEngine& engine, const ModelConfig& conf
   return identity;
 }
 
-AdapterRegistry::Options RegistryOptions(const ServerOptions& options, Engine& engine) {
-  AdapterRegistry::Options registry;
-  registry.roots = options.adapter_roots;
+AdapterLifecycle::Options LifecycleOptionsOf(const ServerOptions& options, Engine& engine) {
+  AdapterLifecycle::Options lifecycle;
+  lifecycle.roots = options.adapter_roots;
   for (const NamedAdapter& adapter : options.adapters) {
-    registry.operator_paths.push_back(adapter.path);
+    lifecycle.operator_paths.push_back(adapter.path);
   }
-  const LifecycleOptions& lifecycle = options.lifecycle;
-  registry.roots.insert(registry.roots.end(), lifecycle.adapter_dirs.begin(),
-                        lifecycle.adapter_dirs.end());
-  registry.max_adapters = options.max_adapters;
-  registry.memory_budget_bytes = options.adapter_memory_bytes;
-  registry.keep_versions = lifecycle.keep_versions;
-  registry.max_concurrent_loads = lifecycle.max_concurrent_loads;
-  registry.state_file = lifecycle.state_file;
-  registry.on_state_file_error = [](const absl::Status& status) {
+  const LifecycleOptions& flags = options.lifecycle;
+  lifecycle.roots.insert(lifecycle.roots.end(), flags.adapter_dirs.begin(),
+                         flags.adapter_dirs.end());
+  lifecycle.max_adapters = options.max_adapters;
+  lifecycle.memory_budget_bytes = options.adapter_memory_bytes;
+  lifecycle.keep_versions = flags.keep_versions;
+  lifecycle.max_concurrent_loads = flags.max_concurrent_loads;
+  lifecycle.state_file = flags.state_file;
+  lifecycle.on_state_file_error = [](const absl::Status& status) {
     spdlog::error("the state file could not be written, and is written at the next change: {}",
                   std::string(status.message()));
   };
-  registry.on_gone = [&engine](const Sha256Digest& adapter) { engine.Leave(adapter); };
-  if (!lifecycle.upload_dir.empty()) {
-    registry.uploads = UploadStore::Options{lifecycle.upload_dir, lifecycle.max_upload_bytes,
-                                            lifecycle.upload_quota_bytes};
+  lifecycle.on_gone = [&engine](const Sha256Digest& adapter) { engine.Leave(adapter); };
+  if (!flags.upload_dir.empty()) {
+    lifecycle.uploads = UploadStore::Options{flags.upload_dir, flags.max_upload_bytes,
+                                            flags.upload_quota_bytes};
   }
-  return registry;
+  return lifecycle;
 }
 
 // Part of the time to load a model, so it may not be long.
@@ -150,7 +150,7 @@ struct LoadedModel::Parts {
   std::unique_ptr<WeightGuard> weight_guard;
   std::unique_ptr<AdapterReader> reader;
   std::unique_ptr<Engine> engine;
-  std::unique_ptr<AdapterRegistry> registry;
+  std::unique_ptr<AdapterLifecycle> lifecycle;
 };
 
 LoadedModel::LoadedModel(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
@@ -192,8 +192,8 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(ModelOnDisk model
         return disk_work.Add(client, std::move(work));
       }};
   parts->engine = std::make_unique<Engine>(engine_options, *parts->executor, *parts->switch_engine);
-  SHIRA_ASSIGN_OR_RETURN(parts->registry,
-                         AdapterRegistry::Create(RegistryOptions(options, *parts->engine),
+  SHIRA_ASSIGN_OR_RETURN(parts->lifecycle,
+                         AdapterLifecycle::Create(LifecycleOptionsOf(options, *parts->engine),
                                                  *parts->reader, *parts->switch_engine));
 
   const ModelConfig& config = parts->weights->config();
@@ -222,7 +222,7 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(ModelOnDisk model
               .tokenizer = *owned.text.tokenizer,
               .chat_template = chat_template.has_value() ? &*chat_template : nullptr,
               .chat_template_problem = owned.text.chat_template_problem,
-              .registry = *owned.registry,
+              .lifecycle = *owned.lifecycle,
               .switch_engine = *owned.switch_engine,
               .weight_guard = *owned.weight_guard,
               .engine = *owned.engine,

@@ -222,7 +222,7 @@ std::vector<Sample> Server::Impl::SamplesOf() const {
     std::move(more.begin(), more.end(), std::back_inserter(samples));
   };
   add(EngineSamples(backend->engine.stats()));
-  add(RegistrySamples(backend->registry.stats(), backend->registry.List()));
+  add(LifecycleSamples(backend->lifecycle.stats(), backend->lifecycle.List()));
   const ModelInfo& model = backend->model;
   add({AdapterRequestsInfo(ledger_.Loads(), options_.max_running, absl::Now()),
        InfoSample("shira_model_info", "The base model",
@@ -231,7 +231,7 @@ std::vector<Sample> Server::Impl::SamplesOf() const {
                    {"dtype", model.dtype},
                    {"base_sha256", model.base_sha256}}),
        InfoSample("shira_resident_state_info", "The state that the weights are in",
-                  {{"adapters", AdapterLabel(backend->registry.Describe(
+                  {{"adapters", AdapterLabel(backend->lifecycle.Describe(
                                     backend->switch_engine.resident()->key))}})});
   return samples;
 }
@@ -278,7 +278,7 @@ absl::Status Server::Impl::Load(const absl::Notification& stop) {
                          LoadedModel::Load(*std::move(on_disk_), options_, disk_work_, stop));
   on_disk_.reset();
   const Backend& backend = model_->backend();
-  SHIRA_RETURN_IF_ERROR(LoadStartupAdapters(options_, backend.registry, stop));
+  SHIRA_RETURN_IF_ERROR(LoadStartupAdapters(options_, backend.lifecycle, stop));
   gate_.Open(backend);
   for (const std::unique_ptr<RpcServer>& port : ports_) port->SetServing(true);
   backend.weight_guard.Start(

@@ -15,7 +15,7 @@
 #include "base/problem_list.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
-#include "server/registry/adapter_name.h"
+#include "server/catalog/adapter_name.h"
 #include "server/transport/message_memory.h"
 
 namespace shira {

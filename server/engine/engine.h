@@ -31,7 +31,7 @@
 #include "server/engine/step_costs.h"
 #include "server/engine/step_planner.h"
 #include "server/executor/model_executor.h"
-#include "server/registry/state_handle.h"
+#include "server/residency/state_handle.h"
 
 namespace shira {
 

@@ -20,7 +20,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "base/steady_clock.h"
-#include "server/registry/state_handle.h"
+#include "server/residency/state_handle.h"
 #include "server/sampling/sampler.h"
 #include "server/sampling/sampling_params.h"
 

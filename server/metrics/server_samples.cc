@@ -147,7 +147,7 @@ std::vector<Sample> EngineSamples(const EngineStats& stats) {
   return samples;
 }
 
-std::vector<Sample> RegistrySamples(const RegistryStats& stats,
+std::vector<Sample> LifecycleSamples(const LifecycleStats& stats,
                                     const std::vector<AdapterInfo>& adapters) {
   std::map<std::string_view, int64_t> states = {
       {"loading", 0}, {"ready", 0}, {"unloading", 0}, {"failed", 0}};

@@ -1,6 +1,6 @@
 // File: server/metrics/server_samples.h
 //
-// The figures that engine, registry and process keep of themselves, as samples.
+// The figures that engine, life cycle and process keep of themselves, as samples.
 
 #ifndef SHIRA_SERVER_METRICS_SERVER_SAMPLES_H_
 #define SHIRA_SERVER_METRICS_SERVER_SAMPLES_H_
@@ -13,8 +13,8 @@
 #include "absl/time/time.h"
 #include "server/engine/engine.h"
 #include "server/metrics/sample.h"
-#include "server/registry/adapter_registry.h"
-#include "server/registry/registry_stats.h"
+#include "server/lifecycle/adapter_lifecycle.h"
+#include "server/lifecycle/lifecycle_stats.h"
 
 namespace shira {
 
@@ -38,7 +38,7 @@ std::vector<Sample> ConnectionSamples(const ConnectionCounts& counts);
 
 std::vector<Sample> EngineSamples(const EngineStats& stats);
 
-std::vector<Sample> RegistrySamples(const RegistryStats& stats,
+std::vector<Sample> LifecycleSamples(const LifecycleStats& stats,
                                     const std::vector<AdapterInfo>& adapters);
 
 // What generations ask of one adapter at a moment.

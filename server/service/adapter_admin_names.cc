@@ -26,7 +26,7 @@ grpc::Status AdapterAdminService::PinAdapter(grpc::ServerContext* /*context*/,
                                              const v1::PinAdapterRequest* request,
                                              v1::PinAdapterResponse* response) {
   return Call(gate_, [&](const Backend& backend) -> absl::Status {
-    const absl::StatusOr<AdapterInfo> info = backend.registry.PinInMemory(request->name());
+    const absl::StatusOr<AdapterInfo> info = backend.lifecycle.PinInMemory(request->name());
     if (!info.ok()) {
       return WithReason(info.status(), Operation::kUseAdapter, {{"name", request->name()}});
     }
@@ -40,7 +40,7 @@ grpc::Status AdapterAdminService::UnpinAdapter(grpc::ServerContext* /*context*/,
                                                const v1::UnpinAdapterRequest* request,
                                                v1::UnpinAdapterResponse* response) {
   return Call(gate_, [&](const Backend& backend) -> absl::Status {
-    const absl::StatusOr<AdapterInfo> info = backend.registry.Unpin(request->name());
+    const absl::StatusOr<AdapterInfo> info = backend.lifecycle.Unpin(request->name());
     if (!info.ok()) {
       return WithReason(info.status(), Operation::kUseAdapter, {{"name", request->name()}});
     }
@@ -55,7 +55,7 @@ grpc::Status AdapterAdminService::SetAlias(grpc::ServerContext* /*context*/,
                                            v1::SetAliasResponse* response) {
   return Call(gate_, [&](const Backend& backend) -> absl::Status {
     const absl::StatusOr<AliasInfo> alias =
-        backend.registry.SetAlias(request->name(), request->target());
+        backend.lifecycle.SetAlias(request->name(), request->target());
     if (!alias.ok()) {
       return WithReason(alias.status(), Operation::kSetAlias,
                         {{"name", request->name()}, {"target", request->target()}});
@@ -70,7 +70,7 @@ grpc::Status AdapterAdminService::RollbackAlias(grpc::ServerContext* /*context*/
                                                 const v1::RollbackAliasRequest* request,
                                                 v1::RollbackAliasResponse* response) {
   return Call(gate_, [&](const Backend& backend) -> absl::Status {
-    const absl::StatusOr<AliasInfo> alias = backend.registry.RollbackAlias(request->name());
+    const absl::StatusOr<AliasInfo> alias = backend.lifecycle.RollbackAlias(request->name());
     if (!alias.ok()) {
       return WithReason(alias.status(), Operation::kRollbackAlias, {{"name", request->name()}});
     }
@@ -84,7 +84,7 @@ grpc::Status AdapterAdminService::DeleteAlias(grpc::ServerContext* /*context*/,
                                               const v1::DeleteAliasRequest* request,
                                               v1::DeleteAliasResponse* /*response*/) {
   return Call(gate_, [&](const Backend& backend) -> absl::Status {
-    const absl::Status status = backend.registry.DeleteAlias(request->name());
+    const absl::Status status = backend.lifecycle.DeleteAlias(request->name());
     if (!status.ok()) {
       return WithReason(status, Operation::kDeleteAlias, {{"name", request->name()}});
     }
@@ -97,7 +97,7 @@ grpc::Status AdapterAdminService::ListAliases(grpc::ServerContext* /*context*/,
                                               const v1::ListAliasesRequest* request,
                                               v1::ListAliasesResponse* response) {
   return Call(gate_, [&](const Backend& backend) -> absl::Status {
-    SHIRA_ASSIGN_OR_RETURN(const AliasPage page, PageOf(backend.registry.Aliases(), *request));
+    SHIRA_ASSIGN_OR_RETURN(const AliasPage page, PageOf(backend.lifecycle.Aliases(), *request));
     for (const AliasInfo& alias : page.aliases) *response->add_aliases() = ToProto(alias);
     response->set_next_page_token(page.next_page_token);
     return absl::OkStatus();

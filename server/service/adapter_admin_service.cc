@@ -30,7 +30,7 @@ constexpr size_t kMaxMessageBytes = 1000;  // in the log
 
 double Milliseconds(absl::Duration duration) { return absl::ToDoubleMilliseconds(duration); }
 
-void LogLoaded(const AdapterRegistry::LoadResult& loaded) {
+void LogLoaded(const AdapterLifecycle::LoadResult& loaded) {
   const AdapterInfo& info = loaded.info;
   spdlog::info("adapter {}@{}: loaded from {} in {:.1f} ms, {} entries, {} bytes{}{}", info.name,
                info.version, info.path, Milliseconds(info.load_duration), info.adapter->entries,
@@ -39,10 +39,10 @@ void LogLoaded(const AdapterRegistry::LoadResult& loaded) {
 }
 
 // Whether an alias names a version of what a client calls `name`.
-bool IsAliased(const AdapterRegistry& registry, const std::string& name) {
-  const std::optional<AdapterInfo> named = registry.Get(name);
+bool IsAliased(const AdapterLifecycle& lifecycle, const std::string& name) {
+  const std::optional<AdapterInfo> named = lifecycle.Get(name);
   if (!named.has_value()) return false;
-  const std::vector<AliasInfo> aliases = registry.Aliases();
+  const std::vector<AliasInfo> aliases = lifecycle.Aliases();
   return std::any_of(aliases.begin(), aliases.end(),
                      [&](const AliasInfo& alias) { return alias.target.name == named->name; });
 }
@@ -58,7 +58,7 @@ grpc::Status AdapterAdminService::LoadAdapter(grpc::ServerContext* /*context*/,
 absl::Status AdapterAdminService::Load(const v1::LoadAdapterRequest& request,
                                        v1::LoadAdapterResponse& response) {
   SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate_.Enter());
-  absl::StatusOr<AdapterRegistry::LoadResult> loaded = backend->registry.Load(
+  absl::StatusOr<AdapterLifecycle::LoadResult> loaded = backend->lifecycle.Load(
       request.name(), request.path(), request.expected_sha256(), {.replace = request.replace()});
   if (!loaded.ok()) {
     spdlog::warn("adapter {}: not loaded: {}", ForLog(request.name()),
@@ -83,8 +83,8 @@ absl::Status AdapterAdminService::Upload(grpc::ServerContext& context,
                                          grpc::ServerReader<v1::UploadAdapterRequest>& stream,
                                          v1::UploadAdapterResponse& response) {
   SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate_.Enter());
-  const absl::StatusOr<AdapterRegistry::LoadResult> loaded =
-      ReceiveUpload(backend->registry, context, stream, upload_idle_timeout_);
+  const absl::StatusOr<AdapterLifecycle::LoadResult> loaded =
+      ReceiveUpload(backend->lifecycle, context, stream, upload_idle_timeout_);
   if (!loaded.ok()) {
     spdlog::warn("upload: refused: {}",
                  ForLog(loaded.status().ToString(absl::StatusToStringMode::kWithNoExtraData),
@@ -107,8 +107,8 @@ absl::Status AdapterAdminService::CreateBlend(const v1::CreateBlendRequest& requ
                                               v1::CreateBlendResponse& response) {
   SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate_.Enter());
   SHIRA_ASSIGN_OR_RETURN(const BlendOptions blend, ParseBlendRequest(request, backend->limits));
-  absl::StatusOr<AdapterRegistry::BlendResult> created =
-      backend->registry.CreateBlend(request.name(), blend.parts, blend.fusion, request.save_path());
+  absl::StatusOr<AdapterLifecycle::BlendResult> created =
+      backend->lifecycle.CreateBlend(request.name(), blend.parts, blend.fusion, request.save_path());
   if (!created.ok()) {
     spdlog::warn("adapter {}: not blended: {}", ForLog(request.name()),
                  ForLog(created.status().ToString(absl::StatusToStringMode::kWithNoExtraData),
@@ -116,7 +116,7 @@ absl::Status AdapterAdminService::CreateBlend(const v1::CreateBlendRequest& requ
     ErrorMetadata metadata = {{"name", request.name()}};
     // A part that is missing is what is at fault then, and not the blend.
     if (absl::IsNotFound(created.status())) {
-      for (const auto& [key, part] : AdapterAtFault(backend->registry, blend.parts))
+      for (const auto& [key, part] : AdapterAtFault(backend->lifecycle, blend.parts))
         metadata["part"] = part;
     }
     return WithReason(created.status(), Operation::kCreateBlend, std::move(metadata));
@@ -157,13 +157,13 @@ absl::Status AdapterAdminService::Unload(const v1::UnloadAdapterRequest& request
     wait_until = std::min(wait_until, SteadyNow() + timeout);
   }
 
-  const absl::Status status = backend->registry.Unload(
+  const absl::Status status = backend->lifecycle.Unload(
       request.name(), wait_until,
       [&](const AdapterInfo& info) {
         if (request.cancel_running()) backend->engine.CancelUsersOf(info.adapter->digest);
       },
       [&] { return context.IsCancelled(); });
-  if (absl::IsFailedPrecondition(status) && IsAliased(backend->registry, request.name())) {
+  if (absl::IsFailedPrecondition(status) && IsAliased(backend->lifecycle, request.name())) {
     return WithReason(status, "ADAPTER_HAS_ALIAS", {{"name", request.name()}});
   }
   if (!status.ok()) {
@@ -178,7 +178,7 @@ grpc::Status AdapterAdminService::ListAdapters(grpc::ServerContext* /*context*/,
                                                v1::ListAdaptersResponse* response) {
   absl::StatusOr<const Backend*> backend = gate_.Enter();
   if (!backend.ok()) return ToGrpcStatus(backend.status());
-  absl::StatusOr<AdapterPage> page = PageOf((*backend)->registry.List(), *request);
+  absl::StatusOr<AdapterPage> page = PageOf((*backend)->lifecycle.List(), *request);
   if (!page.ok()) return ToGrpcStatus(page.status());
   for (const AdapterInfo& info : page->adapters) {
     *response->add_adapters() = ToProto(info, (*backend)->model.parameter_count);
@@ -196,7 +196,7 @@ grpc::Status AdapterAdminService::GetAdapter(grpc::ServerContext* /*context*/,
 absl::Status AdapterAdminService::Get(const v1::GetAdapterRequest& request,
                                       v1::GetAdapterResponse& response) {
   SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate_.Enter());
-  const std::optional<AdapterInfo> info = backend->registry.Get(request.name());
+  const std::optional<AdapterInfo> info = backend->lifecycle.Get(request.name());
   if (!info.has_value()) {
     return WithReason(absl::NotFoundError(StrCat("no adapter is called '", request.name(), "'")),
                       Operation::kUseAdapter, {{"name", request.name()}});
@@ -204,7 +204,7 @@ absl::Status AdapterAdminService::Get(const v1::GetAdapterRequest& request,
   *response.mutable_adapter() = ToProto(*info, backend->model.parameter_count);
   if (info->state != AdapterState::kReady) return absl::OkStatus();
   absl::StatusOr<std::shared_ptr<const SparseAdapter>> adapter =
-      backend->registry.Deltas(request.name());
+      backend->lifecycle.Deltas(request.name());
   if (!adapter.ok()) {
     return WithReason(adapter.status(), Operation::kUseAdapter, {{"name", request.name()}});
   }
@@ -266,10 +266,10 @@ absl::StatusOr<AdapterAdminService::AppliedState> AdapterAdminService::MakeDefau
 
   // Weights first: which state is resident matters to nobody's answer, so an error of SetDefault
   // (an adapter is being unloaded meanwhile) leaves everything that a client can see as it was.
-  SHIRA_ASSIGN_OR_RETURN(const StateHandle state, AcquireAdapters(backend.registry, terms));
+  SHIRA_ASSIGN_OR_RETURN(const StateHandle state, AcquireAdapters(backend.lifecycle, terms));
   absl::StatusOr<SwitchStats> stats = backend.engine.Apply(state, deadline);
   if (!stats.ok()) return WithReason(stats.status(), Operation::kControlEngine);
-  if (const absl::Status status = backend.registry.SetDefault(terms); !status.ok()) {
+  if (const absl::Status status = backend.lifecycle.SetDefault(terms); !status.ok()) {
     return WithReason(status, Operation::kUseAdapter);
   }
   AppliedState applied{ToProto(state.state()->key, state.adapters()), *stats};
@@ -309,7 +309,7 @@ absl::Status AdapterAdminService::Verify(SteadyTime deadline, v1::VerifyWeightsR
   absl::StatusOr<VerifyReport> report = backend->engine.Verify(deadline);
   if (!report.ok()) return WithReason(report.status(), Operation::kControlEngine);
   backend->weight_guard.Report(*report);
-  *response.mutable_state() = ToProto(report->state, backend->registry.Describe(report->state));
+  *response.mutable_state() = ToProto(report->state, backend->lifecycle.Describe(report->state));
   for (const ParameterHashes& hashes : report->parameters) {
     *response.add_parameters() = ToProto(hashes);
   }

@@ -1,6 +1,6 @@
 // File: server/service/adapter_admin_service.h
 //
-// shira.v1.AdapterAdmin. Thin: calls the registry and the engine. Synchronous API, since its calls
+// shira.v1.AdapterAdmin. Thin: calls the life cycle and the engine. Synchronous API, since its calls
 // block by nature: on the disk, on running requests and on the engine's next step. They are few,
 // and gRPC gives each a thread of its own.
 

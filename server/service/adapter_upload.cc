@@ -12,8 +12,8 @@
 #include "base/steady_clock.h"
 #include "base/steady_wait.h"
 #include "base/strings.h"
-#include "server/registry/adapter_name.h"
-#include "server/registry/upload_store.h"
+#include "server/catalog/adapter_name.h"
+#include "server/lifecycle/upload_store.h"
 #include "server/service/error_details.h"
 
 namespace shira {
@@ -72,13 +72,13 @@ UploadManifest ManifestOf(const v1::UploadAdapterRequest::Header& header) {
 }
 
 // The stream's bytes, on the disk; its folder.
-absl::StatusOr<std::string> Receive(AdapterRegistry& registry,
+absl::StatusOr<std::string> Receive(AdapterLifecycle& lifecycle,
                                     const v1::UploadAdapterRequest::Header& header,
                                     IdleWatch& watch, grpc::ServerContext& context,
                                     grpc::ServerReaderInterface<v1::UploadAdapterRequest>& stream) {
   SHIRA_RETURN_IF_ERROR(ValidateAdapterName(header.name()));
   SHIRA_ASSIGN_OR_RETURN(const std::unique_ptr<UploadStore::Upload> upload,
-                         registry.BeginUpload(ManifestOf(header)));
+                         lifecycle.BeginUpload(ManifestOf(header)));
   v1::UploadAdapterRequest message;
   while (stream.Read(&message)) {
     watch.Reset();
@@ -97,10 +97,10 @@ absl::StatusOr<std::string> Receive(AdapterRegistry& registry,
 
 }  // namespace
 
-absl::StatusOr<AdapterRegistry::LoadResult> ReceiveUpload(
-    AdapterRegistry& registry, grpc::ServerContext& context,
+absl::StatusOr<AdapterLifecycle::LoadResult> ReceiveUpload(
+    AdapterLifecycle& lifecycle, grpc::ServerContext& context,
     grpc::ServerReaderInterface<v1::UploadAdapterRequest>& stream, absl::Duration idle_timeout) {
-  if (registry.uploads() == nullptr) {
+  if (lifecycle.uploads() == nullptr) {
     return WithReason(absl::UnimplementedError("this server takes no uploads (--upload-dir)"),
                       Operation::kUploadAdapter);
   }
@@ -113,14 +113,14 @@ absl::StatusOr<AdapterRegistry::LoadResult> ReceiveUpload(
                         Operation::kUploadAdapter);
     }
     watch.Reset();
-    path = Receive(registry, first.header(), watch, context, stream);
+    path = Receive(lifecycle, first.header(), watch, context, stream);
   }
   const v1::UploadAdapterRequest::Header& header = first.header();
   if (!path.ok()) {
     return WithReason(path.status(), Operation::kUploadAdapter, {{"name", header.name()}});
   }
-  absl::StatusOr<AdapterRegistry::LoadResult> loaded =
-      registry.LoadUpload(header.name(), *path, header.expected_sha256(),
+  absl::StatusOr<AdapterLifecycle::LoadResult> loaded =
+      lifecycle.LoadUpload(header.name(), *path, header.expected_sha256(),
                           {.replace = header.replace(), .format = header.format()});
   if (!loaded.ok()) {
     return WithReason(loaded.status(), Operation::kLoadAdapter, {{"name", header.name()}});

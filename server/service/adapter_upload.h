@@ -11,7 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "server/registry/adapter_registry.h"
+#include "server/lifecycle/adapter_lifecycle.h"
 #include "shira/v1/adapter_admin.pb.h"
 
 namespace shira {
@@ -21,13 +21,13 @@ inline constexpr absl::Duration kUploadIdleTimeout = absl::Seconds(60);
 
 // Reads the stream to its end, or to the first error. Nothing is left of an upload that is not
 // loaded.
-//   UNIMPLEMENTED       the registry takes no uploads
+//   UNIMPLEMENTED       the server takes no uploads
 //   INVALID_ARGUMENT    no header first, or a second one; errors of UploadStore
 //   DEADLINE_EXCEEDED   idle for too long
-//   errors of UploadStore, and of AdapterRegistry::LoadUpload()
+//   errors of UploadStore, and of AdapterLifecycle::LoadUpload()
 // All have an ErrorInfo.
-absl::StatusOr<AdapterRegistry::LoadResult> ReceiveUpload(
-    AdapterRegistry& registry, grpc::ServerContext& context,
+absl::StatusOr<AdapterLifecycle::LoadResult> ReceiveUpload(
+    AdapterLifecycle& lifecycle, grpc::ServerContext& context,
     grpc::ServerReaderInterface<v1::UploadAdapterRequest>& stream, absl::Duration idle_timeout);
 
 }  // namespace shira

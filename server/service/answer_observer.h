@@ -17,7 +17,7 @@
 #include "absl/time/time.h"
 #include "base/steady_clock.h"
 #include "server/engine/generation.h"
-#include "server/registry/state_handle.h"
+#include "server/residency/state_handle.h"
 #include "server/service/generation_ledger.h"
 #include "server/tokenizer/stream_decoder.h"
 #include "server/tokenizer/tokenizer.h"

@@ -16,7 +16,7 @@
 #include "adapters/switch/switch_engine.h"
 #include "adapters/switch/weight_guard.h"
 #include "server/engine/engine.h"
-#include "server/registry/adapter_registry.h"
+#include "server/lifecycle/adapter_lifecycle.h"
 #include "server/service/generate_request.h"
 #include "server/tokenizer/chat_template.h"
 #include "server/tokenizer/tokenizer.h"
@@ -46,7 +46,7 @@ struct Backend {
   const Tokenizer& tokenizer;
   const ChatTemplate* chat_template = nullptr;   // nullptr: the model has none that can be used
   std::string_view chat_template_problem = {};  // why not, where it has one
-  AdapterRegistry& registry;
+  AdapterLifecycle& lifecycle;
   SwitchEngine& switch_engine;
   WeightGuard& weight_guard;
   Engine& engine;

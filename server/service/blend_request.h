@@ -1,6 +1,6 @@
 // File: server/service/blend_request.h
 //
-// Checks a CreateBlendRequest and turns it into what the registry takes.
+// Checks a CreateBlendRequest and turns it into what the life cycle takes.
 
 #ifndef SHIRA_SERVER_SERVICE_BLEND_REQUEST_H_
 #define SHIRA_SERVER_SERVICE_BLEND_REQUEST_H_
@@ -9,7 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "adapters/switch/fusion_rule.h"
-#include "server/registry/adapter_registry.h"
+#include "server/lifecycle/adapter_lifecycle.h"
 #include "server/service/generate_request.h"
 #include "shira/v1/adapter_admin.pb.h"
 

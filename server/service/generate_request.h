@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "server/registry/adapter_registry.h"
+#include "server/lifecycle/adapter_lifecycle.h"
 #include "server/sampling/sampling_params.h"
 #include "server/service/field_problems.h"
 #include "server/tokenizer/stream_decoder.h"

@@ -25,7 +25,7 @@
 #include "base/steady_clock.h"
 #include "server/metrics/metrics.h"
 #include "server/metrics/server_samples.h"
-#include "server/registry/state_handle.h"
+#include "server/residency/state_handle.h"
 
 namespace shira {
 

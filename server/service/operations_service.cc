@@ -86,9 +86,9 @@ grpc::Status OperationsService::GetServerStatus(grpc::ServerContext* /*context*/
   v1::GetServerStatusResponse::Memory& memory = *response->mutable_memory();
   memory.set_process_bytes(ProcessMemoryBytes());
   memory.set_weight_bytes(backend->model.weight_bytes);
-  memory.set_adapter_bytes(backend->registry.memory_in_use_bytes());
+  memory.set_adapter_bytes(backend->lifecycle.memory_in_use_bytes());
   memory.set_adapter_budget_bytes(backend->adapter_memory_budget_bytes);
-  SetAdapters(backend->registry.List(), *response->mutable_adapters());
+  SetAdapters(backend->lifecycle.List(), *response->mutable_adapters());
 
   const absl::StatusOr<ResidentStates> states = ResidentStatesOf(*backend);
   if (!states.ok()) return ToGrpcStatus(states.status());

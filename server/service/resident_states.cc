@@ -11,9 +11,9 @@ namespace shira {
 absl::StatusOr<ResidentStates> ResidentStatesOf(const Backend& backend) {
   ResidentStates states;
   const StateKey resident = backend.switch_engine.resident()->key;
-  states.resident = ToProto(resident, backend.registry.Describe(resident));
+  states.resident = ToProto(resident, backend.lifecycle.Describe(resident));
 
-  const std::vector<AdapterRef> default_state = backend.registry.DefaultState();
+  const std::vector<AdapterRef> default_state = backend.lifecycle.DefaultState();
   std::vector<StateTerm> terms;
   for (const AdapterRef& adapter : default_state) {
     // Without an adapter that is not READY it is no state, and has the base's key.

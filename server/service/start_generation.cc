@@ -16,10 +16,10 @@
 
 namespace shira {
 
-ErrorMetadata AdapterAtFault(const AdapterRegistry& registry,
+ErrorMetadata AdapterAtFault(const AdapterLifecycle& lifecycle,
                              absl::Span<const AdapterSelectionTerm> terms) {
   for (const AdapterSelectionTerm& term : terms) {
-    const std::optional<AdapterInfo> info = registry.Get(term.name);
+    const std::optional<AdapterInfo> info = lifecycle.Get(term.name);
     if (!info.has_value() || info->state != AdapterState::kReady) return {{"name", term.name}};
   }
   if (terms.size() == 1) return {{"name", terms.front().name}};
@@ -64,48 +64,48 @@ absl::Status CheckAnswers(const Engine& engine, const PromptBuilder::Prompt& pro
 }
 
 // What the request's adapters are now.
-absl::StatusOr<std::vector<AdapterRef>> ResolveAdapters(const AdapterRegistry& registry,
+absl::StatusOr<std::vector<AdapterRef>> ResolveAdapters(const AdapterLifecycle& lifecycle,
                                                         const GenerateOptions& options) {
   const bool is_default = !options.adapters.has_value();
   absl::StatusOr<std::vector<AdapterRef>> adapters =
-      is_default ? registry.ResolveDefault() : registry.Resolve(*options.adapters);
+      is_default ? lifecycle.ResolveDefault() : lifecycle.Resolve(*options.adapters);
   if (adapters.ok()) return adapters;
   return WithReason(adapters.status(), Operation::kUseAdapter,
-                    is_default ? ErrorMetadata() : AdapterAtFault(registry, *options.adapters));
+                    is_default ? ErrorMetadata() : AdapterAtFault(lifecycle, *options.adapters));
 }
 
 // What the API promises about errors, for those that come while the generation waits.
 class ExplainedSource final : public StateSource {
  public:
-  ExplainedSource(const AdapterRegistry& registry, std::vector<AdapterSelectionTerm> terms,
+  ExplainedSource(const AdapterLifecycle& lifecycle, std::vector<AdapterSelectionTerm> terms,
                   std::shared_ptr<StateSource> source)
-      : registry_(registry), terms_(std::move(terms)), source_(std::move(source)) {}
+      : lifecycle_(lifecycle), terms_(std::move(terms)), source_(std::move(source)) {}
 
   absl::StatusOr<std::shared_ptr<const CompiledState>> Get(
       absl::FunctionRef<void()> on_memory) override {
     absl::StatusOr<std::shared_ptr<const CompiledState>> state = source_->Get(on_memory);
     if (state.ok()) return state;
-    return WithReason(state.status(), Operation::kUseAdapter, AdapterAtFault(registry_, terms_));
+    return WithReason(state.status(), Operation::kUseAdapter, AdapterAtFault(lifecycle_, terms_));
   }
 
  private:
-  const AdapterRegistry& registry_;
+  const AdapterLifecycle& lifecycle_;
   const std::vector<AdapterSelectionTerm> terms_;
   const std::shared_ptr<StateSource> source_;
 };
 
 // The adapters' handle, whose state is got when it is the generation's turn.
-absl::StatusOr<StateHandle> HoldSelected(AdapterRegistry& registry,
+absl::StatusOr<StateHandle> HoldSelected(AdapterLifecycle& lifecycle,
                                          const GenerateOptions& options) {
   const bool is_default = !options.adapters.has_value();
   absl::StatusOr<StateHandle> state =
-      is_default ? registry.HoldDefault() : registry.Hold(*options.adapters);
+      is_default ? lifecycle.HoldDefault() : lifecycle.Hold(*options.adapters);
   const std::vector<AdapterSelectionTerm> terms =
       is_default ? std::vector<AdapterSelectionTerm>() : *options.adapters;
   if (!state.ok()) {
-    return WithReason(state.status(), Operation::kUseAdapter, AdapterAtFault(registry, terms));
+    return WithReason(state.status(), Operation::kUseAdapter, AdapterAtFault(lifecycle, terms));
   }
-  state->SetSource(std::make_shared<ExplainedSource>(registry, terms, state->source()));
+  state->SetSource(std::make_shared<ExplainedSource>(lifecycle, terms, state->source()));
   return state;
 }
 
@@ -138,7 +138,7 @@ absl::Status Submit(const ServiceContext& service, const Backend& backend,
   if (service.log_prompts) LogPrompt(prompt, backend.tokenizer, caller.id);
 
   GenerationRequest generation;
-  SHIRA_ASSIGN_OR_RETURN(generation.state, HoldSelected(backend.registry, options));
+  SHIRA_ASSIGN_OR_RETURN(generation.state, HoldSelected(backend.lifecycle, options));
   if (!options.has_seed) options.sampling.seed = DrawSeed();
   generation.id = caller.id;
   generation.client = caller.client;
@@ -173,11 +173,11 @@ absl::Status Submit(const ServiceContext& service, const Backend& backend,
 
 }  // namespace
 
-absl::StatusOr<StateHandle> AcquireAdapters(AdapterRegistry& registry,
+absl::StatusOr<StateHandle> AcquireAdapters(AdapterLifecycle& lifecycle,
                                             absl::Span<const AdapterSelectionTerm> terms) {
-  absl::StatusOr<StateHandle> state = registry.Acquire(terms);
+  absl::StatusOr<StateHandle> state = lifecycle.Acquire(terms);
   if (!state.ok()) {
-    return WithReason(state.status(), Operation::kUseAdapter, AdapterAtFault(registry, terms));
+    return WithReason(state.status(), Operation::kUseAdapter, AdapterAtFault(lifecycle, terms));
   }
   return state;
 }
@@ -190,7 +190,7 @@ absl::StatusOr<AdmittedGeneration> AdmitGeneration(const ServiceContext& service
   SHIRA_ASSIGN_OR_RETURN(admitted.options, ParseGenerateRequest(request, backend.limits));
   SHIRA_RETURN_IF_ERROR(CheckPriority(admitted.options.priority, caller));
   SHIRA_ASSIGN_OR_RETURN(const std::vector<AdapterRef> adapters,
-                         ResolveAdapters(backend.registry, admitted.options));
+                         ResolveAdapters(backend.lifecycle, admitted.options));
   SHIRA_ASSIGN_OR_RETURN(admitted.entry, service.ledger.Admit(caller.client, adapters));
   if (const absl::Status room = backend.engine.CheckRoom(); !room.ok()) {
     return WithReason(room, Operation::kQueueGeneration, {{"request_id", caller.id}});

@@ -24,11 +24,11 @@ namespace shira {
 
 // {"name": the first of `terms` that cannot be used now, or the only one}; empty: which it is
 // cannot be told.
-ErrorMetadata AdapterAtFault(const AdapterRegistry& registry,
+ErrorMetadata AdapterAtFault(const AdapterLifecycle& lifecycle,
                              absl::Span<const AdapterSelectionTerm> terms);
 
 // Pins `terms`, compiled. Errors name the adapter at fault in their metadata.
-absl::StatusOr<StateHandle> AcquireAdapters(AdapterRegistry& registry,
+absl::StatusOr<StateHandle> AcquireAdapters(AdapterLifecycle& lifecycle,
                                             absl::Span<const AdapterSelectionTerm> terms);
 
 // Whose generation it is.

@@ -7,7 +7,7 @@
 
 #include "base/steady_clock.h"
 #include "server/engine/engine.h"
-#include "tests/server/registry/registry_fixture.h"
+#include "tests/server/lifecycle/lifecycle_fixture.h"
 #include "tests/testutil/fake_model_executor.h"
 #include "tests/testutil/recording_observer.h"
 #include "tests/testutil/status_matchers.h"
@@ -21,7 +21,7 @@ using ::shira::testing::IsOk;
 using ::shira::testing::PlainWeights;
 using ::shira::testing::RecordingObserver;
 
-class EngineStressTest : public testing::RegistryFixture {
+class EngineStressTest : public testing::LifecycleFixture {
  protected:
   // The weights under one adapter, computed apart.
   Fingerprint WeightsOf(const std::string& folder) const {
@@ -56,7 +56,7 @@ TEST_F(EngineStressTest, EveryAnswerIsRightWhateverElseGoesOn) {
       std::mt19937 random(t);
       for (int i = 0; i < 80; ++i) {
         const std::string& name = names[random() % names.size()];
-        auto handle = registry_->Acquire({{name, 1.0}});
+        auto handle = lifecycle_->Acquire({{name, 1.0}});
         if (!handle.ok()) continue;  // being unloaded
         auto observer = std::make_shared<RecordingObserver>();
         GenerationRequest request;
@@ -104,15 +104,15 @@ TEST_F(EngineStressTest, EveryAnswerIsRightWhateverElseGoesOn) {
           };
           const auto wait = [](const AdapterInfo&) {};
           const SteadyTime deadline = SteadyNow() + absl::Milliseconds(20);
-          const absl::Status status = random() % 2 == 0 ? registry_->Unload(name, deadline, cancel)
-                                                        : registry_->Unload(name, deadline, wait);
+          const absl::Status status = random() % 2 == 0 ? lifecycle_->Unload(name, deadline, cancel)
+                                                        : lifecycle_->Unload(name, deadline, wait);
           EXPECT_TRUE(status.ok() || absl::IsDeadlineExceeded(status)) << status;
           EXPECT_THAT(Load(name), IsOk());
           break;
         }
         case 1:
         case 2: {
-          const auto handle = registry_->Acquire({{name, 0.5}});
+          const auto handle = lifecycle_->Acquire({{name, 0.5}});
           ASSERT_THAT(handle, IsOk());
           EXPECT_THAT(engine.Apply(*handle, SteadyTime::InfiniteFuture()), IsOk());
           break;
@@ -121,7 +121,7 @@ TEST_F(EngineStressTest, EveryAnswerIsRightWhateverElseGoesOn) {
           const auto report = engine.Verify(SteadyTime::InfiniteFuture());
           ASSERT_THAT(report, IsOk());
           EXPECT_TRUE(report->matches_expected);
-          registry_->List();
+          lifecycle_->List();
           engine.stats();
         }
       }
@@ -132,11 +132,11 @@ TEST_F(EngineStressTest, EveryAnswerIsRightWhateverElseGoesOn) {
   admin.join();
   EXPECT_GT(answers, 0);
 
-  ASSERT_OK_AND_ASSIGN(const StateHandle base, registry_->Acquire({}));
+  ASSERT_OK_AND_ASSIGN(const StateHandle base, lifecycle_->Acquire({}));
   ASSERT_THAT(engine.Apply(base, SteadyTime::InfiniteFuture()), IsOk());
   ASSERT_OK_AND_ASSIGN(const VerifyReport report, engine.Verify(SteadyTime::InfiniteFuture()));
   EXPECT_TRUE(report.matches_base);
-  for (const AdapterInfo& info : registry_->List()) EXPECT_EQ(info.running_requests, 0);
+  for (const AdapterInfo& info : lifecycle_->List()) EXPECT_EQ(info.running_requests, 0);
   EXPECT_EQ(executor.kv_used_bytes(), 0);
 }
 

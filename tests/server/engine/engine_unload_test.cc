@@ -1,4 +1,4 @@
-// Engine and registry together: loading and unloading adapters while generations run.
+// Engine and life cycle together: loading and unloading adapters while generations run.
 
 #include <algorithm>
 #include <atomic>
@@ -8,7 +8,7 @@
 #include "absl/synchronization/notification.h"
 #include "base/steady_clock.h"
 #include "server/engine/engine.h"
-#include "tests/server/registry/registry_fixture.h"
+#include "tests/server/lifecycle/lifecycle_fixture.h"
 #include "tests/testutil/fake_model_executor.h"
 #include "tests/testutil/recording_observer.h"
 #include "tests/testutil/status_matchers.h"
@@ -24,21 +24,21 @@ using ::shira::testing::StatusIs;
 
 using Observer = std::shared_ptr<RecordingObserver>;
 
-class EngineUnloadTest : public testing::RegistryFixture {
+class EngineUnloadTest : public testing::LifecycleFixture {
  protected:
   EngineUnloadTest() {
-    AdapterRegistry::Options options = Options();
+    AdapterLifecycle::Options options = Options();
     options.on_gone = [this](const Sha256Digest& adapter) { model_.Leave(adapter); };
     Restart(std::move(options));
   }
-  ~EngineUnloadTest() override { registry_.reset(); }
+  ~EngineUnloadTest() override { lifecycle_.reset(); }
 
   absl::StatusOr<std::shared_ptr<CancellationToken>> Submit(std::vector<AdapterSelectionTerm> terms,
                                                             int64_t max_tokens, Observer observer) {
     GenerationRequest request;
     request.prompt = prompt_;
     request.max_tokens = max_tokens;
-    SHIRA_ASSIGN_OR_RETURN(request.state, registry_->Hold(terms));
+    SHIRA_ASSIGN_OR_RETURN(request.state, lifecycle_->Hold(terms));
     request.observer = std::move(observer);
     return model_.Submit(std::move(request));
   }
@@ -112,21 +112,21 @@ TEST_F(EngineUnloadTest, UnloadingCanCancelTheUsersAndSparesTheOthers) {
   auto blended = std::make_shared<RecordingObserver>();
   ASSERT_THAT(Submit({{"a", 0.5}, {"b", 1.0}}, 100'000, blended), IsOk());
   const Observer other = MustSubmit("b", 20);
-  EXPECT_THAT(registry_->Unload(
+  EXPECT_THAT(lifecycle_->Unload(
                   "a", SteadyNow() + absl::Minutes(1),
                   [&](const AdapterInfo& info) { model_.CancelUsersOf(info.adapter->digest); }),
               IsOk());
   EXPECT_THAT(alone->status(), StatusIs(absl::StatusCode::kCancelled));
   EXPECT_THAT(blended->status(), StatusIs(absl::StatusCode::kCancelled));
   EXPECT_THAT(other->status(), IsOk());
-  EXPECT_EQ(registry_->Get("a"), std::nullopt);
+  EXPECT_EQ(lifecycle_->Get("a"), std::nullopt);
 }
 
 TEST_F(EngineUnloadTest, AfterUnloadingTheWeightsGoBackToTheBase) {
   MustLoad("a", 0.5f);
   EXPECT_THAT(MustSubmit("a", 3)->status(), IsOk());
   EXPECT_THAT(Unload("a"), IsOk());
-  ASSERT_OK_AND_ASSIGN(const StateHandle base, registry_->Acquire({}));
+  ASSERT_OK_AND_ASSIGN(const StateHandle base, lifecycle_->Acquire({}));
   ASSERT_THAT(model_.Apply(base, SteadyTime::InfiniteFuture()), IsOk());
   ASSERT_OK_AND_ASSIGN(const VerifyReport report, model_.Verify(SteadyTime::InfiniteFuture()));
   EXPECT_TRUE(report.matches_base);
@@ -138,7 +138,7 @@ TEST_F(EngineUnloadTest, WhatIsGoneIsInNeitherWeightsNorKeptPromptsNorMemory) {
   prompt_.assign(100, 7);
   EXPECT_THAT(MustSubmit("b", 3)->status(), IsOk());
   const int64_t prompts = model_.stats().kept_prefixes;
-  const int64_t memory = registry_->memory_in_use_bytes();
+  const int64_t memory = lifecycle_->memory_in_use_bytes();
   ASSERT_GT(prompts, 0);
   MustLoad("a", 0.5f);
   const Sha256Digest a = Info("a").adapter->digest;
@@ -148,7 +148,7 @@ TEST_F(EngineUnloadTest, WhatIsGoneIsInNeitherWeightsNorKeptPromptsNorMemory) {
   EXPECT_THAT(Unload("a"), IsOk());
   EXPECT_FALSE(HasInWeights(a));
   EXPECT_EQ(model_.stats().kept_prefixes, prompts);
-  EXPECT_EQ(registry_->memory_in_use_bytes(), memory);
+  EXPECT_EQ(lifecycle_->memory_in_use_bytes(), memory);
 }
 
 TEST_F(EngineUnloadTest, WhatWasReplacedLeavesWithItsLastRequest) {
@@ -158,13 +158,13 @@ TEST_F(EngineUnloadTest, WhatWasReplacedLeavesWithItsLastRequest) {
   const Sha256Digest old = Info("a").adapter->digest;
   const Observer observer = MustSubmit("a", 20);
   WriteAdapter("new", 0.25f);
-  ASSERT_THAT(registry_->Load("a", "new", "", {.replace = true}), IsOk());
+  ASSERT_THAT(lifecycle_->Load("a", "new", "", {.replace = true}), IsOk());
   EXPECT_THAT(observer->status(), IsOk());
   // The departure is carried out after the last request has ended, on no thread of this test.
   while (HasInWeights(old) || model_.stats().kept_prefixes > 0) {
     absl::SleepFor(absl::Milliseconds(1));
   }
-  EXPECT_EQ(registry_->List().size(), 1u);
+  EXPECT_EQ(lifecycle_->List().size(), 1u);
 }
 
 TEST_F(EngineUnloadTest, WhatIsLoadedAgainMeanwhileStaysForThoseWhoUseIt) {

@@ -115,14 +115,14 @@ TEST(ServerSamplesTest, TheProtocolsGaugeNamesAdaptersButNotTheBase) {
 }
 
 TEST(ServerSamplesTest, WhatTheRegistryHasCountedInBucketsIsAHistogram) {
-  RegistryStats stats;
+  LifecycleStats stats;
   stats.cold_starts.Add(absl::Milliseconds(3));
   stats.cold_starts.Add(absl::Seconds(100));
   stats.evicted_deltas = 5;
   AdapterInfo failed;
   failed.state = AdapterState::kFailed;
   Metrics metrics({});
-  metrics.AddSource([&] { return RegistrySamples(stats, {failed}); });
+  metrics.AddSource([&] { return LifecycleSamples(stats, {failed}); });
   const std::string text = metrics.Text();
   EXPECT_THAT(text, HasSubstr("shira_adapter_cold_start_seconds_sum 100.003\n"));
   EXPECT_THAT(text, HasSubstr("shira_adapter_cold_start_seconds_bucket{le=\"0.0025\"} 0\n"));

@@ -21,7 +21,7 @@
 #include "google/rpc/status.pb.h"
 #include "server/service/status_conversion.h"
 #include "shira/v1/adapter_admin.grpc.pb.h"
-#include "tests/server/registry/registry_fixture.h"
+#include "tests/server/lifecycle/lifecycle_fixture.h"
 
 namespace shira {
 namespace {
@@ -35,12 +35,12 @@ constexpr absl::Duration kIdleTimeout = absl::Milliseconds(300);
 
 class UploadService final : public v1::AdapterAdmin::Service {
  public:
-  explicit UploadService(AdapterRegistry& registry) : registry_(registry) {}
+  explicit UploadService(AdapterLifecycle& lifecycle) : lifecycle_(lifecycle) {}
 
   grpc::Status UploadAdapter(grpc::ServerContext* context,
                              grpc::ServerReader<v1::UploadAdapterRequest>* stream,
                              v1::UploadAdapterResponse* response) override {
-    const auto loaded = ReceiveUpload(registry_, *context, *stream, kIdleTimeout);
+    const auto loaded = ReceiveUpload(lifecycle_, *context, *stream, kIdleTimeout);
     if (!loaded.ok()) return ToGrpcStatus(loaded.status());
     response->set_already_loaded(loaded->already_loaded);
     response->mutable_adapter()->set_version(loaded->info.version);
@@ -48,7 +48,7 @@ class UploadService final : public v1::AdapterAdmin::Service {
   }
 
  private:
-  AdapterRegistry& registry_;
+  AdapterLifecycle& lifecycle_;
 };
 
 std::string ReasonOf(const grpc::Status& status) {
@@ -61,15 +61,15 @@ std::string ReasonOf(const grpc::Status& status) {
   return "";
 }
 
-class AdapterUploadTest : public testing::RegistryFixture {
+class AdapterUploadTest : public testing::LifecycleFixture {
  protected:
   using Stream = grpc::ClientWriter<v1::UploadAdapterRequest>;
 
   AdapterUploadTest() {
-    AdapterRegistry::Options options = Options();
+    AdapterLifecycle::Options options = Options();
     options.uploads = UploadStore::Options{store_.Path("uploads"), 1 << 20, 1 << 21};
     Restart(std::move(options));
-    service_ = std::make_unique<UploadService>(*registry_);
+    service_ = std::make_unique<UploadService>(*lifecycle_);
     grpc::ServerBuilder builder;
     int port = 0;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
@@ -151,7 +151,7 @@ TEST_F(AdapterUploadTest, AStreamThatEndsEarlyLeavesNothing) {
   EXPECT_EQ(status.error_code(), grpc::StatusCode::DATA_LOSS);
   EXPECT_EQ(ReasonOf(status), "UPLOAD_DAMAGED");
   EXPECT_THAT(Left(), IsEmpty());
-  EXPECT_EQ(registry_->Get("tone"), std::nullopt);
+  EXPECT_EQ(lifecycle_->Get("tone"), std::nullopt);
 }
 
 TEST_F(AdapterUploadTest, ACancelledStreamLeavesNothing) {
@@ -165,11 +165,11 @@ TEST_F(AdapterUploadTest, ACancelledStreamLeavesNothing) {
     EXPECT_EQ(status.error_code(), grpc::StatusCode::CANCELLED);
     EXPECT_THAT(Left(), IsEmpty()) << sent;
   }
-  EXPECT_EQ(registry_->stats().upload_in_use_bytes, 0);
+  EXPECT_EQ(lifecycle_->stats().upload_in_use_bytes, 0);
 }
 
 TEST_F(AdapterUploadTest, AStreamThatStallsIsCancelled) {
-  const auto is_there = [&] { return registry_->stats().upload_in_use_bytes > 0; };
+  const auto is_there = [&] { return lifecycle_->stats().upload_in_use_bytes > 0; };
   const absl::Time start = absl::Now();
   const grpc::Status status = Upload([&](Stream& stream, grpc::ClientContext&) {
     stream.Write(header_);
@@ -181,7 +181,7 @@ TEST_F(AdapterUploadTest, AStreamThatStallsIsCancelled) {
   EXPECT_EQ(status.error_code(), grpc::StatusCode::CANCELLED);
   EXPECT_GE(absl::Now() - start, kIdleTimeout);
   EXPECT_THAT(Left(), IsEmpty());
-  EXPECT_EQ(registry_->stats().upload_in_use_bytes, 0);
+  EXPECT_EQ(lifecycle_->stats().upload_in_use_bytes, 0);
 }
 
 TEST_F(AdapterUploadTest, DamageOnTheWayIsFound) {
@@ -244,12 +244,12 @@ TEST_F(AdapterUploadTest, ManyAtATimeAreAllLoaded) {
     });
   }
   for (std::thread& client : clients) client.join();
-  EXPECT_THAT(registry_->List(), SizeIs(6));
+  EXPECT_THAT(lifecycle_->List(), SizeIs(6));
 }
 
 TEST_F(AdapterUploadTest, WithoutAFolderThereAreNoUploads) {
   Restart(Options());
-  UploadService without(*registry_);
+  UploadService without(*lifecycle_);
   grpc::ServerBuilder builder;
   int port = 0;
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);

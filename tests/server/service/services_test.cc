@@ -18,7 +18,7 @@
 #include "server/service/adapter_admin_service.h"
 #include "server/service/backend.h"
 #include "server/service/inference_service.h"
-#include "tests/server/registry/registry_fixture.h"
+#include "tests/server/lifecycle/lifecycle_fixture.h"
 #include "tests/server/service/byte_tokenizer.h"
 #include "tests/testutil/fake_model_executor.h"
 
@@ -28,7 +28,7 @@ namespace {
 using ::shira::testing::ByteTokenizer;
 using ::shira::testing::FakeModelExecutor;
 using ::shira::testing::FingerprintOf;
-using ::shira::testing::RegistryFixture;
+using ::shira::testing::LifecycleFixture;
 using ::testing::ElementsAreArray;
 
 constexpr int kEndless = 100'000;
@@ -43,7 +43,7 @@ std::string ReasonOf(const grpc::Status& status) {
   return "";
 }
 
-class ServicesTest : public RegistryFixture {
+class ServicesTest : public LifecycleFixture {
  protected:
   ServicesTest() {
     MustLoad("tone", 1.0f);
@@ -64,15 +64,15 @@ class ServicesTest : public RegistryFixture {
     gate_.Close();
     llm_.Drain(absl::ZeroDuration());
     server_->Shutdown();
-    registry_.reset();  // before the engine that it tells of what is gone
+    lifecycle_.reset();  // before the engine that it tells of what is gone
   }
 
-  // The registry, with the engine as the one that leaves what is gone.
-  AdapterRegistry& RegistryOverEngine() {
-    AdapterRegistry::Options options = Options();
+  // The life cycle, with the engine as the one that leaves what is gone.
+  AdapterLifecycle& LifecycleOverEngine() {
+    AdapterLifecycle::Options options = Options();
     options.on_gone = [this](const Sha256Digest& adapter) { llm_.Leave(adapter); };
     Restart(std::move(options));
-    return *registry_;
+    return *lifecycle_;
   }
 
   static v1::GenerateRequest Request(int max_tokens, const std::string& adapter = "") {
@@ -116,7 +116,7 @@ class ServicesTest : public RegistryFixture {
                    .limits = {.vocab_size = FakeModelExecutor::kVocabSize, .max_tokens = kEndless},
                    .tokenizer = tokenizer_,
                    .chat_template = nullptr,
-                   .registry = RegistryOverEngine(),
+                   .lifecycle = LifecycleOverEngine(),
                    .switch_engine = engine_,
                    .weight_guard = weight_guard_,
                    .engine = llm_};
@@ -244,11 +244,11 @@ TEST_F(ServicesTest, AnApplyWhoseTurnDoesNotComeLeavesTheDefaultAlone) {
   absl::SleepFor(absl::Seconds(1));
   go_on.Notify();
   Await([&] { return llm_.stats().finished == 1; });
-  ASSERT_EQ(registry_->DefaultState().size(), 1);
-  EXPECT_EQ(registry_->DefaultState()[0].name, "tone");
+  ASSERT_EQ(lifecycle_->DefaultState().size(), 1);
+  EXPECT_EQ(lifecycle_->DefaultState()[0].name, "tone");
   // The next one is not held up by it.
   EXPECT_TRUE(Apply("terse", absl::Seconds(60)).ok());
-  EXPECT_EQ(registry_->DefaultState()[0].name, "terse");
+  EXPECT_EQ(lifecycle_->DefaultState()[0].name, "terse");
 }
 
 TEST_F(ServicesTest, AnUnloadWhoseCallerCancelsLeavesTheAdapterReady) {
@@ -286,7 +286,7 @@ TEST_F(ServicesTest, UnloadingTakesTheAdapterOutOfTheWeights) {
   ASSERT_TRUE(Generate(Request(3, "tone"), response).ok());
   EXPECT_NE(weights_.Hash(), base);
 
-  const std::weak_ptr<const SparseAdapter> memory = *registry_->Deltas("tone");
+  const std::weak_ptr<const SparseAdapter> memory = *lifecycle_->Deltas("tone");
   grpc::ClientContext context;
   v1::UnloadAdapterRequest request;
   request.set_name("tone");
