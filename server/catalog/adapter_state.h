@@ -1,7 +1,7 @@
 // File: server/catalog/adapter_state.h
 //
 // The states of an adapter's life cycle, the legal moves between them, and where its data is. The
-// diagram is in adapter_registry.h.
+// diagram is in catalog.h.
 
 #ifndef SHIRA_SERVER_CATALOG_ADAPTER_STATE_H_
 #define SHIRA_SERVER_CATALOG_ADAPTER_STATE_H_

@@ -1,19 +1,21 @@
+#include "server/lifecycle/adapter_blending.h"
+
 #include <algorithm>
 #include <cstring>
+#include <string_view>
 #include <utility>
+#include <vector>
 
-#include "absl/cleanup/cleanup.h"
 #include "adapters/format/adapter_writer.h"
 #include "base/out_of_memory.h"
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
-#include "base/strings.h"
 #include "server/catalog/adapter_name.h"
-#include "server/lifecycle/adapter_lifecycle_impl.h"
 
 namespace shira {
-
 namespace {
+
+using AdapterPtr = std::shared_ptr<const SparseAdapter>;
 
 constexpr std::string_view kPackedSuffix = ".shira";
 
@@ -30,106 +32,102 @@ bool HaveEqualDeltas(const SparseAdapter& a, const SparseAdapter& b) {
 
 }  // namespace
 
-absl::StatusOr<AdapterLifecycle::BlendResult> AdapterLifecycle::Impl::CreateBlend(
-    const std::string& name, absl::Span<const AdapterSelectionTerm> parts,
+absl::StatusOr<AdapterBlendResult> AdapterBlending::Create(
+    const std::string& name, absl::Span<const AdapterSelectionTerm> terms,
     const FusionOptions& options, const std::string& save_path) {
   SHIRA_RETURN_IF_ERROR(ValidateAdapterName(name));
   std::string path;
   if (!save_path.empty()) {
-    SHIRA_ASSIGN_OR_RETURN(path, client_paths_.ResolveNew(save_path));
+    SHIRA_ASSIGN_OR_RETURN(path, parts_.sources.ResolveNew(save_path));
   }
-  std::vector<RecordPtr> records;
-  std::vector<DeltaSource> sources;
-  std::vector<StateTerm> terms;
-  {
-    absl::MutexLock lock(&mutex_);
-    SHIRA_ASSIGN_OR_RETURN(records, FindReady(parts));
-    for (size_t i = 0; i < parts.size(); ++i) {
-      sources.push_back(records[i]->source());
-      terms.push_back({sources[i].digest, parts[i].weight});
-    }
-    PinRecords(records);
+  SHIRA_ASSIGN_OR_RETURN(const Catalog::Uses uses, parts_.catalog.Use(terms));
+  std::vector<StateTerm> parts;
+  for (const Catalog::Uses::Version& version : uses.versions()) {
+    parts.push_back({version.summary->digest, version.weight});
   }
-  const absl::Cleanup unpin = [&] { UnpinRecords(records); };
-  SHIRA_ASSIGN_OR_RETURN(const Sha256Digest digest, BlendDigest(options, std::move(terms)));
-  SHIRA_ASSIGN_OR_RETURN(const LoadTurn turn, BeginLoad(name, path, /*key=*/""));
+  SHIRA_ASSIGN_OR_RETURN(const Sha256Digest digest, BlendDigest(options, std::move(parts)));
+  SHIRA_ASSIGN_OR_RETURN(const Catalog::LoadTurn turn, parts_.catalog.BeginLoad(name, path));
   FusionReport report;
-  absl::StatusOr<LoadResult> result = CatchOutOfMemory([&]() -> absl::StatusOr<LoadResult> {
-    const SteadyTime start = SteadyNow();
-    absl::StatusOr<FusionResult> blend =
-        CatchOutOfMemory([&] { return BlendPinned(options, parts, sources); });
-    if (!blend.ok()) return Publish(turn.record, start, blend.status(), {});
-    report = std::move(blend->report);
-    SHIRA_ASSIGN_OR_RETURN(const Novelty novelty,
-                           NoveltyOf(turn.record, digest, /*replace=*/false, "this blend"));
-    if (novelty == Novelty::kSame) {
-      // A further copy: the record's backing stays what it is.
-      if (!path.empty()) {
-        SHIRA_RETURN_IF_ERROR(SaveBlend(blend->adapter, path, FileOwner::kUser).status());
-      }
-      const std::shared_ptr<const CompiledState> resident = engine_.resident();
-      absl::MutexLock lock(&mutex_);
-      return LoadResult{Describe(*turn.record, resident->key), /*already_loaded=*/true};
-    }
-    absl::StatusOr<DeltaBacking> backing =
-        CatchOutOfMemory([&] { return MakeBlendReady(blend->adapter, path); });
-    if (!backing.ok()) return Publish(turn.record, start, backing.status(), {});
-    return Publish(turn.record, start, blend->adapter, *std::move(backing));
-  });
-  EndTurn(turn, result);
+  absl::StatusOr<AdapterLoadResult> result = CatchOutOfMemory(
+      [&] { return CreateAlone(uses, options, terms, digest, path, turn, report); });
+  parts_.catalog.EndLoad(turn);
   SHIRA_RETURN_IF_ERROR(result.status());
-  return BlendResult{std::move(result->info), std::move(report), result->already_loaded};
+  return AdapterBlendResult{std::move(result->info), std::move(report), result->already_loaded};
 }
 
-absl::StatusOr<DeltaBacking> AdapterLifecycle::Impl::MakeBlendReady(const AdapterPtr& blend,
-                                                                   const std::string& path) {
-  SHIRA_ASSIGN_OR_RETURN(AdapterPtr held, memory_.HoldDeltas(blend));
-  SHIRA_RETURN_IF_ERROR(CompileOwnState(held).status());
+absl::StatusOr<AdapterLoadResult> AdapterBlending::CreateAlone(
+    const Catalog::Uses& uses, const FusionOptions& options,
+    absl::Span<const AdapterSelectionTerm> terms, const Sha256Digest& digest,
+    const std::string& path, const Catalog::LoadTurn& turn, FusionReport& report) {
+  const SteadyTime start = SteadyNow();
+  absl::StatusOr<FusionResult> blend =
+      CatchOutOfMemory([&] { return BlendUsed(options, terms, uses); });
+  if (!blend.ok()) return parts_.loading.Finish(turn, start, blend.status(), {}, nullptr);
+  report = std::move(blend->report);
+  SHIRA_ASSIGN_OR_RETURN(
+      const Catalog::Novelty novelty,
+      parts_.catalog.NoveltyOf(turn, digest, /*replace=*/false, "this blend"));
+  if (novelty == Catalog::Novelty::kSame) {
+    // A further copy: the version's origin stays what it is.
+    if (!path.empty()) {
+      SHIRA_RETURN_IF_ERROR(Save(blend->adapter, path, FileOwner::kUser).status());
+    }
+    return AdapterLoadResult{parts_.views.InfoOf(parts_.catalog.EntryOf(turn)),
+                             /*already_loaded=*/true};
+  }
+  absl::StatusOr<Backing> backing =
+      CatchOutOfMemory([&] { return MakeReady(blend->adapter, path); });
+  if (!backing.ok()) return parts_.loading.Finish(turn, start, backing.status(), {}, nullptr);
+  return parts_.loading.Finish(turn, start, blend->adapter, std::move(backing->origin),
+                               std::move(backing->held));
+}
+
+absl::StatusOr<AdapterBlending::Backing> AdapterBlending::MakeReady(const AdapterPtr& blend,
+                                                                    const std::string& path) {
+  SHIRA_ASSIGN_OR_RETURN(AdapterPtr held, parts_.memory.HoldDeltas(blend));
+  SHIRA_RETURN_IF_ERROR(parts_.states.CompileOwn(held).status());
   // Last, so that nothing is left on the disk of a blend that did not come to be.
-  absl::StatusOr<DeltaBacking> saved = DeltaBacking{.held = held};
+  absl::StatusOr<Backing> saved = Backing{.origin = {}, .held = held};
   std::string own_path;
   // A packed file holds a blend exactly, so that no other is needed.
-  if (store_ != nullptr && !path.ends_with(kPackedSuffix)) {
-    own_path = store_->NewBlendPath();
-    saved = SaveBlend(held, own_path, FileOwner::kBlend);
+  if (parts_.store != nullptr && !path.ends_with(kPackedSuffix)) {
+    own_path = parts_.store->NewBlendPath();
+    saved = Save(held, own_path, FileOwner::kBlend);
   }
   if (saved.ok() && !path.empty()) {
-    absl::StatusOr<DeltaBacking> wanted = SaveBlend(held, path, FileOwner::kUser);
-    if (!wanted.ok() || own_path.empty()) {
-      saved = std::move(wanted);
-    }
+    absl::StatusOr<Backing> wanted = Save(held, path, FileOwner::kUser);
+    if (!wanted.ok() || own_path.empty()) saved = std::move(wanted);
   }
   if (!saved.ok()) {
-    if (!own_path.empty()) RemoveFiles(FileOwner::kBlend, own_path);
-    absl::MutexLock lock(&mutex_);
-    DropUnlessLoaded(blend->digest);
+    if (!own_path.empty()) parts_.removal.Remove(FileOwner::kBlend, own_path);
+    if (!parts_.catalog.HasContent(blend->digest)) parts_.ends.Forget(blend->digest);
     return saved.status();
   }
-  saved->path = path;
+  saved->origin.path = path;
   return saved;
 }
 
-absl::StatusOr<DeltaBacking> AdapterLifecycle::Impl::SaveBlend(const AdapterPtr& blend,
-                                                              const std::string& path,
-                                                              FileOwner owner) const {
+absl::StatusOr<AdapterBlending::Backing> AdapterBlending::Save(const AdapterPtr& blend,
+                                                               const std::string& path,
+                                                               FileOwner owner) {
   SHIRA_ASSIGN_OR_RETURN(const AdapterWriter* writer, FindAdapterWriter(/*name=*/"", path));
   AdapterWriteOptions options;
   options.tool = "shira-server";
   SHIRA_RETURN_IF_ERROR(writer->write(*blend, path, options));
-  SHIRA_ASSIGN_OR_RETURN(const AdapterPtr file, reader_.Read(path));
-  if (!HaveEqualDeltas(*blend, *file)) return DeltaBacking{.path = path, .held = blend};
-  return DeltaBacking{path, path, file->digest, owner, nullptr};
+  SHIRA_ASSIGN_OR_RETURN(const AdapterPtr file, parts_.sources.Read(path));
+  if (!HaveEqualDeltas(*blend, *file)) return Backing{.origin = {.path = path}, .held = blend};
+  return Backing{.origin = {path, path, file->digest, owner}, .held = nullptr};
 }
 
-absl::StatusOr<FusionResult> AdapterLifecycle::Impl::BlendPinned(
-    const FusionOptions& options, absl::Span<const AdapterSelectionTerm> parts,
-    absl::Span<const DeltaSource> sources) {
+absl::StatusOr<FusionResult> AdapterBlending::BlendUsed(
+    const FusionOptions& options, absl::Span<const AdapterSelectionTerm> terms,
+    const Catalog::Uses& uses) {
   std::vector<FusionOperand> operands;
-  for (size_t i = 0; i < parts.size(); ++i) {
-    SHIRA_ASSIGN_OR_RETURN(DeltaSupplier::Supply supply, deltas_.Get(sources[i]));
-    operands.push_back({parts[i].name, std::move(supply.deltas), parts[i].weight});
+  for (size_t i = 0; i < terms.size(); ++i) {
+    SHIRA_ASSIGN_OR_RETURN(AdapterPtr deltas, parts_.states.DeltasOf(uses.versions()[i]));
+    operands.push_back({terms[i].name, std::move(deltas), terms[i].weight});
   }
-  return Blend(options, std::move(operands), reader_.tables());
+  return Blend(options, std::move(operands), parts_.sources.reader().tables());
 }
 
 }  // namespace shira

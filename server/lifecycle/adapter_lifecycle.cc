@@ -3,166 +3,97 @@
 #include <algorithm>
 #include <utility>
 
+#include "adapters/switch/state_key.h"
 #include "base/status_macros.h"
-#include "base/strings.h"
-#include "server/lifecycle/adapter_lifecycle_impl.h"
-#include "server/residency/freed_memory.h"
+#include "server/catalog/catalog.h"
+#include "server/lifecycle/adapter_blending.h"
+#include "server/lifecycle/adapter_loading.h"
+#include "server/lifecycle/adapter_restoring.h"
+#include "server/lifecycle/adapter_unloading.h"
+#include "server/lifecycle/adapter_views.h"
+#include "server/lifecycle/catalog_saver.h"
+#include "server/lifecycle/default_change.h"
+#include "server/lifecycle/file_removal.h"
+#include "server/lifecycle/path_confinement.h"
+#include "server/lifecycle/version_ends.h"
+#include "server/residency/adapter_memory.h"
+#include "server/residency/served_states.h"
 
 namespace shira {
 
-AdapterLifecycle::Impl::Impl(Parts parts, const AdapterReader& reader, SwitchEngine& engine)
-    : options_(std::move(parts.options)),
-      client_paths_(std::move(parts.client_paths)),
-      operator_paths_(std::move(parts.operator_paths)),
-      all_paths_(std::move(parts.all_paths)),
-      store_(std::move(parts.store)),
-      uploads_(std::move(parts.uploads)),
-      reader_(reader),
-      engine_(engine),
-      slots_(std::max(1, options_.max_concurrent_loads)),
-      memory_(options_.memory_budget_bytes),
-      states_(engine, memory_),
-      deltas_([this](const std::string& path) { return ReadAgain(path); }, memory_),
-      departures_(options_.on_gone, ReturnFreedMemory) {
-  default_.state = engine_.base();
-  cleaner_ = std::thread([this] { RemoveGarbageWhenThereIsSome(); });
-}
+// The parts, each of which uses those above it. Handles own it too.
+struct AdapterLifecycle::Impl {
+  Impl(Options options_, AdapterSources::Paths paths, std::unique_ptr<StateStore> store_,
+       std::unique_ptr<UploadStore> uploads_, const AdapterReader& reader, SwitchEngine& engine)
+      : options(std::move(options_)),
+        store(std::move(store_)),
+        uploads(std::move(uploads_)),
+        sources(std::move(paths), std::max(1, options.max_concurrent_loads), reader, options.read),
+        memory(options.memory_budget_bytes),
+        removal(uploads.get(), store != nullptr),
+        ends(memory, removal, options.on_gone),
+        catalog({.max_adapters = options.max_adapters,
+                 .keep_versions = options.keep_versions,
+                 .on_end = [this](Catalog::Ended version) { ends.End(std::move(version)); }}),
+        states(catalog, memory, engine,
+               [this](const std::string& path) { return sources.ReadAgain(path); }),
+        views(catalog, memory, engine),
+        saver(catalog, store.get(), removal, options.on_state_file_error),
+        loading({catalog, sources, memory, states, views, uploads.get(), book}),
+        blending({catalog, sources, memory, states, views, loading, ends, removal, store.get()}),
+        restoring({catalog, sources, memory, states, store.get(), uploads.get(), book,
+                   options.max_concurrent_loads}),
+        unloading(catalog, views, ends),
+        default_change(catalog, states, options.apply) {}
 
-AdapterLifecycle::Impl::~Impl() {
-  {
-    absl::MutexLock lock(&mutex_);
-    stopping_ = true;
+  // Whatever a result says, of this call's changes or of somebody else's, is saved before.
+  template <typename Result>
+  Result Saved(Result result) {
+    saver.Save();
+    return result;
   }
-  cleaner_.join();
-}
 
-// ---- Views --------------------------------------------------------------------------------------
-
-AdapterInfo AdapterLifecycle::Impl::Describe(const AdapterRecord& record,
-                                            const StateKey& resident) const {
-  AdapterInfo info;
-  info.name = record.name;
-  info.version = record.version;
-  info.state = record.state;
-  info.path = record.backing.path;
-  info.error = record.error;
-  info.pinned = record.pinned;
-  info.aliases = aliases_.NamesOf(record.id());
-  info.adapter = record.adapter;
-  info.running_requests = record.pins;
-  info.load_time = record.load_time;
-  info.load_duration = record.load_duration;
-  info.last_use = record.last_use;
-  if (record.adapter != nullptr) {
-    const SparseAdapter* held = record.backing.held.get();
-    const AdapterMemory::Kept kept = memory_.KeptOf(record.adapter->digest, record.own_state);
-    info.memory_bytes = kept.bytes;
-    if (held != nullptr) {
-      const MemoryParts parts = PartsOf(*held);
-      info.memory_bytes += kept.state ? parts.own_bytes : parts.full_bytes();
-    }
-    info.residency = resident.Contains(record.adapter->digest)  ? AdapterResidency::kFused
-                     : kept.state || held != nullptr            ? AdapterResidency::kInMemory
-                                                                : AdapterResidency::kOnDisk;
+  absl::StatusOr<AdapterInfo> Pin(std::string_view name) {
+    SHIRA_ASSIGN_OR_RETURN(const Catalog::Uses uses,
+                           catalog.Use({AdapterSelectionTerm{std::string(name), 1.0}}));
+    SHIRA_ASSIGN_OR_RETURN(std::shared_ptr<const CompiledState> state, states.Supply(uses));
+    SHIRA_ASSIGN_OR_RETURN(const Catalog::Entry entry, catalog.Pin(uses, name, std::move(state)));
+    return views.InfoOf(entry);
   }
-  return info;
-}
-
-std::optional<AdapterInfo> AdapterLifecycle::Impl::Get(std::string_view name) const {
-  const std::shared_ptr<const CompiledState> resident = engine_.resident();
-  absl::MutexLock lock(&mutex_);
-  const absl::StatusOr<RecordPtr> record = Find(name);
-  if (!record.ok()) return std::nullopt;
-  return Describe(**record, resident->key);
-}
-
-std::vector<AdapterInfo> AdapterLifecycle::Impl::List() const {
-  const std::shared_ptr<const CompiledState> resident = engine_.resident();
-  absl::MutexLock lock(&mutex_);
-  std::vector<AdapterInfo> infos;
-  infos.reserve(records_.size());
-  for (const auto& [name, versions] : records_) {
-    for (const auto& [version, record] : versions) {
-      infos.push_back(Describe(*record, resident->key));
-    }
+  absl::StatusOr<AdapterInfo> Unpin(std::string_view name) {
+    SHIRA_ASSIGN_OR_RETURN(const Catalog::Entry entry, catalog.Unpin(name));
+    return views.InfoOf(entry);
   }
-  return infos;
-}
+  // Of a change of aliases, which may have moved the default.
+  absl::StatusOr<AliasInfo> Refreshed(absl::StatusOr<AliasInfo> info) {
+    if (info.ok()) states.RefreshDefault();
+    return info;
+  }
 
-std::vector<AdapterRef> AdapterLifecycle::Impl::Describe(const StateKey& key) const {
-  absl::MutexLock lock(&mutex_);
-  std::vector<AdapterRef> adapters;
-  for (const StateTerm& term : key.terms()) {
-    AdapterRef& ref = adapters.emplace_back();
-    ref.digest = term.adapter;
-    ref.weight = term.weight;
-    for (const auto& [name, versions] : records_) {
-      for (const auto& [version, record] : versions) {
-        if (record->adapter == nullptr || record->adapter->digest != term.adapter) continue;
-        // Of several with this content the first name, in its newest version.
-        if (ref.name.empty() || ref.name == name) {
-          ref.name = name;
-          ref.version = version;
-        }
-      }
-    }
-  }
-  return adapters;
-}
+  // Constant after construction.
+  const Options options;
+  const std::unique_ptr<StateStore> store;     // nullptr: nothing survives a restart
+  const std::unique_ptr<UploadStore> uploads;  // nullptr: nothing can be uploaded
 
-absl::StatusOr<std::shared_ptr<const SparseAdapter>> AdapterLifecycle::Impl::Deltas(
-    std::string_view name) {
-  RecordPtr record;
-  DeltaSource source;
-  {
-    absl::MutexLock lock(&mutex_);
-    SHIRA_ASSIGN_OR_RETURN(const std::vector<RecordPtr> records,
-                           FindReady({AdapterSelectionTerm{std::string(name), 1.0}}));
-    record = records.front();
-    source = record->source();
-    ++record->pins;
-  }
-  absl::StatusOr<DeltaSupplier::Supply> supply = deltas_.Get(source);
-  {
-    absl::MutexLock lock(&mutex_);
-    --record->pins;
-    if (record->retiring && record->pins == 0) Erase(record);
-  }
-  SHIRA_RETURN_IF_ERROR(supply.status());
-  return std::move(supply->deltas);
-}
-
-LifecycleStats AdapterLifecycle::Impl::stats() const {
-  absl::MutexLock lock(&mutex_);
-  LifecycleStats stats = stats_;
-  for (const auto& [name, versions] : records_) {
-    for (const auto& [version, record] : versions) {
-      stats.ready += record->state == AdapterState::kReady;
-      stats.failed += record->state == AdapterState::kFailed;
-      stats.retiring += record->retiring;
-      stats.pinned += record->pinned;
-      if (record->state != AdapterState::kReady) continue;
-      const bool kept = memory_.KeptOf(record->adapter->digest, record->own_state).state;
-      stats.in_memory += kept || record->backing.held != nullptr;
-    }
-  }
-  stats.aliases = static_cast<int64_t>(aliases_.size());
-  stats.evicted_states = memory_.evicted_states();
-  stats.evicted_deltas = memory_.evicted_deltas();
-  stats.memory_in_use_bytes = memory_.in_use_bytes();
-  stats.memory_budget_bytes = options_.memory_budget_bytes;
-  if (uploads_ != nullptr) {
-    stats.upload_in_use_bytes = uploads_->in_use_bytes();
-    stats.upload_quota_bytes = uploads_->quota_bytes();
-  }
-  if (store_ != nullptr) stats.unsaved_changes = changes_ - saved_changes_;
-  return stats;
-}
-
-// ---- The public face ----------------------------------------------------------------------------
+  // Synchronise themselves.
+  AdapterSources sources;
+  AdapterMemory memory;
+  FileRemoval removal;
+  VersionEnds ends;
+  Catalog catalog;
+  ServedStates states;
+  AdapterViews views;
+  CatalogSaver saver;
+  LoadBook book;
+  AdapterLoading loading;
+  AdapterBlending blending;
+  AdapterRestoring restoring;
+  AdapterUnloading unloading;
+  DefaultChange default_change;
+};
 
 AdapterLifecycle::AdapterLifecycle(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
-AdapterLifecycle::~AdapterLifecycle() { impl_->Stop(); }
+AdapterLifecycle::~AdapterLifecycle() { impl_->ends.Stop(); }
 
 absl::StatusOr<std::unique_ptr<AdapterLifecycle>> AdapterLifecycle::Create(
     Options options, const AdapterReader& reader, SwitchEngine& engine) {
@@ -182,27 +113,23 @@ absl::StatusOr<std::unique_ptr<AdapterLifecycle>> AdapterLifecycle::Create(
   }
   SHIRA_ASSIGN_OR_RETURN(PathConfinement all_paths, PathConfinement::Create(paths));
   auto impl = std::make_shared<Impl>(
-      Impl::Parts{std::move(options), std::move(client_paths), std::move(operator_paths),
-                  std::move(all_paths), std::move(store), std::move(uploads)},
-      reader, engine);
+      std::move(options),
+      AdapterSources::Paths{std::move(client_paths), std::move(operator_paths),
+                            std::move(all_paths)},
+      std::move(store), std::move(uploads), reader, engine);
   return std::unique_ptr<AdapterLifecycle>(new AdapterLifecycle(std::move(impl)));
 }
 
-// Whatever the result says, of this call's changes or of somebody else's, is saved before.
+// ---- Changes ------------------------------------------------------------------------------------
 
 AdapterLifecycle::RestoreReport AdapterLifecycle::Restore() {
-  RestoreReport report = impl_->Restore();
-  impl_->SaveChanges();
-  return report;
+  return impl_->Saved(impl_->restoring.Restore());
 }
 
-absl::StatusOr<AdapterLifecycle::LoadResult> AdapterLifecycle::Load(const std::string& name,
-                                                                  const std::string& path,
-                                                                  std::string_view expected_sha256,
-                                                                  const LoadOptions& options) {
-  absl::StatusOr<LoadResult> result = impl_->Load(name, path, expected_sha256, options);
-  impl_->SaveChanges();
-  return result;
+absl::StatusOr<AdapterLifecycle::LoadResult> AdapterLifecycle::Load(
+    const std::string& name, const std::string& path, std::string_view expected_sha256,
+    const LoadOptions& options) {
+  return impl_->Saved(impl_->loading.Load(name, path, expected_sha256, options));
 }
 
 absl::StatusOr<AdapterLifecycle::LoadResult> AdapterLifecycle::Load(
@@ -213,113 +140,161 @@ absl::StatusOr<AdapterLifecycle::LoadResult> AdapterLifecycle::Load(
 absl::StatusOr<AdapterLifecycle::LoadResult> AdapterLifecycle::LoadUpload(
     const std::string& name, const std::string& path, std::string_view expected_sha256,
     const LoadOptions& options) {
-  absl::StatusOr<LoadResult> result = impl_->LoadUpload(name, path, expected_sha256, options);
-  impl_->SaveChanges();
-  return result;
+  return impl_->Saved(impl_->loading.LoadUpload(name, path, expected_sha256, options));
 }
 
-UploadStore* AdapterLifecycle::uploads() { return impl_->uploads(); }
+UploadStore* AdapterLifecycle::uploads() {
+  impl_->removal.RemoveNow();  // whoever asks may need the room
+  return impl_->uploads.get();
+}
 
 absl::StatusOr<std::unique_ptr<UploadStore::Upload>> AdapterLifecycle::BeginUpload(
     UploadManifest manifest) {
-  return impl_->BeginUpload(manifest);
+  while (true) {
+    impl_->removal.RemoveNow();
+    absl::StatusOr<std::unique_ptr<UploadStore::Upload>> upload = impl_->uploads->Begin(manifest);
+    if (!absl::IsResourceExhausted(upload.status())) return upload;
+    if (!impl_->catalog.EndRecent(FileOwner::kUpload)) return upload;
+    impl_->saver.Save();
+  }
 }
 
 absl::StatusOr<AdapterLifecycle::BlendResult> AdapterLifecycle::CreateBlend(
     const std::string& name, absl::Span<const AdapterSelectionTerm> parts,
     const FusionOptions& options, const std::string& save_path) {
-  absl::StatusOr<BlendResult> result = impl_->CreateBlend(name, parts, options, save_path);
-  impl_->SaveChanges();
-  return result;
+  return impl_->Saved(impl_->blending.Create(name, parts, options, save_path));
 }
 
 absl::Status AdapterLifecycle::Unload(const std::string& name, SteadyTime deadline,
-                                     absl::FunctionRef<void(const AdapterInfo&)> on_unloading,
-                                     absl::FunctionRef<bool()> is_cancelled) {
-  const absl::Status status = impl_->Unload(name, deadline, on_unloading, is_cancelled);
-  impl_->SaveChanges();
-  return status;
+                                      absl::FunctionRef<void(const AdapterInfo&)> on_unloading,
+                                      absl::FunctionRef<bool()> is_cancelled) {
+  return impl_->Saved(impl_->unloading.Unload(name, deadline, on_unloading, is_cancelled));
+}
+
+absl::Status AdapterLifecycle::Unload(const std::string& name, const UnloadOptions& options) {
+  const auto on_unloading = [&](const AdapterInfo& info) {
+    if (options.cancel_running) impl_->options.cancel_users(info.adapter->digest);
+  };
+  return Unload(name, options.deadline, on_unloading, options.is_cancelled);
 }
 
 absl::StatusOr<AdapterInfo> AdapterLifecycle::PinInMemory(std::string_view name) {
-  absl::StatusOr<AdapterInfo> info = impl_->PinInMemory(name);
-  impl_->SaveChanges();
-  return info;
+  return impl_->Saved(impl_->Pin(name));
 }
 
 absl::StatusOr<AdapterInfo> AdapterLifecycle::Unpin(std::string_view name) {
-  absl::StatusOr<AdapterInfo> info = impl_->Unpin(name);
-  impl_->SaveChanges();
-  return info;
+  return impl_->Saved(impl_->Unpin(name));
 }
 
 absl::StatusOr<AliasInfo> AdapterLifecycle::SetAlias(const std::string& alias,
-                                                    std::string_view target) {
-  absl::StatusOr<AliasInfo> info = impl_->SetAlias(alias, target);
-  impl_->SaveChanges();
-  return info;
+                                                     std::string_view target) {
+  return impl_->Saved(impl_->Refreshed(impl_->catalog.SetAlias(alias, target)));
 }
 
 absl::StatusOr<AliasInfo> AdapterLifecycle::RollbackAlias(std::string_view alias) {
-  absl::StatusOr<AliasInfo> info = impl_->RollbackAlias(alias);
-  impl_->SaveChanges();
-  return info;
+  return impl_->Saved(impl_->Refreshed(impl_->catalog.RollbackAlias(alias)));
 }
 
 absl::Status AdapterLifecycle::DeleteAlias(std::string_view alias) {
-  const absl::Status status = impl_->DeleteAlias(alias);
-  impl_->SaveChanges();
-  return status;
+  return impl_->Saved(impl_->catalog.DeleteAlias(alias));
 }
 
-std::vector<AliasInfo> AdapterLifecycle::Aliases() const { return impl_->Aliases(); }
-
-std::optional<AdapterInfo> AdapterLifecycle::Get(std::string_view name) const {
-  return impl_->Get(name);
+absl::Status AdapterLifecycle::SetDefault(absl::Span<const AdapterSelectionTerm> terms) {
+  return impl_->Saved(impl_->default_change.Set(terms));
 }
 
-std::vector<AdapterInfo> AdapterLifecycle::List() const { return impl_->List(); }
+DefaultChangeResult AdapterLifecycle::MakeDefault(absl::Span<const AdapterSelectionTerm> terms,
+                                                  SteadyTime deadline) {
+  return impl_->Saved(impl_->default_change.Make(terms, deadline, impl_));
+}
+
+// ---- Uses ---------------------------------------------------------------------------------------
 
 absl::StatusOr<std::vector<AdapterRef>> AdapterLifecycle::Resolve(
     absl::Span<const AdapterSelectionTerm> terms) const {
-  return impl_->Resolve(terms);
+  return impl_->catalog.Resolve(terms);
 }
 
 absl::StatusOr<std::vector<AdapterRef>> AdapterLifecycle::ResolveDefault() const {
-  return impl_->ResolveDefault();
+  return impl_->catalog.ResolveDefault();
 }
 
-absl::StatusOr<StateHandle> AdapterLifecycle::Acquire(absl::Span<const AdapterSelectionTerm> terms) {
-  return impl_->Acquire(terms);
+absl::StatusOr<StateHandle> AdapterLifecycle::Acquire(
+    absl::Span<const AdapterSelectionTerm> terms) {
+  return impl_->states.Acquire(terms, impl_);
 }
 
 absl::StatusOr<StateHandle> AdapterLifecycle::Hold(absl::Span<const AdapterSelectionTerm> terms) {
-  return impl_->Hold(terms);
+  return impl_->states.Hold(terms, impl_);
 }
 
-absl::StatusOr<StateHandle> AdapterLifecycle::HoldDefault() { return impl_->HoldDefault(); }
-
-absl::StatusOr<StateHandle> AdapterLifecycle::AcquireDefault() { return impl_->AcquireDefault(); }
-
-absl::Status AdapterLifecycle::SetDefault(absl::Span<const AdapterSelectionTerm> terms) {
-  const absl::Status status = impl_->SetDefault(terms);
-  impl_->SaveChanges();
-  return status;
+absl::StatusOr<StateHandle> AdapterLifecycle::HoldDefault() {
+  return impl_->states.HoldDefault(impl_);
 }
 
-std::vector<AdapterRef> AdapterLifecycle::Describe(const StateKey& key) const {
-  return impl_->Describe(key);
+absl::StatusOr<StateHandle> AdapterLifecycle::AcquireDefault() {
+  return impl_->states.AcquireDefault(impl_);
 }
-
-std::vector<AdapterRef> AdapterLifecycle::DefaultState() const { return impl_->DefaultState(); }
 
 absl::StatusOr<std::shared_ptr<const SparseAdapter>> AdapterLifecycle::Deltas(
     std::string_view name) {
-  return impl_->Deltas(name);
+  SHIRA_ASSIGN_OR_RETURN(const Catalog::Uses uses, impl_->catalog.LookAt(name));
+  return impl_->states.DeltasOf(uses.versions().front());
 }
 
-int64_t AdapterLifecycle::memory_in_use_bytes() const { return impl_->memory_in_use_bytes(); }
+// ---- Views --------------------------------------------------------------------------------------
 
-LifecycleStats AdapterLifecycle::stats() const { return impl_->stats(); }
+std::optional<AdapterInfo> AdapterLifecycle::Get(std::string_view name) const {
+  return impl_->views.Get(name);
+}
+
+std::vector<AdapterInfo> AdapterLifecycle::List() const { return impl_->views.List(); }
+
+std::vector<AliasInfo> AdapterLifecycle::Aliases() const { return impl_->catalog.Aliases(); }
+
+std::vector<AdapterRef> AdapterLifecycle::Describe(const StateKey& key) const {
+  std::vector<AdapterRef> adapters;
+  for (const StateTerm& term : key.terms()) {
+    adapters.push_back({/*name=*/"", /*version=*/0, term.adapter, term.weight});
+  }
+  impl_->catalog.FindNames(adapters);
+  return adapters;
+}
+
+std::vector<AdapterRef> AdapterLifecycle::DefaultState() const {
+  return impl_->catalog.DefaultState();
+}
+
+int64_t AdapterLifecycle::memory_in_use_bytes() const { return impl_->memory.in_use_bytes(); }
+
+std::vector<std::string> AdapterLifecycle::Violations() const {
+  return impl_->catalog.Violations();
+}
+
+LifecycleStats AdapterLifecycle::stats() const {
+  LifecycleStats stats;
+  static_cast<LoadCounts&>(stats) = impl_->book.counts();
+  static_cast<UseCounts&>(stats) = impl_->states.counts();
+  stats.unloads = impl_->ends.versions_ended();
+  for (const Catalog::Entry& entry : impl_->catalog.List()) {
+    const bool is_ready = entry.info.state == AdapterState::kReady;
+    stats.ready += is_ready;
+    stats.failed += entry.info.state == AdapterState::kFailed;
+    stats.retiring += entry.retiring;
+    stats.pinned += entry.info.pinned;
+    stats.in_memory += is_ready && impl_->views.IsInMemory(entry);
+  }
+  stats.aliases = static_cast<int64_t>(impl_->catalog.Aliases().size());
+  stats.evicted_states = impl_->memory.evicted_states();
+  stats.evicted_deltas = impl_->memory.evicted_deltas();
+  stats.memory_in_use_bytes = impl_->memory.in_use_bytes();
+  stats.memory_budget_bytes = impl_->options.memory_budget_bytes;
+  if (impl_->uploads != nullptr) {
+    stats.upload_in_use_bytes = impl_->uploads->in_use_bytes();
+    stats.upload_quota_bytes = impl_->uploads->quota_bytes();
+  }
+  stats.unsaved_changes = impl_->saver.unsaved_changes();
+  return stats;
+}
 
 }  // namespace shira

@@ -1,24 +1,15 @@
 // File: server/lifecycle/adapter_lifecycle.h
 //
-// Which adapters there are, by name and version, and their life cycle:
+// The use cases of adapters, without a transport: load, replace, blend, unload, alias, pin, make
+// default, restore. The front door of three folders; what this class adds to them is that what a call
+// has changed, or says that another has changed, is in the state file when it returns. Get(), List()
+// and Aliases() alone do not wait for that.
 //
-//   (absent) --Load--> kLoading --ok--> kReady --Unload--> kUnloading --no user left--> (absent)
-//                          |              |                    |
-//                          |              +----replaced---->   +--timeout of Unload--> kReady
-//                          +--error--> kFailed --Load--> ...
-//                                         +--Unload--> (absent)
+//   catalog    names, versions and the rules about them: data, one lock (diagram in catalog.h)
+//   residency  tables in memory: what is kept, what goes first, what is read and compiled again
+//   lifecycle  what takes a disk or a thread: reading, writing, deleting, the end of a version
 //
-// A name means its newest version that is not kUnloading. A version that is replaced serves the
-// requests that it has and goes with the last of them, unless an alias mentions it, the default
-// state names it, it is pinned, or Options::keep_versions keeps it: then it stays kReady, to be had
-// as name@version, until that is over. However a version ends, the same happens: its memory goes,
-// its files if they are the registry's own, and, when no other version has its content,
-// Options::on_gone is called.
-//
-// What a call has changed, or says that another has changed, is in the state file when it returns;
-// Get(), List() and Aliases() alone do not wait for that.
-//
-// What a client names is an adapter, "name@version" or an alias.
+// However a version ends, the same happens (version_ends.h).
 //
 // Reading, checking and compiling happen on the caller's thread, never on the engine's. Requests
 // pin what they use. A kReady adapter need not be in memory: its file has to stay where it is,
@@ -38,56 +29,34 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "adapters/format/adapter_reader.h"
 #include "adapters/sparse_adapter.h"
-#include "adapters/switch/fusion_blend.h"
 #include "adapters/switch/fusion_rule.h"
 #include "adapters/switch/switch_engine.h"
 #include "base/atomic_file.h"
 #include "base/steady_clock.h"
-#include "server/catalog/adapter_state.h"
+#include "server/catalog/adapter_info.h"
+#include "server/catalog/adapter_selection.h"
 #include "server/catalog/alias_table.h"
+#include "server/lifecycle/adapter_sources.h"
 #include "server/lifecycle/lifecycle_stats.h"
-#include "server/residency/state_handle.h"
+#include "server/lifecycle/lifecycle_types.h"
 #include "server/lifecycle/state_store.h"
 #include "server/lifecycle/upload_store.h"
+#include "server/residency/state_handle.h"
 
 namespace shira {
-
-// What stays known of an adapter whose deltas are not in memory.
-struct AdapterSummary {
-  Sha256Digest digest;
-  std::string format;
-  std::string base_model;  // what the file says it was trained on; may be empty
-  int64_t entries = 0;
-  int64_t parameter_count = 0;
-};
-
-// A moment's view of one adapter.
-struct AdapterInfo {
-  std::string name;
-  int64_t version = 0;  // 0 while the first version loads; never used twice for a name
-  AdapterState state = AdapterState::kLoading;
-  AdapterResidency residency = AdapterResidency::kOnDisk;
-  std::string path;   // canonical; empty for a blend that was not saved
-  std::string error;  // why it is kFailed
-  bool pinned = false;
-  std::vector<std::string> aliases;  // that name this version
-  // nullptr unless kReady or kUnloading.
-  std::shared_ptr<const AdapterSummary> adapter;
-  int64_t memory_bytes =
-      0;  // what is in memory of tables, deltas and own state; shared parts in full
-  int64_t running_requests = 0;
-  absl::Time load_time = absl::InfinitePast();
-  absl::Duration load_duration;
-  absl::Time last_use = absl::InfinitePast();  // InfinitePast: never
-};
 
 // Thread-safe.
 class AdapterLifecycle {
  public:
+  using LoadOptions = AdapterLoadOptions;
+  using LoadResult = AdapterLoadResult;
+  using BlendResult = AdapterBlendResult;
+  using RestoreReport = AdapterRestoreReport;
+  using UnloadOptions = AdapterUnloadOptions;
+
   struct Options {
     // Folders below which clients may name adapters, and have blends written. Paths that lead out
     // of them, also by a symbolic link, are refused. None: clients can load nothing.
@@ -96,7 +65,7 @@ class AdapterLifecycle {
     // read again later. Nothing is ever written there.
     std::vector<std::string> operator_paths = {};
     int64_t max_adapters = 10'000;  // and as many aliases
-    // Of each name so many versions before the newest stay, of those whose files are the registry's
+    // Of each name so many versions before the newest stay, of those whose files are the server's
     // own: others may be written over by the next version. They go when an adapter or an upload
     // would be refused for want of room.
     int64_t keep_versions = 0;
@@ -106,7 +75,7 @@ class AdapterLifecycle {
     int64_t memory_budget_bytes = int64_t{8} << 30;
     // Adapters that are read at a time; others wait for their turn.
     int max_concurrent_loads = 4;
-    // Where everything but running requests is kept over a restart (registry_snapshot.h); empty:
+    // Where everything but running requests is kept over a restart (catalog_snapshot.h); empty:
     // nowhere.
     std::string state_file = "";
     StateStore::WriteFile write_state_file = WriteFileAtomically;
@@ -116,9 +85,16 @@ class AdapterLifecycle {
     // Without a folder nothing can be uploaded.
     std::optional<UploadStore::Options> uploads = std::nullopt;
     // Called when no version has this content any more, for what others have of it: states in the
-    // weights, kept prompts. On a thread of the registry's own, without any lock, so it may wait;
-    // never after the registry's destructor has returned.
+    // weights, kept prompts. On a thread for that, without any lock, so it may wait; never after
+    // the destructor has returned.
     std::function<void(const Sha256Digest&)> on_gone = [](const Sha256Digest&) {};
+    // Makes a state resident, for MakeDefault().
+    ApplyState apply = [](const StateHandle&, SteadyTime) { return SwitchStats(); };
+    // Ends the requests that use this content, soon, for UnloadOptions::cancel_running.
+    std::function<void(const Sha256Digest&)> cancel_users = [](const Sha256Digest&) {};
+    ReadAdapter read = [](const AdapterReader& reader, const std::string& path) {
+      return reader.Read(path);
+    };
   };
 
   // `reader` and `engine` must outlive this object. INVALID_ARGUMENT for a root or operator's path
@@ -128,33 +104,9 @@ class AdapterLifecycle {
                                                                  SwitchEngine& engine);
   ~AdapterLifecycle();
 
-  struct RestoreReport {
-    int64_t restored = 0;
-    // What could not be read again, and why; it is kFailed until it is loaded again or unloaded.
-    std::vector<std::pair<std::string, absl::Status>> failed;  // name@version
-    // Uploads that no adapter has: a server was killed before it had written their adapter into the
-    // state file. They are removed, if the state file was there to tell; what is in the folder
-    // otherwise stays.
-    std::vector<std::string> removed_uploads;
-    std::vector<std::string> unused_uploads;
-  };
   // Loads what the state file says. REQUIRES: called at most once, before anything else.
   RestoreReport Restore();
 
-  struct LoadOptions {
-    // An adapter of the same name with other content becomes its version before.
-    bool replace = false;
-    // INVALID_ARGUMENT unless the adapter is in this format; empty: any.
-    std::string format = "";
-    // The path may be one of Options::operator_paths.
-    bool by_operator = false;
-  };
-  struct LoadResult {
-    AdapterInfo info;
-    bool already_loaded = false;
-    std::optional<Sha256Digest> replaced =
-        std::nullopt;  // what the version before was, if it is no newest any more
-  };
   // Loads `path` (absolute, or relative to a root) under `name`. `expected_sha256` is hexadecimal
   // or empty. Who asks for what somebody else is loading (the same name, path and digest) waits for
   // that, and gets its result.
@@ -184,12 +136,6 @@ class AdapterLifecycle {
   // As uploads()->Begin(), but when there is no room, versions go that Options::keep_versions alone
   // keeps, the least recently used first. REQUIRES: uploads() is there.
   absl::StatusOr<std::unique_ptr<UploadStore::Upload>> BeginUpload(UploadManifest manifest);
-
-  struct BlendResult {
-    AdapterInfo info;
-    FusionReport report;
-    bool already_created = false;
-  };
 
   // Makes an adapter `name` out of others (fusion_blend.h), whose digest is BlendDigest() and whose
   // format is kBlendFormat. It lives like a loaded one, and does not need its parts any more.
@@ -232,6 +178,7 @@ class AdapterLifecycle {
   absl::Status Unload(const std::string& name, SteadyTime deadline,
                       absl::FunctionRef<void(const AdapterInfo&)> on_unloading,
                       absl::FunctionRef<bool()> is_cancelled = +[] { return false; });
+  absl::Status Unload(const std::string& name, const UnloadOptions& options);
 
   // Keeps the adapter's state in memory, whatever room is needed, until Unpin(). The next version
   // of a name takes over the pin of the one before. Errors of Acquire().
@@ -283,6 +230,11 @@ class AdapterLifecycle {
   // The default keeps the names: it follows replaced adapters and moved aliases. Errors of
   // Acquire().
   absl::Status SetDefault(absl::Span<const AdapterSelectionTerm> terms);
+  // Makes a set resident in the weights, and then the default, one caller at a time. On an error the
+  // default is as it was: errors of Acquire() and of Options::apply; DEADLINE_EXCEEDED if another
+  // change was under way until then.
+  DefaultChangeResult MakeDefault(absl::Span<const AdapterSelectionTerm> terms,
+                                  SteadyTime deadline);
 
   // The adapters of a resident state by their names, for reports. A term whose adapter is not
   // loaded any more has an empty name.
@@ -299,10 +251,13 @@ class AdapterLifecycle {
 
   LifecycleStats stats() const;
 
+  // As Catalog::Violations(), for tests.
+  std::vector<std::string> Violations() const;
+
  private:
-  class Impl;
+  struct Impl;
   explicit AdapterLifecycle(std::shared_ptr<Impl> impl);
-  // Shared, since handles may outlive the registry.
+  // Shared, since handles may outlive this object.
   std::shared_ptr<Impl> impl_;
 };
 

@@ -1,32 +1,28 @@
 // File: server/lifecycle/lifecycle_stats.h
 //
-// What the registry counts of itself, for metrics.
+// What the life cycle counts of itself, for metrics.
 
 #ifndef SHIRA_SERVER_LIFECYCLE_LIFECYCLE_STATS_H_
 #define SHIRA_SERVER_LIFECYCLE_LIFECYCLE_STATS_H_
 
-#include <array>
 #include <cstdint>
 
-#include "base/duration_histogram.h"
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "server/residency/residency_stats.h"
 
 namespace shira {
 
-inline constexpr std::array<double, 12> kLoadSeconds = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
-                                                        0.1,   0.25,   0.5,   1.0,  2.5,   10.0};
-using LoadDurations = DurationHistogram<kLoadSeconds>;
-
-// Counts are since the registry was made, everything else is of this moment.
-struct LifecycleStats {
+struct LoadCounts {
   LoadDurations loads;  // that succeeded: read, checked and compiled
   int64_t failed_loads = 0;
   int64_t shared_loads = 0;  // that found another for the same at work, and waited for it
-  int64_t unloads = 0;       // of versions: asked for, or replaced by others
-  // Uses whose state was in memory, or had to be compiled from deltas that were, or whose files had
-  // to be read again first; the last two with the time that they took.
-  int64_t warm_uses = 0;
-  LoadDurations compilations;
-  LoadDurations cold_starts;
+};
+
+// Counts are since the start, everything else is of this moment.
+struct LifecycleStats : LoadCounts, UseCounts {
+  int64_t unloads = 0;  // of versions: asked for, or replaced by others
   int64_t evicted_states = 0;
   int64_t evicted_deltas = 0;
 
@@ -42,6 +38,31 @@ struct LifecycleStats {
   int64_t upload_quota_bytes = 0;   // 0: no uploads
   // The state file could not be written since this many changes.
   int64_t unsaved_changes = 0;
+};
+
+// Where loads are counted. Thread-safe.
+class LoadBook {
+ public:
+  void BookLoad(absl::Duration duration) ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    counts_.loads.Add(duration);
+  }
+  void BookFailure() ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    ++counts_.failed_loads;
+  }
+  void BookShared() ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    ++counts_.shared_loads;
+  }
+  LoadCounts counts() const ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    return counts_;
+  }
+
+ private:
+  mutable absl::Mutex mutex_;
+  LoadCounts counts_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace shira

@@ -19,6 +19,11 @@ constexpr char kWhatToDo[] =
 
 }  // namespace
 
+DeltaSource SourceOf(const Catalog::Uses::Version& version) {
+  return {version.id.name, version.summary->digest, version.origin.source,
+          version.origin.source_digest, version.held};
+}
+
 absl::StatusOr<DeltaSupplier::Supply> DeltaSupplier::Get(const DeltaSource& source) {
   if (source.held != nullptr) return Supply{source.held};
   if (auto kept = memory_.FindDeltas(source.digest)) return Supply{std::move(kept)};

@@ -14,6 +14,7 @@
 #include "adapters/sparse_adapter.h"
 #include "base/sha256.h"
 #include "base/single_flight.h"
+#include "server/catalog/catalog.h"
 #include "server/residency/adapter_memory.h"
 
 namespace shira {
@@ -27,6 +28,9 @@ struct DeltaSource {
   // Set iff they cannot be read again; then there may be no path.
   std::shared_ptr<const SparseAdapter> held;
 };
+
+// Of a version that somebody uses.
+DeltaSource SourceOf(const Catalog::Uses::Version& version);
 
 // Reads an adapter from where it was loaded, if it may still be read from there.
 using ReadAdapterAgain =

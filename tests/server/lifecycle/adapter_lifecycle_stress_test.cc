@@ -66,6 +66,7 @@ TEST_F(AdapterLifecycleStressTest, ManyThreadsOnAFewNamesUnderATightBudget) {
         }
         EXPECT_TRUE(IsExpected(status)) << status;
         lifecycle_->List();
+        EXPECT_THAT(lifecycle_->Violations(), ::testing::IsEmpty());
       }
     });
   }
@@ -173,6 +174,7 @@ TEST_F(AdapterLifecycleStressTest, WhatManyThreadsHaveMadeOfItSurvivesARestart) 
     }
     return lines;
   };
+  EXPECT_THAT(lifecycle_->Violations(), ::testing::IsEmpty());
   const std::vector<std::string> before = listed();
   EXPECT_FALSE(before.empty());
   Restart(options);
