@@ -82,6 +82,10 @@ AdapterLifecycle::Options LifecycleOptionsOf(const ServerOptions& options, Engin
                   std::string(status.message()));
   };
   lifecycle.on_gone = [&engine](const Sha256Digest& adapter) { engine.Leave(adapter); };
+  lifecycle.cancel_users = [&engine](const Sha256Digest& adapter) { engine.CancelUsersOf(adapter); };
+  lifecycle.apply = [&engine](const StateHandle& state, SteadyTime deadline) {
+    return engine.Apply(state, deadline);
+  };
   if (!flags.upload_dir.empty()) {
     lifecycle.uploads = UploadStore::Options{flags.upload_dir, flags.max_upload_bytes,
                                             flags.upload_quota_bytes};

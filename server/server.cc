@@ -124,14 +124,17 @@ class Server::Impl {
   // Two lanes, so that a disk that hangs does not block tokenizing. They use the model.
   WorkQueue text_work_{{.name = "tokenising", .threads = kTextThreads}};
   WorkQueue disk_work_{{.name = "adapters to be read",
-                        .threads = options_.lifecycle.max_concurrent_loads + 1}};
+                        .threads = options_.lifecycle.max_concurrent_loads + 1,
+                        .max_waiting = 1024,
+                        .max_waiting_per_owner = 256}};
   const ServiceContext context_{.gate = gate_,
                                 .records = records_,
                                 .ledger = ledger_,
                                 .text_work = text_work_,
+                                .disk_work = disk_work_,
                                 .log_prompts = options_.log_prompts};
   InferenceService inference_{context_};
-  AdapterAdminService admin_{gate_};
+  AdapterAdminService admin_{context_};
   OperationsService operations_{context_, std::string(kVersion), start_time_};
   std::unique_ptr<MetricsExporter> exporter_;
   const std::shared_ptr<MessageMemory> message_memory_ = std::make_shared<MessageMemory>(

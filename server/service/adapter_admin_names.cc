@@ -22,18 +22,23 @@ grpc::Status Call(const BackendGate& gate,
 
 }  // namespace
 
-grpc::Status AdapterAdminService::PinAdapter(grpc::ServerContext* /*context*/,
-                                             const v1::PinAdapterRequest* request,
-                                             v1::PinAdapterResponse* response) {
-  return Call(gate_, [&](const Backend& backend) -> absl::Status {
-    const absl::StatusOr<AdapterInfo> info = backend.lifecycle.PinInMemory(request->name());
-    if (!info.ok()) {
-      return WithReason(info.status(), Operation::kUseAdapter, {{"name", request->name()}});
-    }
-    spdlog::info("adapter {}@{}: pinned", info->name, info->version);
-    *response->mutable_adapter() = ToProto(*info, backend.model.parameter_count);
-    return absl::OkStatus();
+grpc::ServerUnaryReactor* AdapterAdminService::PinAdapter(grpc::CallbackServerContext* context,
+                                                          const v1::PinAdapterRequest* request,
+                                                          v1::PinAdapterResponse* response) {
+  return FinishOnDisk(*context, [request, response](const Backend& backend) {
+    return Pin(backend, *request, *response);
   });
+}
+
+absl::Status AdapterAdminService::Pin(const Backend& backend, const v1::PinAdapterRequest& request,
+                                      v1::PinAdapterResponse& response) {
+  const absl::StatusOr<AdapterInfo> info = backend.lifecycle.PinInMemory(request.name());
+  if (!info.ok()) {
+    return WithReason(info.status(), Operation::kUseAdapter, {{"name", request.name()}});
+  }
+  spdlog::info("adapter {}@{}: pinned", info->name, info->version);
+  *response.mutable_adapter() = ToProto(*info, backend.model.parameter_count);
+  return absl::OkStatus();
 }
 
 grpc::Status AdapterAdminService::UnpinAdapter(grpc::ServerContext* /*context*/,

@@ -8,14 +8,13 @@
 #include <utility>
 #include <vector>
 
-#include "absl/cleanup/cleanup.h"
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
-#include "base/steady_wait.h"
 #include "base/strings.h"
 #include "server/service/adapter_page.h"
 #include "server/service/blend_request.h"
 #include "server/service/call_deadline.h"
+#include "server/service/call_work.h"
 #include "server/service/error_details.h"
 #include "server/service/log_text.h"
 #include "server/service/proto_conversion.h"
@@ -49,16 +48,26 @@ bool IsAliased(const AdapterLifecycle& lifecycle, const std::string& name) {
 
 }  // namespace
 
-grpc::Status AdapterAdminService::LoadAdapter(grpc::ServerContext* /*context*/,
-                                              const v1::LoadAdapterRequest* request,
-                                              v1::LoadAdapterResponse* response) {
-  return ToGrpcStatus(Load(*request, *response));
+grpc::ServerUnaryReactor* AdapterAdminService::FinishOnDisk(
+    grpc::CallbackServerContext& context, std::function<absl::Status(const Backend&)> work) {
+  const absl::StatusOr<const Backend*> backend = gate_.Enter();
+  if (!backend.ok()) return FinishWith(context, backend.status());
+  return FinishOn(context_.disk_work, context_.records, context,
+                  [backend = *backend, work = std::move(work)] { return work(*backend); });
 }
 
-absl::Status AdapterAdminService::Load(const v1::LoadAdapterRequest& request,
+grpc::ServerUnaryReactor* AdapterAdminService::LoadAdapter(grpc::CallbackServerContext* context,
+                                                           const v1::LoadAdapterRequest* request,
+                                                           v1::LoadAdapterResponse* response) {
+  return FinishOnDisk(*context, [request, response](const Backend& backend) {
+    return Load(backend, *request, *response);
+  });
+}
+
+absl::Status AdapterAdminService::Load(const Backend& backend,
+                                       const v1::LoadAdapterRequest& request,
                                        v1::LoadAdapterResponse& response) {
-  SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate_.Enter());
-  absl::StatusOr<AdapterLifecycle::LoadResult> loaded = backend->lifecycle.Load(
+  absl::StatusOr<AdapterLifecycle::LoadResult> loaded = backend.lifecycle.Load(
       request.name(), request.path(), request.expected_sha256(), {.replace = request.replace()});
   if (!loaded.ok()) {
     spdlog::warn("adapter {}: not loaded: {}", ForLog(request.name()),
@@ -68,7 +77,7 @@ absl::Status AdapterAdminService::Load(const v1::LoadAdapterRequest& request,
                       {{"name", request.name()}, {"path", request.path()}});
   }
   LogLoaded(*loaded);
-  *response.mutable_adapter() = ToProto(loaded->info, backend->model.parameter_count);
+  *response.mutable_adapter() = ToProto(loaded->info, backend.model.parameter_count);
   response.set_already_loaded(loaded->already_loaded);
   return absl::OkStatus();
 }
@@ -97,18 +106,20 @@ absl::Status AdapterAdminService::Upload(grpc::ServerContext& context,
   return absl::OkStatus();
 }
 
-grpc::Status AdapterAdminService::CreateBlend(grpc::ServerContext* /*context*/,
-                                              const v1::CreateBlendRequest* request,
-                                              v1::CreateBlendResponse* response) {
-  return ToGrpcStatus(CreateBlend(*request, *response));
+grpc::ServerUnaryReactor* AdapterAdminService::CreateBlend(grpc::CallbackServerContext* context,
+                                                           const v1::CreateBlendRequest* request,
+                                                           v1::CreateBlendResponse* response) {
+  return FinishOnDisk(*context, [request, response](const Backend& backend) {
+    return Blend(backend, *request, *response);
+  });
 }
 
-absl::Status AdapterAdminService::CreateBlend(const v1::CreateBlendRequest& request,
-                                              v1::CreateBlendResponse& response) {
-  SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate_.Enter());
-  SHIRA_ASSIGN_OR_RETURN(const BlendOptions blend, ParseBlendRequest(request, backend->limits));
+absl::Status AdapterAdminService::Blend(const Backend& backend,
+                                        const v1::CreateBlendRequest& request,
+                                        v1::CreateBlendResponse& response) {
+  SHIRA_ASSIGN_OR_RETURN(const BlendOptions blend, ParseBlendRequest(request, backend.limits));
   absl::StatusOr<AdapterLifecycle::BlendResult> created =
-      backend->lifecycle.CreateBlend(request.name(), blend.parts, blend.fusion, request.save_path());
+      backend.lifecycle.CreateBlend(request.name(), blend.parts, blend.fusion, request.save_path());
   if (!created.ok()) {
     spdlog::warn("adapter {}: not blended: {}", ForLog(request.name()),
                  ForLog(created.status().ToString(absl::StatusToStringMode::kWithNoExtraData),
@@ -116,7 +127,7 @@ absl::Status AdapterAdminService::CreateBlend(const v1::CreateBlendRequest& requ
     ErrorMetadata metadata = {{"name", request.name()}};
     // A part that is missing is what is at fault then, and not the blend.
     if (absl::IsNotFound(created.status())) {
-      for (const auto& [key, part] : AdapterAtFault(backend->lifecycle, blend.parts))
+      for (const auto& [key, part] : AdapterAtFault(backend.lifecycle, blend.parts))
         metadata["part"] = part;
     }
     return WithReason(created.status(), Operation::kCreateBlend, std::move(metadata));
@@ -126,7 +137,7 @@ absl::Status AdapterAdminService::CreateBlend(const v1::CreateBlendRequest& requ
                info.name, info.version, InfoOf(blend.fusion.rule).name, blend.parts.size(),
                Milliseconds(info.load_duration), info.adapter->entries,
                created->already_created ? " (was there already)" : "");
-  *response.mutable_adapter() = ToProto(info, backend->model.parameter_count);
+  *response.mutable_adapter() = ToProto(info, backend.model.parameter_count);
   response.set_already_created(created->already_created);
   *response.mutable_total() = ToProto(created->report.total);
   for (const FusionReport::Parameter& parameter : created->report.parameters) {
@@ -157,12 +168,12 @@ absl::Status AdapterAdminService::Unload(const v1::UnloadAdapterRequest& request
     wait_until = std::min(wait_until, SteadyNow() + timeout);
   }
 
-  const absl::Status status = backend->lifecycle.Unload(
-      request.name(), wait_until,
-      [&](const AdapterInfo& info) {
-        if (request.cancel_running()) backend->engine.CancelUsersOf(info.adapter->digest);
-      },
-      [&] { return context.IsCancelled(); });
+  const absl::Status status =
+      backend->lifecycle.Unload(request.name(), {.deadline = wait_until,
+                                                 .cancel_running = request.cancel_running(),
+                                                 .is_cancelled = [&context] {
+                                                   return context.IsCancelled();
+                                                 }});
   if (absl::IsFailedPrecondition(status) && IsAliased(backend->lifecycle, request.name())) {
     return WithReason(status, "ADAPTER_HAS_ALIAS", {{"name", request.name()}});
   }
@@ -187,24 +198,25 @@ grpc::Status AdapterAdminService::ListAdapters(grpc::ServerContext* /*context*/,
   return grpc::Status::OK;
 }
 
-grpc::Status AdapterAdminService::GetAdapter(grpc::ServerContext* /*context*/,
-                                             const v1::GetAdapterRequest* request,
-                                             v1::GetAdapterResponse* response) {
-  return ToGrpcStatus(Get(*request, *response));
+grpc::ServerUnaryReactor* AdapterAdminService::GetAdapter(grpc::CallbackServerContext* context,
+                                                          const v1::GetAdapterRequest* request,
+                                                          v1::GetAdapterResponse* response) {
+  return FinishOnDisk(*context, [request, response](const Backend& backend) {
+    return Get(backend, *request, *response);
+  });
 }
 
-absl::Status AdapterAdminService::Get(const v1::GetAdapterRequest& request,
+absl::Status AdapterAdminService::Get(const Backend& backend, const v1::GetAdapterRequest& request,
                                       v1::GetAdapterResponse& response) {
-  SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate_.Enter());
-  const std::optional<AdapterInfo> info = backend->lifecycle.Get(request.name());
+  const std::optional<AdapterInfo> info = backend.lifecycle.Get(request.name());
   if (!info.has_value()) {
     return WithReason(absl::NotFoundError(StrCat("no adapter is called '", request.name(), "'")),
                       Operation::kUseAdapter, {{"name", request.name()}});
   }
-  *response.mutable_adapter() = ToProto(*info, backend->model.parameter_count);
+  *response.mutable_adapter() = ToProto(*info, backend.model.parameter_count);
   if (info->state != AdapterState::kReady) return absl::OkStatus();
   absl::StatusOr<std::shared_ptr<const SparseAdapter>> adapter =
-      backend->lifecycle.Deltas(request.name());
+      backend.lifecycle.Deltas(request.name());
   if (!adapter.ok()) {
     return WithReason(adapter.status(), Operation::kUseAdapter, {{"name", request.name()}});
   }
@@ -214,21 +226,24 @@ absl::Status AdapterAdminService::Get(const v1::GetAdapterRequest& request,
   return absl::OkStatus();
 }
 
-grpc::Status AdapterAdminService::ApplyAdapter(grpc::ServerContext* context,
-                                               const v1::ApplyAdapterRequest* request,
-                                               v1::ApplyAdapterResponse* response) {
-  return ToGrpcStatus(Apply(*request, DeadlineOf(*context), *response));
+grpc::ServerUnaryReactor* AdapterAdminService::ApplyAdapter(grpc::CallbackServerContext* context,
+                                                            const v1::ApplyAdapterRequest* request,
+                                                            v1::ApplyAdapterResponse* response) {
+  const SteadyTime deadline = DeadlineOf(*context);
+  return FinishOnDisk(*context, [request, deadline, response](const Backend& backend) {
+    return Apply(backend, *request, deadline, *response);
+  });
 }
 
-absl::Status AdapterAdminService::Apply(const v1::ApplyAdapterRequest& request, SteadyTime deadline,
-                                        v1::ApplyAdapterResponse& response) {
-  SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate_.Enter());
+absl::Status AdapterAdminService::Apply(const Backend& backend,
+                                        const v1::ApplyAdapterRequest& request,
+                                        SteadyTime deadline, v1::ApplyAdapterResponse& response) {
   FieldProblems problems;
   const std::vector<AdapterSelectionTerm> terms =
-      ParseSelection(request.adapters(), backend->limits, "adapters", problems);
+      ParseSelection(request.adapters(), backend.limits, "adapters", problems);
   SHIRA_RETURN_IF_ERROR(problems.ToStatus());
-  SHIRA_ASSIGN_OR_RETURN(const AppliedState applied, MakeDefault(*backend, terms, deadline));
-  *response.mutable_state() = applied.state;
+  SHIRA_ASSIGN_OR_RETURN(const DefaultChangeResult applied, MakeDefault(backend, terms, deadline));
+  *response.mutable_state() = ToProto(applied.key, applied.adapters);
   *response.mutable_switch_duration() = ToProto(applied.stats.duration);
   response.set_written(applied.stats.written);
   return absl::OkStatus();
@@ -242,41 +257,32 @@ grpc::Status AdapterAdminService::RevertAdapter(grpc::ServerContext* context,
 
 absl::Status AdapterAdminService::Revert(SteadyTime deadline, v1::RevertAdapterResponse& response) {
   SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate_.Enter());
-  SHIRA_ASSIGN_OR_RETURN(const AppliedState applied, MakeDefault(*backend, {}, deadline));
+  SHIRA_ASSIGN_OR_RETURN(const DefaultChangeResult applied, MakeDefault(*backend, {}, deadline));
   *response.mutable_switch_duration() = ToProto(applied.stats.duration);
   response.set_written(applied.stats.written);
   return absl::OkStatus();
 }
 
-absl::StatusOr<AdapterAdminService::AppliedState> AdapterAdminService::MakeDefault(
+absl::StatusOr<DefaultChangeResult> AdapterAdminService::MakeDefault(
     const Backend& backend, absl::Span<const AdapterSelectionTerm> terms, SteadyTime deadline) {
-  {
-    // Two changes at once could leave one set resident and the other the default.
-    absl::MutexLock lock(&mutex_);
-    const auto idle = +[](bool* changing) { return !*changing; };
-    if (!AwaitUntil(mutex_, absl::Condition(idle, &changing_default_), deadline)) {
-      return absl::DeadlineExceededError("another change of the default state is under way");
-    }
-    changing_default_ = true;
+  DefaultChangeResult change = backend.lifecycle.MakeDefault(terms, deadline);
+  switch (change.step) {
+    case DefaultChangeStep::kAcquire:
+      return WithReason(change.status, Operation::kUseAdapter,
+                        AdapterAtFault(backend.lifecycle, terms));
+    case DefaultChangeStep::kTurn:
+      return change.status;
+    case DefaultChangeStep::kApply:
+      return WithReason(change.status, Operation::kControlEngine);
+    case DefaultChangeStep::kSet:
+      return WithReason(change.status, Operation::kUseAdapter);
+    case DefaultChangeStep::kDone:
+      break;
   }
-  const absl::Cleanup done = [this] {
-    absl::MutexLock lock(&mutex_);
-    changing_default_ = false;
-  };
-
-  // Weights first: which state is resident matters to nobody's answer, so an error of SetDefault
-  // (an adapter is being unloaded meanwhile) leaves everything that a client can see as it was.
-  SHIRA_ASSIGN_OR_RETURN(const StateHandle state, AcquireAdapters(backend.lifecycle, terms));
-  absl::StatusOr<SwitchStats> stats = backend.engine.Apply(state, deadline);
-  if (!stats.ok()) return WithReason(stats.status(), Operation::kControlEngine);
-  if (const absl::Status status = backend.lifecycle.SetDefault(terms); !status.ok()) {
-    return WithReason(status, Operation::kUseAdapter);
-  }
-  AppliedState applied{ToProto(state.state()->key, state.adapters()), *stats};
   spdlog::info("default state {}: {} adapters, {} elements written in {:.2f} ms",
-               applied.state.sha256().substr(0, 12), state.adapters().size(), stats->written,
-               Milliseconds(stats->duration));
-  return applied;
+               change.key.digest().Hex().substr(0, 12), change.adapters.size(),
+               change.stats.written, Milliseconds(change.stats.duration));
+  return change;
 }
 
 grpc::Status AdapterAdminService::GetResidentState(grpc::ServerContext* /*context*/,

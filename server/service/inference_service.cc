@@ -9,24 +9,16 @@
 #include "base/out_of_memory.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
-#include "server/service/error_details.h"
+#include "server/service/call_work.h"
 #include "server/service/field_problems.h"
 #include "server/service/generate_reactors.h"
 #include "server/service/prompt_builder.h"
 #include "server/service/proto_conversion.h"
-#include "server/service/status_conversion.h"
 
 namespace shira {
 namespace {
 
 constexpr int kSmallDetokenization = 4096;  // ids
-
-grpc::ServerUnaryReactor* FinishWith(grpc::CallbackServerContext& context,
-                                     const absl::Status& status) {
-  grpc::ServerUnaryReactor* reactor = context.DefaultReactor();
-  reactor->Finish(ToGrpcStatus(status));
-  return reactor;
-}
 
 // Finishes the call with what work() returns, which is called here if it is small, and else on a
 // thread for that.
@@ -34,14 +26,7 @@ grpc::ServerUnaryReactor* FinishAfter(const ServiceContext& service,
                                       grpc::CallbackServerContext& context, bool is_small,
                                       std::function<absl::Status()> work) {
   if (is_small) return FinishWith(context, CatchOutOfMemory(work));
-  grpc::ServerUnaryReactor* reactor = context.DefaultReactor();
-  const absl::Status queued =
-      service.text_work.Add(service.records.Of(context)->client(), [&context, reactor, work] {
-        reactor->Finish(context.IsCancelled() ? grpc::Status::CANCELLED
-                                              : ToGrpcStatus(CatchOutOfMemory(work)));
-      });
-  if (!queued.ok()) reactor->Finish(ToGrpcStatus(WithReason(queued, "SERVER_BUSY")));
-  return reactor;
+  return FinishOn(service.text_work, service.records, context, std::move(work));
 }
 
 absl::Status TokenizeInto(const BackendGate& gate, const v1::TokenizeRequest& request,

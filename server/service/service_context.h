@@ -18,6 +18,7 @@ struct ServiceContext {
   const CallRecords& records;
   GenerationLedger& ledger;
   WorkQueue& text_work;  // for what takes long to tokenise
+  WorkQueue& disk_work;  // for adapters to be read
   bool log_prompts = false;  // and answers
 };
 

@@ -173,15 +173,6 @@ absl::Status Submit(const ServiceContext& service, const Backend& backend,
 
 }  // namespace
 
-absl::StatusOr<StateHandle> AcquireAdapters(AdapterLifecycle& lifecycle,
-                                            absl::Span<const AdapterSelectionTerm> terms) {
-  absl::StatusOr<StateHandle> state = lifecycle.Acquire(terms);
-  if (!state.ok()) {
-    return WithReason(state.status(), Operation::kUseAdapter, AdapterAtFault(lifecycle, terms));
-  }
-  return state;
-}
-
 absl::StatusOr<AdmittedGeneration> AdmitGeneration(const ServiceContext& service,
                                                    const Backend& backend,
                                                    const v1::GenerateRequest& request,

@@ -27,10 +27,6 @@ namespace shira {
 ErrorMetadata AdapterAtFault(const AdapterLifecycle& lifecycle,
                              absl::Span<const AdapterSelectionTerm> terms);
 
-// Pins `terms`, compiled. Errors name the adapter at fault in their metadata.
-absl::StatusOr<StateHandle> AcquireAdapters(AdapterLifecycle& lifecycle,
-                                            absl::Span<const AdapterSelectionTerm> terms);
-
 // Whose generation it is.
 struct GenerationCaller {
   std::string id;      // the request's own, or a new one where it has none

@@ -3,9 +3,14 @@
 #include <gmock/gmock.h>
 #include <grpcpp/client_context.h>
 #include <grpcpp/create_channel.h>
+#include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
 #include <grpcpp/server_builder.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -45,19 +50,24 @@ std::string ReasonOf(const grpc::Status& status) {
 
 class ServicesTest : public LifecycleFixture {
  protected:
-  ServicesTest() {
+  // `keeps_deltas`: there is memory for more than one compiled state.
+  explicit ServicesTest(bool keeps_deltas = true) : keeps_deltas_(keeps_deltas) {
     MustLoad("tone", 1.0f);
     MustLoad("terse", 2.0f);
     grpc::ServerBuilder builder;
     int port = 0;
+    grpc::EnableDefaultHealthCheckService(true);
+    grpc::ResourceQuota quota;
+    quota.SetMaxThreads(4);  // for calls that are not asynchronous
+    builder.SetResourceQuota(quota);
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
     builder.RegisterService(&inference_service_);
     builder.RegisterService(&admin_service_);
     server_ = builder.BuildAndStart();
-    const auto channel =
+    channel_ =
         grpc::CreateChannel(StrCat("127.0.0.1:", port), grpc::InsecureChannelCredentials());
-    inference_ = v1::Inference::NewStub(channel);
-    admin_ = v1::AdapterAdmin::NewStub(channel);
+    inference_ = v1::Inference::NewStub(channel_);
+    admin_ = v1::AdapterAdmin::NewStub(channel_);
   }
 
   ~ServicesTest() override {
@@ -70,7 +80,24 @@ class ServicesTest : public LifecycleFixture {
   // The life cycle, with the engine as the one that leaves what is gone.
   AdapterLifecycle& LifecycleOverEngine() {
     AdapterLifecycle::Options options = Options();
+    if (!keeps_deltas_) {
+      MustLoad("tone", 1.0f);
+      options.memory_budget_bytes = lifecycle_->memory_in_use_bytes() - 4 * int64_t{sizeof(float)};
+    }
     options.on_gone = [this](const Sha256Digest& adapter) { llm_.Leave(adapter); };
+    options.cancel_users = [this](const Sha256Digest& adapter) { llm_.CancelUsersOf(adapter); };
+    options.apply = [this](const StateHandle& state, SteadyTime deadline) {
+      return llm_.Apply(state, deadline);
+    };
+    options.read = [this](const AdapterReader& reader, const std::string& path) {
+      std::function<void(const std::string&)> hook;
+      {
+        absl::MutexLock lock(&hook_mutex_);
+        hook = read_hook_;
+      }
+      if (hook) hook(path);
+      return reader.Read(path);
+    };
     Restart(std::move(options));
     return *lifecycle_;
   }
@@ -97,6 +124,39 @@ class ServicesTest : public LifecycleFixture {
     return admin_->ApplyAdapter(&context, request, &response);
   }
 
+  // Called before an adapter is read, on the thread that reads it.
+  void SetReadHook(std::function<void(const std::string& path)> hook) {
+    absl::MutexLock lock(&hook_mutex_);
+    read_hook_ = std::move(hook);
+  }
+
+  grpc::Status GetAdapter(const std::string& name, absl::Duration timeout,
+                          v1::GetAdapterResponse& response) {
+    grpc::ClientContext context;
+    context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+    v1::GetAdapterRequest request;
+    request.set_name(name);
+    return admin_->GetAdapter(&context, request, &response);
+  }
+
+  // Whether grpc.health.v1.Health answers in time.
+  grpc::Status CheckHealth(absl::Duration timeout) {
+    grpc::ClientContext context;
+    context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+    const grpc::ByteBuffer request{nullptr, 0};
+    grpc::ByteBuffer response;
+    grpc::Status status;
+    absl::Notification done;
+    grpc::GenericStub(channel_).UnaryCall(&context, "/grpc.health.v1.Health/Check",
+                                          grpc::StubOptions(), &request, &response,
+                                          [&](grpc::Status result) {
+                                            status = std::move(result);
+                                            done.Notify();
+                                          });
+    done.WaitForNotification();
+    return status;
+  }
+
   std::vector<int32_t> Expected(int count) {
     return FakeModelExecutor::Expected(FingerprintOf(weights_.data()), {1, 2, 3}, count);
   }
@@ -107,6 +167,8 @@ class ServicesTest : public LifecycleFixture {
     while (!condition()) absl::SleepFor(absl::Milliseconds(1));
   }
 
+  const bool keeps_deltas_;
+  std::function<void(const std::string&)> read_hook_ ABSL_GUARDED_BY(hook_mutex_);
   ByteTokenizer tokenizer_;
   FakeModelExecutor executor_{weights_,
                               {.context_length = kEndless + 10, .kv_budget_tokens = 2 * kEndless}};
@@ -125,11 +187,16 @@ class ServicesTest : public LifecycleFixture {
   GenerationLedger ledger_{{}, metrics_};
   CallRecords records_;
   WorkQueue text_work_{{.name = "tokenising"}};
-  const ServiceContext context_{
-      .gate = gate_, .records = records_, .ledger = ledger_, .text_work = text_work_};
+  WorkQueue disk_work_{{.name = "adapters to be read", .threads = 8}};
+  const ServiceContext context_{.gate = gate_,
+                                .records = records_,
+                                .ledger = ledger_,
+                                .text_work = text_work_,
+                                .disk_work = disk_work_};
   InferenceService inference_service_{context_};
-  AdapterAdminService admin_service_{gate_};
+  AdapterAdminService admin_service_{context_};
   std::unique_ptr<grpc::Server> server_;
+  std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::Inference::Stub> inference_;
   std::unique_ptr<v1::AdapterAdmin::Stub> admin_;
 };
@@ -251,6 +318,26 @@ TEST_F(ServicesTest, AnApplyWhoseTurnDoesNotComeLeavesTheDefaultAlone) {
   EXPECT_EQ(lifecycle_->DefaultState()[0].name, "terse");
 }
 
+TEST_F(ServicesTest, AnUnloadCanCancelTheAdaptersGenerations) {
+  gate_.Open(backend_);
+  grpc::ClientContext generating;
+  v1::StreamGenerateRequest request;
+  *request.mutable_request() = Request(kEndless, "tone");
+  const auto reader = inference_->StreamGenerate(&generating, request);
+  v1::StreamGenerateResponse response;
+  ASSERT_TRUE(reader->Read(&response));
+
+  grpc::ClientContext unloading;
+  v1::UnloadAdapterRequest unload;
+  unload.set_name("tone");
+  unload.set_cancel_running(true);
+  v1::UnloadAdapterResponse unloaded;
+  EXPECT_TRUE(admin_->UnloadAdapter(&unloading, unload, &unloaded).ok());
+  while (reader->Read(&response)) {
+  }
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+}
+
 TEST_F(ServicesTest, AnUnloadWhoseCallerCancelsLeavesTheAdapterReady) {
   gate_.Open(backend_);
   grpc::ClientContext generating;
@@ -294,6 +381,68 @@ TEST_F(ServicesTest, UnloadingTakesTheAdapterOutOfTheWeights) {
   ASSERT_TRUE(admin_->UnloadAdapter(&context, request, &unloaded).ok());
   EXPECT_EQ(weights_.Hash(), base);
   EXPECT_TRUE(memory.expired());
+}
+
+// ---- A disk that hangs ---------------------------------------------------------------------------
+
+class HangingDiskTest : public ServicesTest {
+ protected:
+  HangingDiskTest() : ServicesTest(/*keeps_deltas=*/false) {}
+};
+
+TEST_F(HangingDiskTest, CallsThatReadAdaptersHoldUpNoOthers) {
+  gate_.Open(backend_);
+  std::atomic<int> reading = 0;
+  absl::Notification go_on;
+  SetReadHook([&](const std::string& path) {
+    if (!path.ends_with("/tone")) return;
+    ++reading;
+    go_on.WaitForNotification();
+  });
+  // More than there are threads for calls that are not asynchronous; one of each kind among them.
+  constexpr auto kLong = absl::Seconds(60);
+  std::vector<std::thread> callers;
+  for (int i = 0; i < 4; ++i) {
+    callers.emplace_back([&] {
+      v1::GetAdapterResponse response;
+      const grpc::Status status = GetAdapter("tone", kLong, response);
+      EXPECT_TRUE(status.ok()) << status.error_message();
+      EXPECT_EQ(response.parameters_size(), 2);
+    });
+  }
+  callers.emplace_back([&] {
+    const grpc::Status status = Apply("tone", kLong);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+  });
+  callers.emplace_back([&] {
+    grpc::ClientContext context;
+    v1::LoadAdapterRequest request;
+    request.set_name("again");
+    request.set_path("tone");
+    v1::LoadAdapterResponse response;
+    const grpc::Status status = admin_->LoadAdapter(&context, request, &response);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+  });
+  Await([&] { return reading >= 2; });  // the load reads by itself, the others share one reading
+
+  constexpr auto kSoon = absl::Seconds(10);
+  EXPECT_TRUE(CheckHealth(kSoon).ok());
+  {
+    grpc::ClientContext context;
+    context.set_deadline(absl::ToChronoTime(absl::Now() + kSoon));
+    v1::ListAdaptersResponse response;
+    EXPECT_TRUE(admin_->ListAdapters(&context, {}, &response).ok());
+    EXPECT_EQ(response.adapters_size(), 3);
+  }
+  v1::GetAdapterResponse other;
+  EXPECT_TRUE(GetAdapter("terse", kSoon, other).ok());
+  EXPECT_EQ(other.parameters_size(), 2);
+  v1::GenerateResponse answer;
+  EXPECT_TRUE(Generate(Request(1), answer).ok());
+  EXPECT_EQ(ReasonOf(GetAdapter("nobody", kSoon, other)), "ADAPTER_NOT_FOUND");
+  EXPECT_FALSE(go_on.HasBeenNotified());
+  go_on.Notify();
+  for (std::thread& caller : callers) caller.join();
 }
 
 }  // namespace
