@@ -14,7 +14,7 @@
 #include "base/work_queue.h"
 #include "server/model/weight_loader.h"
 #include "server/server_options.h"
-#include "server/service/backend.h"
+#include "server/generation/backend.h"
 #include "server/text_tools.h"
 
 namespace shira {

@@ -6,8 +6,8 @@
 #include "base/status_macros.h"
 #include "server/service/adapter_admin_service.h"
 #include "server/service/adapter_page.h"
-#include "server/service/error_details.h"
-#include "server/service/log_text.h"
+#include "server/generation/error_details.h"
+#include "server/generation/log_text.h"
 #include "server/service/proto_conversion.h"
 #include "server/service/status_conversion.h"
 

@@ -14,12 +14,13 @@
 #include "server/service/adapter_page.h"
 #include "server/service/blend_request.h"
 #include "server/service/call_deadline.h"
+#include "server/generation/error_details.h"
+#include "server/generation/log_text.h"
 #include "server/service/call_work.h"
-#include "server/service/error_details.h"
-#include "server/service/log_text.h"
 #include "server/service/proto_conversion.h"
+#include "server/service/request_conversion.h"
 #include "server/service/resident_states.h"
-#include "server/service/start_generation.h"
+#include "server/generation/start_generation.h"
 #include "server/service/status_conversion.h"
 
 namespace shira {
@@ -239,8 +240,8 @@ absl::Status AdapterAdminService::Apply(const Backend& backend,
                                         const v1::ApplyAdapterRequest& request,
                                         SteadyTime deadline, v1::ApplyAdapterResponse& response) {
   FieldProblems problems;
-  const std::vector<AdapterSelectionTerm> terms =
-      ParseSelection(request.adapters(), backend.limits, "adapters", problems);
+  std::vector<AdapterSelectionTerm> terms = FromProto(request.adapters());
+  CheckSelection(backend.limits, "adapters", terms, problems);
   SHIRA_RETURN_IF_ERROR(problems.ToStatus());
   SHIRA_ASSIGN_OR_RETURN(const DefaultChangeResult applied, MakeDefault(backend, terms, deadline));
   *response.mutable_state() = ToProto(applied.key, applied.adapters);

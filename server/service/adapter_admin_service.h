@@ -20,8 +20,8 @@
 #include "base/steady_clock.h"
 #include "server/lifecycle/lifecycle_types.h"
 #include "server/service/adapter_upload.h"
-#include "server/service/backend.h"
-#include "server/service/service_context.h"
+#include "server/generation/backend.h"
+#include "server/generation/service_context.h"
 #include "shira/v1/adapter_admin.grpc.pb.h"
 
 namespace shira {

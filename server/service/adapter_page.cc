@@ -8,7 +8,7 @@
 #include "absl/strings/numbers.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
-#include "server/service/field_problems.h"
+#include "server/generation/field_problems.h"
 #include "server/service/proto_conversion.h"
 
 namespace shira {

@@ -13,8 +13,8 @@
 #include "base/steady_wait.h"
 #include "base/strings.h"
 #include "server/catalog/adapter_name.h"
+#include "server/generation/error_details.h"
 #include "server/lifecycle/upload_store.h"
-#include "server/service/error_details.h"
 
 namespace shira {
 namespace {

@@ -5,7 +5,8 @@
 
 #include "base/status_macros.h"
 #include "base/strings.h"
-#include "server/service/field_problems.h"
+#include "server/generation/field_problems.h"
+#include "server/service/request_conversion.h"
 
 namespace shira {
 namespace {
@@ -36,7 +37,8 @@ absl::StatusOr<BlendOptions> ParseBlendRequest(const v1::CreateBlendRequest& req
                                                const RequestLimits& limits) {
   FieldProblems problems;
   BlendOptions options;
-  options.parts = ParseSelection(request.parts(), limits, "parts", problems);
+  options.parts = FromProto(request.parts());
+  CheckSelection(limits, "parts", options.parts, problems);
   if (options.parts.empty()) problems.Add("parts", "must name at least one adapter besides 'base'");
   const std::optional<FusionRule> rule = FromProto(request.rule());
   if (!rule.has_value()) {

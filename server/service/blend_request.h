@@ -9,8 +9,8 @@
 
 #include "absl/status/statusor.h"
 #include "adapters/switch/fusion_rule.h"
+#include "server/generation/generate_request.h"
 #include "server/lifecycle/adapter_lifecycle.h"
-#include "server/service/generate_request.h"
 #include "shira/v1/adapter_admin.pb.h"
 
 namespace shira {

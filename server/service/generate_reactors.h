@@ -24,41 +24,12 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "server/service/answer_observer.h"
-#include "server/service/service_context.h"
+#include "server/generation/answer.h"
+#include "server/generation/generation_call.h"
+#include "server/generation/service_context.h"
 #include "shira/v1/inference.pb.h"
 
 namespace shira {
-
-// What both kinds have in common: the way into the engine, cancellation and the call's record.
-class GenerateCall {
- public:
-  // Errors of StartGeneration() and of the gate.
-  absl::Status Start(const ServiceContext& service, const grpc::CallbackServerContext& context,
-                     const v1::GenerateRequest& request, AnswerSink& sink);
-
-  // Ends the generation at its next token, or before it has begun. Harmless after it.
-  void Cancel(absl::Status why = absl::CancelledError("the generation was cancelled")) {
-    token_->Cancel(std::move(why));
-  }
-
-  // As GenerationLedger::Entry. REQUIRES: the sink has had an event of the engine.
-  absl::Status AddUnread(int64_t bytes) { return entry_->AddUnread(bytes); }
-  void SetAnswer(int64_t bytes) { entry_->SetAnswer(bytes); }
-
-  // What came of it, into the call's record. Never the prompt or the answer. REQUIRES: called
-  // before the call is finished.
-  void RecordSummary(const v1::GenerateSummary& summary) const;
-  void RecordError(const absl::Status& status) const;
-
- private:
-  const std::shared_ptr<CancellationToken> token_ = std::make_shared<CancellationToken>();
-  // Constant once the sink may get an event.
-  std::shared_ptr<CallRecord> record_;
-  std::string wanted_adapter_;
-  // Until gRPC is done with the call: then the answer is with its client, or with the kernel.
-  std::shared_ptr<GenerationLedger::Entry> entry_;
-};
 
 // Generate: collects the answer in `response`.
 class UnaryGenerateReactor final : public grpc::ServerUnaryReactor, private AnswerSink {
@@ -74,12 +45,12 @@ class UnaryGenerateReactor final : public grpc::ServerUnaryReactor, private Answ
 
  private:
   void OnChunk(AnswerChunk chunk) override;
-  void OnSummary(v1::GenerateSummary summary) override;
+  void OnSummary(AnswerSummary summary) override;
   void OnError(absl::Status status) override;
 
-  GenerateCall call_;
+  GenerationCall call_;
   v1::GenerateResponse& response_;
-  std::vector<v1::Choice> choices_;  // so far, by index
+  std::vector<AnswerChunk> answers_;  // so far, by number
 };
 
 // StreamGenerate: one write at a time. What the engine makes during a write is merged into one
@@ -107,7 +78,7 @@ class StreamGenerateReactor final : public grpc::ServerWriteReactor<v1::StreamGe
   };
 
   void OnChunk(AnswerChunk chunk) override ABSL_LOCKS_EXCLUDED(mutex_);
-  void OnSummary(v1::GenerateSummary summary) override ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnSummary(AnswerSummary summary) override ABSL_LOCKS_EXCLUDED(mutex_);
   void OnError(absl::Status status) override ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Ends the generation, and forgets what is not written.
@@ -116,7 +87,7 @@ class StreamGenerateReactor final : public grpc::ServerWriteReactor<v1::StreamGe
   Step NextStep() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Take(Step step) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  GenerateCall call_;
+  GenerationCall call_;
   // Filled by NextStep(), then gRPC's until the write is done.
   v1::StreamGenerateResponse outgoing_;
   // Constant once NextStep() has said kFinish.
@@ -124,7 +95,7 @@ class StreamGenerateReactor final : public grpc::ServerWriteReactor<v1::StreamGe
 
   absl::Mutex mutex_;
   std::deque<Pending> pending_ ABSL_GUARDED_BY(mutex_);                 // at most one per answer
-  std::optional<v1::GenerateSummary> summary_ ABSL_GUARDED_BY(mutex_);  // still to be written
+  std::optional<AnswerSummary> summary_ ABSL_GUARDED_BY(mutex_);  // still to be written
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;  // the sink had its last event
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   // The client is gone, or does not read: writes are pointless.

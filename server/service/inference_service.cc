@@ -9,11 +9,12 @@
 #include "base/out_of_memory.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
-#include "server/service/call_work.h"
-#include "server/service/field_problems.h"
+#include "server/generation/error_details.h"
+#include "server/generation/field_problems.h"
 #include "server/service/generate_reactors.h"
-#include "server/service/prompt_builder.h"
+#include "server/generation/prompt_builder.h"
 #include "server/service/proto_conversion.h"
+#include "server/service/request_conversion.h"
 
 namespace shira {
 namespace {
@@ -29,12 +30,34 @@ grpc::ServerUnaryReactor* FinishAfter(const ServiceContext& service,
   return FinishOn(service.text_work, service.records, context, std::move(work));
 }
 
+// Of what is to be tokenised or rendered.
+size_t InputBytes(const v1::TokenizeRequest& request) {
+  return request.text().size() + request.chat().ByteSizeLong();
+}
+
+absl::StatusOr<PromptBuilder::Prompt> TokensOf(const PromptBuilder& prompts,
+                                               const v1::TokenizeRequest& request) {
+  switch (request.input_case()) {
+    case v1::TokenizeRequest::kText:
+      return prompts.FromText(request.text(),
+                              {.add_special_tokens = !request.omit_special_tokens(),
+                               .parse_special_tokens = !request.plain_text()});
+    case v1::TokenizeRequest::kChat:
+      return prompts.FromChat(FromProto(request.chat()));
+    case v1::TokenizeRequest::INPUT_NOT_SET:
+      break;
+  }
+  FieldProblems problems;
+  problems.Add("input", "is missing: give text or chat");
+  return problems.ToStatus();
+}
+
 absl::Status TokenizeInto(const BackendGate& gate, const v1::TokenizeRequest& request,
                           v1::TokenizeResponse& response) {
   SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate.Enter());
   const PromptBuilder prompts(backend->tokenizer, backend->chat_template,
                               backend->chat_template_problem);
-  SHIRA_ASSIGN_OR_RETURN(PromptBuilder::Prompt prompt, prompts.Build(request));
+  SHIRA_ASSIGN_OR_RETURN(PromptBuilder::Prompt prompt, TokensOf(prompts, request));
   response.mutable_ids()->Assign(prompt.ids.begin(), prompt.ids.end());
   response.set_text(std::move(prompt.text));
   return absl::OkStatus();

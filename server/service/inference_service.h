@@ -9,7 +9,7 @@
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/server_callback.h>
 
-#include "server/service/service_context.h"
+#include "server/generation/service_context.h"
 #include "shira/v1/inference.grpc.pb.h"
 
 namespace shira {

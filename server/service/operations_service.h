@@ -12,7 +12,7 @@
 #include <utility>
 
 #include "absl/time/time.h"
-#include "server/service/service_context.h"
+#include "server/generation/service_context.h"
 #include "shira/v1/operations.grpc.pb.h"
 
 namespace shira {

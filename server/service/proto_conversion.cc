@@ -1,6 +1,8 @@
 #include "server/service/proto_conversion.h"
 
 #include <cmath>
+#include <string>
+#include <utility>
 
 namespace shira {
 namespace {
@@ -56,6 +58,90 @@ v1::Timings ToProto(const GenerationTimings& timings) {
   *proto.mutable_switch_() = ToProto(timings.switching);
   *proto.mutable_prefill() = ToProto(timings.prefill);
   *proto.mutable_decode() = ToProto(timings.decode);
+  return proto;
+}
+
+namespace {
+
+v1::TokenLogprob ToProto(TokenLogprob logprob) {
+  v1::TokenLogprob proto;
+  proto.set_token_id(logprob.token);
+  proto.set_logprob(logprob.logprob);
+  proto.set_token(std::move(logprob.bytes));
+  return proto;
+}
+
+v1::TokenLogprobs ToProto(TokenLogprobs logprobs) {
+  v1::TokenLogprobs proto;
+  *proto.mutable_chosen() = ToProto(std::move(logprobs.chosen));
+  for (TokenLogprob& top : logprobs.top) *proto.add_top() = ToProto(std::move(top));
+  return proto;
+}
+
+v1::ChoiceEnd ToProto(const AnswerEnd& end) {
+  v1::ChoiceEnd proto;
+  proto.set_index(end.choice);
+  proto.set_finish_reason(ToProto(end.reason));
+  proto.set_stop_string(end.stop_string);
+  if (end.stop_token.has_value()) proto.set_stop_token_id(*end.stop_token);
+  proto.set_completion_tokens(static_cast<int32_t>(end.completion_tokens));
+  if (end.seed.has_value()) proto.set_seed(*end.seed);
+  return proto;
+}
+
+// The fields that a piece of an answer and a whole one have in common.
+template <typename Proto>
+void MoveInto(AnswerChunk&& chunk, Proto& proto) {
+  proto.set_text(std::move(chunk.text));
+  proto.mutable_token_ids()->Assign(chunk.token_ids.begin(), chunk.token_ids.end());
+  for (TokenLogprobs& logprobs : chunk.logprobs) {
+    *proto.add_logprobs() = ToProto(std::move(logprobs));
+  }
+}
+
+}  // namespace
+
+v1::StreamGenerateResponse::Chunk ToProto(AnswerChunk chunk) {
+  v1::StreamGenerateResponse::Chunk proto;
+  proto.set_choice(chunk.choice);
+  if (chunk.finish_reason.has_value()) proto.set_finish_reason(ToProto(*chunk.finish_reason));
+  MoveInto(std::move(chunk), proto);
+  return proto;
+}
+
+v1::GenerateSummary ToProto(AnswerSummary summary) {
+  v1::GenerateSummary proto;
+  proto.set_request_id(std::move(summary.request_id));
+  for (const AdapterRef& adapter : summary.adapters) *proto.add_adapter() = ToProto(adapter);
+  const AnswerEnd& first = summary.ends.front();
+  proto.set_finish_reason(ToProto(first.reason));
+  proto.set_stop_string(first.stop_string);
+  if (first.stop_token.has_value()) proto.set_stop_token_id(*first.stop_token);
+  if (first.seed.has_value()) proto.set_seed(*first.seed);
+  if (summary.ends.size() > 1) {
+    for (const AnswerEnd& end : summary.ends) *proto.add_choices() = ToProto(end);
+  }
+  v1::Usage& usage = *proto.mutable_usage();
+  usage.set_prompt_tokens(static_cast<int32_t>(summary.prompt.size()));
+  usage.set_completion_tokens(static_cast<int32_t>(summary.completion_tokens()));
+  usage.set_cached_prompt_tokens(static_cast<int32_t>(summary.cached_prompt_tokens));
+  *proto.mutable_timings() = ToProto(summary.timings);
+  proto.mutable_prompt_token_ids()->Assign(summary.prompt.begin(), summary.prompt.end());
+  return proto;
+}
+
+v1::GenerateResponse ToProto(std::vector<AnswerChunk> answers, AnswerSummary summary) {
+  answers.resize(summary.ends.size());
+  v1::GenerateResponse proto;
+  if (answers.size() > 1) {
+    for (const AnswerEnd& end : summary.ends) {
+      v1::Choice& choice = *proto.add_choices();
+      MoveInto(AnswerChunk(answers[end.choice]), choice);
+      *choice.mutable_end() = ToProto(end);
+    }
+  }
+  MoveInto(std::move(answers.front()), proto);
+  *proto.mutable_summary() = ToProto(std::move(summary));
   return proto;
 }
 

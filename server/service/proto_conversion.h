@@ -6,6 +6,7 @@
 #define SHIRA_SERVER_SERVICE_PROTO_CONVERSION_H_
 
 #include <cstdint>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "absl/types/span.h"
@@ -15,9 +16,10 @@
 #include "google/protobuf/duration.pb.h"
 #include "google/protobuf/timestamp.pb.h"
 #include "server/engine/generation.h"
+#include "server/generation/answer.h"
+#include "server/generation/backend.h"
 #include "server/lifecycle/adapter_lifecycle.h"
 #include "server/residency/state_handle.h"
-#include "server/service/backend.h"
 #include "shira/v1/adapter_admin.pb.h"
 #include "shira/v1/inference.pb.h"
 
@@ -31,6 +33,11 @@ absl::Duration FromProto(const google::protobuf::Duration& duration);
 v1::AdapterIdentity ToProto(const AdapterRef& adapter);
 v1::FinishReason ToProto(FinishReason reason);
 v1::Timings ToProto(const GenerationTimings& timings);
+v1::StreamGenerateResponse::Chunk ToProto(AnswerChunk chunk);
+v1::GenerateSummary ToProto(AnswerSummary summary);
+// A whole answer: `answers` by number, of which there are as many as the summary has ends, or fewer
+// where the last ones are empty.
+v1::GenerateResponse ToProto(std::vector<AnswerChunk> answers, AnswerSummary summary);
 
 v1::AdapterState ToProto(AdapterState state);
 v1::AdapterResidency ToProto(AdapterResidency residency);

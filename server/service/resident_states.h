@@ -4,7 +4,7 @@
 #define SHIRA_SERVER_SERVICE_RESIDENT_STATES_H_
 
 #include "absl/status/statusor.h"
-#include "server/service/backend.h"
+#include "server/generation/backend.h"
 #include "shira/v1/adapter_admin.pb.h"
 
 namespace shira {

@@ -60,7 +60,7 @@ class CallInterceptor final : public grpc::experimental::Interceptor {
     record_->start = SteadyNow();
   }
 
-  ~CallInterceptor() override { records_.Remove(context_, record_); }
+  ~CallInterceptor() override { records_.Remove(&context_, record_); }
 
   void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_INITIAL_METADATA)) {
@@ -83,7 +83,7 @@ class CallInterceptor final : public grpc::experimental::Interceptor {
     Identity identity = IdentityOf(access_, context_);
     record_->identity = std::move(identity.name);
     record_->roles = identity.roles;
-    records_.Add(context_, record_);
+    records_.Add(&context_, record_);
   }
 
   void End(const grpc::Status& status) const {

@@ -21,7 +21,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "server/access/access_control.h"
-#include "server/transport/call_records.h"
+#include "server/logging/call_records.h"
 
 namespace shira {
 

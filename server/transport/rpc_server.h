@@ -18,7 +18,7 @@
 #include "absl/time/time.h"
 #include "server/access/access_control.h"
 #include "server/transport/call_interceptor.h"
-#include "server/transport/call_records.h"
+#include "server/logging/call_records.h"
 #include "server/transport/connection_acceptor.h"
 #include "server/transport/message_memory.h"
 #include "server/transport/port_credentials.h"

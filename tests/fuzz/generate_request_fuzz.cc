@@ -2,7 +2,8 @@
 
 #include <cmath>
 
-#include "server/service/generate_request.h"
+#include "server/generation/generate_request.h"
+#include "server/service/request_conversion.h"
 #include "shira/v1/inference.pb.h"
 #include "tests/fuzz/fuzz_target.h"
 
@@ -25,30 +26,29 @@ void CheckSampling(const shira::SamplingParams& sampling) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  shira::v1::GenerateRequest request;
-  if (!request.ParseFromArray(data, static_cast<int>(size))) return 0;
-  const absl::StatusOr<shira::GenerateOptions> options =
-      shira::ParseGenerateRequest(request, kLimits);
-  if (!options.ok()) {
-    Promise(absl::IsInvalidArgument(options.status()), "a bad request is INVALID_ARGUMENT");
+  shira::v1::GenerateRequest proto;
+  if (!proto.ParseFromArray(data, static_cast<int>(size))) return 0;
+  shira::GenerateRequest request = shira::FromProto(proto);
+  if (const absl::Status status = shira::CheckAndComplete(kLimits, request); !status.ok()) {
+    Promise(absl::IsInvalidArgument(status), "a bad request is INVALID_ARGUMENT");
     return 0;
   }
-  CheckSampling(options->sampling);
-  Promise(options->max_tokens > 0 && options->max_tokens <= kLimits.max_tokens, "max_tokens");
-  Promise(options->request_id.size() <= kLimits.max_request_id_bytes, "request_id");
-  for (const int32_t token : options->stop_tokens) {
+  CheckSampling(request.sampling);
+  Promise(*request.max_tokens > 0 && *request.max_tokens <= kLimits.max_tokens, "max_tokens");
+  Promise(request.request_id.size() <= kLimits.max_request_id_bytes, "request_id");
+  for (const int32_t token : request.stop_tokens) {
     Promise(token >= 0 && token < kLimits.vocab_size, "stop tokens are in the vocabulary");
   }
-  for (const int32_t token : request.token_ids().ids()) {
+  for (const int32_t token : proto.token_ids().ids()) {
     Promise(token >= 0 && token < kLimits.vocab_size, "token ids are in the vocabulary");
   }
-  if (options->top_logprobs.has_value()) {
-    Promise(*options->top_logprobs >= 0 && *options->top_logprobs <= kLimits.max_logprobs,
+  if (request.top_logprobs.has_value()) {
+    Promise(*request.top_logprobs >= 0 && *request.top_logprobs <= kLimits.max_logprobs,
             "logprobs");
   }
-  if (options->adapters.has_value()) {
-    Promise(options->adapters->size() <= static_cast<size_t>(kLimits.max_adapters), "adapters");
-    for (const auto& term : *options->adapters) Promise(std::isfinite(term.weight), "weights");
+  if (request.adapters.has_value()) {
+    Promise(request.adapters->size() <= static_cast<size_t>(kLimits.max_adapters), "adapters");
+    for (const auto& term : *request.adapters) Promise(std::isfinite(term.weight), "weights");
   }
   return 0;
 }

@@ -21,10 +21,10 @@
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "server/service/adapter_admin_service.h"
-#include "server/service/backend.h"
+#include "server/generation/backend.h"
 #include "server/service/inference_service.h"
+#include "tests/server/generation/byte_tokenizer.h"
 #include "tests/server/lifecycle/lifecycle_fixture.h"
-#include "tests/server/service/byte_tokenizer.h"
 #include "tests/testutil/fake_model_executor.h"
 
 namespace shira {

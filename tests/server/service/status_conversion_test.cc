@@ -7,7 +7,7 @@
 
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
-#include "server/service/error_details.h"
+#include "server/generation/error_details.h"
 
 namespace shira {
 namespace {

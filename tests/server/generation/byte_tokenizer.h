@@ -1,4 +1,4 @@
-// File: tests/server/service/byte_tokenizer.h
+// File: tests/server/generation/byte_tokenizer.h
 //
 // A tokenizer for tests: a token is a byte, and there are two special tokens. Text becomes visible
 // in token ids, and characters can be cut in two.

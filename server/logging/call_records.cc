@@ -1,4 +1,4 @@
-#include "server/transport/call_records.h"
+#include "server/logging/call_records.h"
 
 #include <algorithm>
 #include <random>
@@ -23,15 +23,15 @@ std::string CallRecord::client() const {
   return has_port ? peer.substr(0, peer.rfind(':')) : peer;
 }
 
-void CallRecords::Add(const grpc::ServerContextBase& context, std::shared_ptr<CallRecord> record) {
+void CallRecords::Add(const void* call, std::shared_ptr<CallRecord> record) {
   absl::MutexLock lock(&mutex_);
-  records_[&context] = std::move(record);
+  records_[call] = std::move(record);
 }
 
-void CallRecords::Remove(const grpc::ServerContextBase& context,
+void CallRecords::Remove(const void* call,
                          const std::shared_ptr<CallRecord>& record) {
   absl::MutexLock lock(&mutex_);
-  const auto it = records_.find(&context);
+  const auto it = records_.find(call);
   if (it != records_.end() && it->second == record) records_.erase(it);
 }
 
@@ -45,10 +45,10 @@ void CallRecords::WaitForEnd(std::string_view prefix, absl::Duration timeout) co
   AwaitUntil(mutex_, absl::Condition(&none), SteadyNow() + timeout);
 }
 
-std::shared_ptr<CallRecord> CallRecords::Of(const grpc::ServerContextBase& context) const {
+std::shared_ptr<CallRecord> CallRecords::Of(const void* call) const {
   {
     absl::MutexLock lock(&mutex_);
-    const auto it = records_.find(&context);
+    const auto it = records_.find(call);
     if (it != records_.end()) return it->second;
   }
   auto record = std::make_shared<CallRecord>();

@@ -1,14 +1,14 @@
-// File: server/service/service_context.h
+// File: server/generation/service_context.h
 //
 // What services have besides the model: it is there from the server's start to its end.
 
-#ifndef SHIRA_SERVER_SERVICE_SERVICE_CONTEXT_H_
-#define SHIRA_SERVER_SERVICE_SERVICE_CONTEXT_H_
+#ifndef SHIRA_SERVER_GENERATION_SERVICE_CONTEXT_H_
+#define SHIRA_SERVER_GENERATION_SERVICE_CONTEXT_H_
 
 #include "base/work_queue.h"
-#include "server/service/backend.h"
-#include "server/service/generation_ledger.h"
-#include "server/transport/call_records.h"
+#include "server/generation/backend.h"
+#include "server/generation/generation_ledger.h"
+#include "server/logging/call_records.h"
 
 namespace shira {
 
@@ -24,4 +24,4 @@ struct ServiceContext {
 
 }  // namespace shira
 
-#endif  // SHIRA_SERVER_SERVICE_SERVICE_CONTEXT_H_
+#endif  // SHIRA_SERVER_GENERATION_SERVICE_CONTEXT_H_

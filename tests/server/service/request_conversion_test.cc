@@ -1,4 +1,4 @@
-#include "server/service/generate_request.h"
+#include "server/service/request_conversion.h"
 
 #include <gmock/gmock.h>
 #include <google/protobuf/text_format.h>
@@ -7,7 +7,9 @@
 #include <cmath>
 #include <limits>
 #include <string>
+#include <variant>
 
+#include "server/generation/generate_request.h"
 #include "tests/testutil/status_matchers.h"
 
 namespace shira {
@@ -33,12 +35,17 @@ v1::GenerateRequest Request(const std::string& text) {
   return request;
 }
 
-absl::StatusOr<GenerateOptions> Parse(const std::string& text) {
-  return ParseGenerateRequest(Request(text), Limits());
+// The way of every request: converted, then checked.
+absl::StatusOr<GenerateRequest> Parse(const v1::GenerateRequest& proto) {
+  GenerateRequest request = FromProto(proto);
+  if (absl::Status status = CheckAndComplete(Limits(), request); !status.ok()) return status;
+  return request;
 }
 
+absl::StatusOr<GenerateRequest> Parse(const std::string& text) { return Parse(Request(text)); }
+
 TEST(GenerateRequestTest, AbsentFieldsMeanGreedyDecodingOfTheDefaultState) {
-  ASSERT_OK_AND_ASSIGN(const GenerateOptions options, Parse("prompt: 'x'"));
+  ASSERT_OK_AND_ASSIGN(const GenerateRequest options, Parse("prompt: 'x'"));
   EXPECT_FALSE(options.adapters.has_value());
   EXPECT_TRUE(options.sampling.greedy());
   EXPECT_EQ(options.sampling.top_p, 1.0f);
@@ -52,7 +59,7 @@ TEST(GenerateRequestTest, AbsentFieldsMeanGreedyDecodingOfTheDefaultState) {
 }
 
 TEST(GenerateRequestTest, EveryFieldArrives) {
-  ASSERT_OK_AND_ASSIGN(const GenerateOptions options, Parse(R"(
+  ASSERT_OK_AND_ASSIGN(const GenerateRequest options, Parse(R"(
     token_ids { ids: 0 ids: 99 }
     request_id: "abc-1"
     adapter { adapters { name: "tone" weight: -0.5 } adapters { name: "terse" } }
@@ -62,6 +69,7 @@ TEST(GenerateRequestTest, EveryFieldArrives) {
     stop { max_tokens: 10 stop_strings: "a" stop_strings: "b" stop_token_ids: 5 ignore_eos: true
            include_stop_string: true }
     logprobs: 0 n: 3 priority: -7)"));
+  EXPECT_THAT(std::get<std::vector<int32_t>>(options.input), ElementsAre(0, 99));
   EXPECT_EQ(options.request_id, "abc-1");
   ASSERT_TRUE(options.adapters.has_value());
   ASSERT_EQ(options.adapters->size(), 2);
@@ -106,14 +114,26 @@ TEST(GenerateRequestTest, ListsEveryProblemAtOnce) {
 TEST(GenerateRequestTest, RefusesNumbersThatAreNone) {
   v1::GenerateRequest request = Request("prompt: 'x'");
   request.mutable_sampling()->set_temperature(std::numeric_limits<float>::quiet_NaN());
-  EXPECT_THAT(ParseGenerateRequest(request, Limits()), StatusIs(kInvalid, HasSubstr("sampling")));
+  EXPECT_THAT(Parse(request), StatusIs(kInvalid, HasSubstr("sampling")));
 
   request = Request("prompt: 'x' adapter { adapters { name: 'a' } }");
   for (const double weight : {std::nan(""), HUGE_VAL, -HUGE_VAL}) {
     request.mutable_adapter()->mutable_adapters(0)->set_weight(weight);
-    EXPECT_THAT(ParseGenerateRequest(request, Limits()),
+    EXPECT_THAT(Parse(request),
                 StatusIs(kInvalid, HasSubstr("not finite")));
   }
+}
+
+TEST(GenerateRequestTest, AConversationArrives) {
+  ASSERT_OK_AND_ASSIGN(const GenerateRequest request, Parse(R"(
+    chat { messages { role: "user" content: "a" } messages { role: "assistant" content: "b" }
+           omit_generation_prompt: true template_variables_json: "{}" })"));
+  const auto& chat = std::get<Conversation>(request.input);
+  ASSERT_EQ(chat.messages.size(), 2);
+  EXPECT_EQ(chat.messages[0].role, "user");
+  EXPECT_EQ(chat.messages[1].content, "b");
+  EXPECT_TRUE(chat.continue_last_message);
+  EXPECT_EQ(chat.template_variables_json, "{}");
 }
 
 TEST(GenerateRequestTest, BoundsAreInclusive) {
@@ -143,26 +163,26 @@ TEST(GenerateRequestTest, ListsAreBounded) {
   const RequestLimits limits = Limits();
   v1::GenerateRequest request = Request("prompt: 'x'");
   for (int i = 0; i <= limits.max_stop_strings; ++i) request.mutable_stop()->add_stop_strings("s");
-  EXPECT_THAT(ParseGenerateRequest(request, limits), StatusIs(kInvalid, HasSubstr("17 entries")));
+  EXPECT_THAT(Parse(request), StatusIs(kInvalid, HasSubstr("17 entries")));
 
   request = Request("prompt: 'x'");
   request.mutable_stop()->add_stop_strings(std::string(limits.max_stop_string_bytes + 1, 's'));
-  EXPECT_THAT(ParseGenerateRequest(request, limits), StatusIs(kInvalid, HasSubstr("1025 bytes")));
+  EXPECT_THAT(Parse(request), StatusIs(kInvalid, HasSubstr("1025 bytes")));
 
   request = Request("prompt: 'x'");
   for (int i = 0; i <= limits.max_stop_tokens; ++i) request.mutable_stop()->add_stop_token_ids(1);
-  EXPECT_THAT(ParseGenerateRequest(request, limits),
+  EXPECT_THAT(Parse(request),
               StatusIs(kInvalid, HasSubstr("stop_token_ids: has 257")));
 
   request = Request("prompt: 'x'");
   for (int i = 0; i <= limits.max_adapters; ++i) {
     request.mutable_adapter()->add_adapters()->set_name(std::to_string(i));
   }
-  EXPECT_THAT(ParseGenerateRequest(request, limits), StatusIs(kInvalid, HasSubstr("65 entries")));
+  EXPECT_THAT(Parse(request), StatusIs(kInvalid, HasSubstr("65 entries")));
 
   request = Request("prompt: 'x'");
   request.set_request_id(std::string(limits.max_request_id_bytes + 1, 'i'));
-  EXPECT_THAT(ParseGenerateRequest(request, limits), StatusIs(kInvalid, HasSubstr("request_id")));
+  EXPECT_THAT(Parse(request), StatusIs(kInvalid, HasSubstr("request_id")));
 }
 
 // A line break would let a client forge lines in the log.
@@ -172,7 +192,7 @@ TEST(GenerateRequestTest, RequestIdsArePrintable) {
 }
 
 TEST(GenerateRequestTest, AnEmptySelectionAndTheNameBaseAreTheBase) {
-  ASSERT_OK_AND_ASSIGN(GenerateOptions options, Parse("prompt: 'x' adapter { }"));
+  ASSERT_OK_AND_ASSIGN(GenerateRequest options, Parse("prompt: 'x' adapter { }"));
   EXPECT_THAT(options.adapters, Optional(IsEmpty()));
   ASSERT_OK_AND_ASSIGN(options, Parse("prompt: 'x' adapter { adapters { name: 'base' } }"));
   EXPECT_THAT(options.adapters, Optional(IsEmpty()));

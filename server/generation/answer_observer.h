@@ -1,10 +1,10 @@
-// File: server/service/answer_observer.h
+// File: server/generation/answer_observer.h
 //
 // Between the engine, which makes tokens, and a call, which sends text: decodes tokens as they
 // come, looks out for stop strings, and writes the summary.
 
-#ifndef SHIRA_SERVER_SERVICE_ANSWER_OBSERVER_H_
-#define SHIRA_SERVER_SERVICE_ANSWER_OBSERVER_H_
+#ifndef SHIRA_SERVER_GENERATION_ANSWER_OBSERVER_H_
+#define SHIRA_SERVER_GENERATION_ANSWER_OBSERVER_H_
 
 #include <cstdint>
 #include <memory>
@@ -17,36 +17,13 @@
 #include "absl/time/time.h"
 #include "base/steady_clock.h"
 #include "server/engine/generation.h"
+#include "server/generation/answer.h"
+#include "server/generation/generation_ledger.h"
 #include "server/residency/state_handle.h"
-#include "server/service/generation_ledger.h"
 #include "server/tokenizer/stream_decoder.h"
 #include "server/tokenizer/tokenizer.h"
-#include "shira/v1/inference.pb.h"
 
 namespace shira {
-
-using AnswerChunk = v1::StreamGenerateResponse::Chunk;
-
-// Appends `from` to `into`, which is another chunk of the same answer or the whole of it.
-template <typename Into>
-void AppendChunk(AnswerChunk&& from, Into& into) {
-  into.mutable_text()->append(from.text());
-  into.mutable_token_ids()->MergeFrom(from.token_ids());
-  for (v1::TokenLogprobs& logprobs : *from.mutable_logprobs()) {
-    into.add_logprobs()->Swap(&logprobs);
-  }
-}
-
-// Where an answer goes. Called on the engine's thread: methods return quickly and never block. Any
-// number of OnChunk, then exactly one of OnSummary and OnError, after which the sink is not touched
-// any more.
-class AnswerSink {
- public:
-  virtual ~AnswerSink() = default;
-  virtual void OnChunk(AnswerChunk chunk) = 0;
-  virtual void OnSummary(v1::GenerateSummary summary) = 0;
-  virtual void OnError(absl::Status status) = 0;
-};
 
 class AnswerObserver final : public GenerationObserver {
  public:
@@ -82,8 +59,8 @@ class AnswerObserver final : public GenerationObserver {
 
   // A stop string that was found counts, whatever ended the tokens.
   FinishReason ReasonOf(const ChoiceResult& result) const;
-  v1::TokenLogprob ToProto(const TokenProbability& token) const;
-  v1::ChoiceEnd ToProto(const ChoiceResult& result) const;
+  TokenLogprob WithBytes(const TokenProbability& token) const;
+  AnswerEnd EndOf(const ChoiceResult& result) const;
 
   // Before the sink hears of it, so that whoever has the answer finds it counted.
   void CountEnd(std::string_view outcome, int64_t generated_tokens,
@@ -99,4 +76,4 @@ class AnswerObserver final : public GenerationObserver {
 
 }  // namespace shira
 
-#endif  // SHIRA_SERVER_SERVICE_ANSWER_OBSERVER_H_
+#endif  // SHIRA_SERVER_GENERATION_ANSWER_OBSERVER_H_

@@ -1,4 +1,4 @@
-#include "server/service/generation_ledger.h"
+#include "server/generation/generation_ledger.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,6 +1,6 @@
-#include "server/service/backend.h"
+#include "server/generation/backend.h"
 
-#include "server/service/error_details.h"
+#include "server/generation/error_details.h"
 
 namespace shira {
 

@@ -1,9 +1,9 @@
-// File: server/service/prompt_builder.h
+// File: server/generation/prompt_builder.h
 //
 // From a request's input to the token ids that the model gets.
 
-#ifndef SHIRA_SERVER_SERVICE_PROMPT_BUILDER_H_
-#define SHIRA_SERVER_SERVICE_PROMPT_BUILDER_H_
+#ifndef SHIRA_SERVER_GENERATION_PROMPT_BUILDER_H_
+#define SHIRA_SERVER_GENERATION_PROMPT_BUILDER_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -12,18 +12,17 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "server/generation/generate_request.h"
 #include "server/tokenizer/chat_template.h"
 #include "server/tokenizer/tokenizer.h"
-#include "shira/v1/inference.pb.h"
 
 namespace shira {
 
 // What is tokenised where the call is; anything larger has a thread of its own for that.
 inline constexpr size_t kSmallInputBytes = size_t{16} << 10;
 
-// Of what is to be tokenised or rendered.
-size_t InputBytes(const v1::GenerateRequest& request);
-size_t InputBytes(const v1::TokenizeRequest& request);
+// Of what is to be tokenised or rendered; token ids are taken as they are.
+size_t InputBytes(const PromptInput& input);
 
 // Thread-safe.
 class PromptBuilder {
@@ -39,17 +38,16 @@ class PromptBuilder {
                 std::string_view problem = {})
       : tokenizer_(tokenizer), chat_template_(chat_template), problem_(problem) {}
 
-  // INVALID_ARGUMENT for an input without a token, text that cannot be tokenised, and whatever the
-  // chat template refuses; FAILED_PRECONDITION for a conversation where there is no template.
-  // REQUIRES: ParseGenerateRequest() accepts the request.
-  absl::StatusOr<Prompt> Build(const v1::GenerateRequest& request) const;
+  // What the model gets. INVALID_ARGUMENT for an input without a token, text that cannot be
+  // tokenised, and whatever the chat template refuses; FAILED_PRECONDITION for a conversation where
+  // there is no template. REQUIRES: CheckAndComplete() accepts the input.
+  absl::StatusOr<Prompt> Build(const PromptInput& input) const;
 
-  absl::StatusOr<Prompt> Build(const v1::TokenizeRequest& request) const;
+  // Its parts, for those who want the tokens alone, which may be none.
+  absl::StatusOr<Prompt> FromText(const std::string& text, const EncodeOptions& options) const;
+  absl::StatusOr<Prompt> FromChat(const Conversation& chat) const;
 
  private:
-  absl::StatusOr<Prompt> FromText(const std::string& text, const EncodeOptions& options) const;
-  absl::StatusOr<Prompt> FromChat(const v1::ChatInput& chat) const;
-
   const Tokenizer& tokenizer_;
   const ChatTemplate* const chat_template_;
   const std::string_view problem_;
@@ -57,4 +55,4 @@ class PromptBuilder {
 
 }  // namespace shira
 
-#endif  // SHIRA_SERVER_SERVICE_PROMPT_BUILDER_H_
+#endif  // SHIRA_SERVER_GENERATION_PROMPT_BUILDER_H_

@@ -1,11 +1,11 @@
-// File: server/service/generation_ledger.h
+// File: server/generation/generation_ledger.h
 //
 // Which generations are under way: for whom, with which adapter, whether their first token has
 // come, and what of their answers their clients have not read yet. Bounds what one client may have
 // waiting and unread, and keeps the metrics of generations.
 
-#ifndef SHIRA_SERVER_SERVICE_GENERATION_LEDGER_H_
-#define SHIRA_SERVER_SERVICE_GENERATION_LEDGER_H_
+#ifndef SHIRA_SERVER_GENERATION_GENERATION_LEDGER_H_
+#define SHIRA_SERVER_GENERATION_GENERATION_LEDGER_H_
 
 #include <atomic>
 #include <cstdint>
@@ -134,4 +134,4 @@ class GenerationLedger {
 
 }  // namespace shira
 
-#endif  // SHIRA_SERVER_SERVICE_GENERATION_LEDGER_H_
+#endif  // SHIRA_SERVER_GENERATION_GENERATION_LEDGER_H_

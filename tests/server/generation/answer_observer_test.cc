@@ -1,14 +1,15 @@
-#include "base/steady_clock.h"
-#include "server/service/answer_observer.h"
+#include "server/generation/answer_observer.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "tests/server/service/byte_tokenizer.h"
+#include "base/steady_clock.h"
+#include "tests/server/generation/byte_tokenizer.h"
 #include "tests/testutil/status_matchers.h"
 
 namespace shira {
@@ -18,22 +19,23 @@ using ::shira::testing::ByteTokenizer;
 using ::shira::testing::StatusIs;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
+using ::testing::Optional;
 using ::testing::SizeIs;
 using Verdict = GenerationObserver::Verdict;
 
 struct RecordingSink : AnswerSink {
   void OnChunk(AnswerChunk chunk) override { chunks.push_back(std::move(chunk)); }
-  void OnSummary(v1::GenerateSummary s) override { summaries.push_back(std::move(s)); }
+  void OnSummary(AnswerSummary s) override { summaries.push_back(std::move(s)); }
   void OnError(absl::Status status) override { errors.push_back(std::move(status)); }
 
   std::string Text() const {
     std::string text;
-    for (const AnswerChunk& chunk : chunks) text += chunk.text();
+    for (const AnswerChunk& chunk : chunks) text += chunk.text;
     return text;
   }
 
   std::vector<AnswerChunk> chunks;
-  std::vector<v1::GenerateSummary> summaries;
+  std::vector<AnswerSummary> summaries;
   std::vector<absl::Status> errors;
 };
 
@@ -68,8 +70,8 @@ TEST_F(AnswerObserverTest, ATokenThatEndsNoCharacterHasItsIdButNoTextYet) {
   Start(AnswerObserver::Request{});
   EXPECT_EQ(Send("\xc3"), Verdict::kContinue);
   ASSERT_THAT(sink_.chunks, SizeIs(1));
-  EXPECT_THAT(sink_.chunks[0].text(), IsEmpty());
-  EXPECT_THAT(sink_.chunks[0].token_ids(), ElementsAre(0xc3));
+  EXPECT_THAT(sink_.chunks[0].text, IsEmpty());
+  EXPECT_THAT(sink_.chunks[0].token_ids, ElementsAre(0xc3));
   Send("\xa4");
   EXPECT_EQ(sink_.Text(), "\u00e4");
 }
@@ -89,8 +91,8 @@ TEST_F(AnswerObserverTest, AStopStringStopsTheGenerationAndIsCutOff) {
   Finish({.reason = FinishReason::kStop, .stop_token = {}});
   EXPECT_EQ(sink_.Text(), "ab");
   ASSERT_THAT(sink_.summaries, SizeIs(1));
-  EXPECT_EQ(sink_.summaries[0].stop_string(), "END");
-  EXPECT_EQ(sink_.summaries[0].finish_reason(), v1::FINISH_REASON_STOP);
+  EXPECT_EQ(sink_.summaries[0].ends[0].stop_string, "END");
+  EXPECT_EQ(sink_.summaries[0].ends[0].reason, FinishReason::kStop);
 }
 
 // "bc" waits for "abcd", which begins before it; then the answer ends.
@@ -105,9 +107,9 @@ TEST_F(AnswerObserverTest, AStopStringThatWaitedIsTheReasonThoughATokenOrTheLeng
     Finish(end);
     EXPECT_EQ(sink_.Text(), "xa");
     ASSERT_THAT(sink_.summaries, SizeIs(1));
-    EXPECT_EQ(sink_.summaries[0].finish_reason(), v1::FINISH_REASON_STOP);
-    EXPECT_EQ(sink_.summaries[0].stop_string(), "bc");
-    EXPECT_FALSE(sink_.summaries[0].has_stop_token_id());
+    EXPECT_EQ(sink_.summaries[0].ends[0].reason, FinishReason::kStop);
+    EXPECT_EQ(sink_.summaries[0].ends[0].stop_string, "bc");
+    EXPECT_FALSE(sink_.summaries[0].ends[0].stop_token.has_value());
   }
 }
 
@@ -117,7 +119,7 @@ TEST_F(AnswerObserverTest, ABeginningOfAStopStringIsSentAtTheEnd) {
   EXPECT_EQ(sink_.Text(), "ab");
   Finish();
   EXPECT_EQ(sink_.Text(), "abEN");
-  EXPECT_THAT(sink_.summaries[0].stop_string(), IsEmpty());
+  EXPECT_THAT(sink_.summaries[0].ends[0].stop_string, IsEmpty());
 }
 
 // Embeddings are often padded to a multiple of 64.
@@ -127,8 +129,8 @@ TEST_F(AnswerObserverTest, ATokenBeyondTheTokenizersVocabularyHasNoText) {
   EXPECT_EQ(observer_->OnToken(token), Verdict::kContinue);
   Send("a");
   EXPECT_EQ(sink_.Text(), "a");
-  EXPECT_THAT(sink_.chunks[0].token_ids(), ElementsAre(300));
-  EXPECT_THAT(sink_.chunks[0].logprobs(0).chosen().token(), IsEmpty());
+  EXPECT_THAT(sink_.chunks[0].token_ids, ElementsAre(300));
+  EXPECT_THAT(sink_.chunks[0].logprobs[0].chosen.bytes, IsEmpty());
 }
 
 TEST_F(AnswerObserverTest, LogprobsCarryBytesOfTheirTokens) {
@@ -136,11 +138,11 @@ TEST_F(AnswerObserverTest, LogprobsCarryBytesOfTheirTokens) {
   observer_->OnToken({.token = 'a',
                       .logprobs = Logprobs{.chosen = {'a', -0.5f},
                                            .top = {{'a', -0.5f}, {ByteTokenizer::kEos, -2.0f}}}});
-  const v1::TokenLogprobs& logprobs = sink_.chunks[0].logprobs(0);
-  EXPECT_EQ(logprobs.chosen().token(), "a");
-  EXPECT_EQ(logprobs.chosen().logprob(), -0.5f);
-  ASSERT_EQ(logprobs.top_size(), 2);
-  EXPECT_EQ(logprobs.top(1).token(), "<eos>");
+  const TokenLogprobs& logprobs = sink_.chunks[0].logprobs[0];
+  EXPECT_EQ(logprobs.chosen.bytes, "a");
+  EXPECT_EQ(logprobs.chosen.logprob, -0.5f);
+  ASSERT_EQ(logprobs.top.size(), 2);
+  EXPECT_EQ(logprobs.top[1].bytes, "<eos>");
 }
 
 TEST_F(AnswerObserverTest, TheSummaryRepeatsTheRequestAndReportsTheResult) {
@@ -158,23 +160,21 @@ TEST_F(AnswerObserverTest, TheSummaryRepeatsTheRequestAndReportsTheResult) {
                       .prefill = absl::Milliseconds(3),
                       .decode = absl::Seconds(4) + absl::Nanoseconds(5)}});
   ASSERT_THAT(sink_.summaries, SizeIs(1));
-  const v1::GenerateSummary& summary = sink_.summaries[0];
-  EXPECT_EQ(summary.request_id(), "r1");
-  ASSERT_EQ(summary.adapter_size(), 1);
-  EXPECT_EQ(summary.adapter(0).name(), "tone");
-  EXPECT_EQ(summary.adapter(0).version(), 2);
-  EXPECT_EQ(summary.adapter(0).weight(), 0.5);
-  EXPECT_EQ(summary.stop_token_id(), ByteTokenizer::kEos);
-  EXPECT_EQ(summary.usage().prompt_tokens(), 3);
-  EXPECT_EQ(summary.usage().completion_tokens(), 1);
-  EXPECT_EQ(summary.usage().cached_prompt_tokens(), 2);
-  EXPECT_THAT(summary.choices(), IsEmpty());
-  EXPECT_EQ(summary.seed(), 42);
-  EXPECT_THAT(summary.prompt_token_ids(), ElementsAre(1, 2, 3));
-  EXPECT_EQ(summary.timings().queue().nanos(), 1'000'000);
-  EXPECT_EQ(summary.timings().switch_().nanos(), 2'000'000);
-  EXPECT_EQ(summary.timings().decode().seconds(), 4);
-  EXPECT_EQ(summary.timings().decode().nanos(), 5);
+  const AnswerSummary& summary = sink_.summaries[0];
+  EXPECT_EQ(summary.request_id, "r1");
+  ASSERT_EQ(summary.adapters.size(), 1);
+  EXPECT_EQ(summary.adapters[0].name, "tone");
+  EXPECT_EQ(summary.adapters[0].version, 2);
+  EXPECT_EQ(summary.adapters[0].weight, 0.5);
+  ASSERT_THAT(summary.ends, SizeIs(1));
+  EXPECT_THAT(summary.ends[0].stop_token, Optional(ByteTokenizer::kEos));
+  EXPECT_THAT(summary.ends[0].seed, Optional(42));
+  EXPECT_EQ(summary.completion_tokens(), 1);
+  EXPECT_EQ(summary.cached_prompt_tokens, 2);
+  EXPECT_THAT(summary.prompt, ElementsAre(1, 2, 3));
+  EXPECT_EQ(summary.timings.queue, absl::Milliseconds(1));
+  EXPECT_EQ(summary.timings.switching, absl::Milliseconds(2));
+  EXPECT_EQ(summary.timings.decode, absl::Seconds(4) + absl::Nanoseconds(5));
 }
 
 TEST_F(AnswerObserverTest, AnswersToOnePromptAreDecodedApart) {
@@ -199,25 +199,25 @@ TEST_F(AnswerObserverTest, AnswersToOnePromptAreDecodedApart) {
   observer_->OnFinished({.choices = {first, second}, .cached_prompt_tokens = 0, .timings = {}});
 
   std::string texts[2];
-  v1::FinishReason reasons[2] = {};
+  std::optional<FinishReason> reasons[2];
   for (const AnswerChunk& chunk : sink_.chunks) {
-    EXPECT_EQ(reasons[chunk.choice()], v1::FINISH_REASON_UNSPECIFIED) << "a piece after the last";
-    texts[chunk.choice()] += chunk.text();
-    reasons[chunk.choice()] = chunk.finish_reason();
+    EXPECT_FALSE(reasons[chunk.choice].has_value()) << "a piece after the last";
+    texts[chunk.choice] += chunk.text;
+    reasons[chunk.choice] = chunk.finish_reason;
   }
   EXPECT_EQ(texts[0], "a\u00e4EN");
   EXPECT_EQ(texts[1], "b");
-  EXPECT_EQ(reasons[0], v1::FINISH_REASON_LENGTH);
-  EXPECT_EQ(reasons[1], v1::FINISH_REASON_STOP);
+  EXPECT_THAT(reasons[0], Optional(FinishReason::kLength));
+  EXPECT_THAT(reasons[1], Optional(FinishReason::kStop));
   ASSERT_THAT(sink_.summaries, SizeIs(1));
-  const v1::GenerateSummary& summary = sink_.summaries[0];
-  EXPECT_EQ(summary.finish_reason(), v1::FINISH_REASON_LENGTH);
-  EXPECT_EQ(summary.usage().completion_tokens(), 9);
-  ASSERT_EQ(summary.choices_size(), 2);
-  EXPECT_EQ(summary.choices(0).seed(), ~uint64_t{0});
-  EXPECT_EQ(summary.choices(1).index(), 1);
-  EXPECT_EQ(summary.choices(1).seed(), 0u);
-  EXPECT_EQ(summary.choices(1).stop_string(), "END");
+  const AnswerSummary& summary = sink_.summaries[0];
+  EXPECT_EQ(summary.completion_tokens(), 9);
+  ASSERT_THAT(summary.ends, SizeIs(2));
+  EXPECT_EQ(summary.ends[0].reason, FinishReason::kLength);
+  EXPECT_THAT(summary.ends[0].seed, Optional(~uint64_t{0}));
+  EXPECT_EQ(summary.ends[1].choice, 1);
+  EXPECT_THAT(summary.ends[1].seed, Optional(0u));
+  EXPECT_EQ(summary.ends[1].stop_string, "END");
 }
 
 TEST_F(AnswerObserverTest, AFailureIsPassedOn) {

@@ -1,10 +1,10 @@
-// File: server/service/backend.h
+// File: server/generation/backend.h
 //
 // What the services work on, and the gate that keeps calls out while it is not there: the port is
 // open before the model is loaded and while the server drains.
 
-#ifndef SHIRA_SERVER_SERVICE_BACKEND_H_
-#define SHIRA_SERVER_SERVICE_BACKEND_H_
+#ifndef SHIRA_SERVER_GENERATION_BACKEND_H_
+#define SHIRA_SERVER_GENERATION_BACKEND_H_
 
 #include <atomic>
 #include <cstdint>
@@ -16,8 +16,8 @@
 #include "adapters/switch/switch_engine.h"
 #include "adapters/switch/weight_guard.h"
 #include "server/engine/engine.h"
+#include "server/generation/generate_request.h"
 #include "server/lifecycle/adapter_lifecycle.h"
-#include "server/service/generate_request.h"
 #include "server/tokenizer/chat_template.h"
 #include "server/tokenizer/tokenizer.h"
 
@@ -80,4 +80,4 @@ class BackendGate {
 
 }  // namespace shira
 
-#endif  // SHIRA_SERVER_SERVICE_BACKEND_H_
+#endif  // SHIRA_SERVER_GENERATION_BACKEND_H_

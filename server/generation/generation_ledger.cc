@@ -1,4 +1,4 @@
-#include "server/service/generation_ledger.h"
+#include "server/generation/generation_ledger.h"
 
 #include <algorithm>
 #include <utility>
@@ -7,7 +7,7 @@
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
 #include "base/strings.h"
-#include "server/service/error_details.h"
+#include "server/generation/error_details.h"
 
 namespace shira {
 

@@ -1,14 +1,14 @@
-// File: server/service/log_text.h
+// File: server/generation/log_text.h
 
-#ifndef SHIRA_SERVER_SERVICE_LOG_TEXT_H_
-#define SHIRA_SERVER_SERVICE_LOG_TEXT_H_
+#ifndef SHIRA_SERVER_GENERATION_LOG_TEXT_H_
+#define SHIRA_SERVER_GENERATION_LOG_TEXT_H_
 
 #include <string>
 #include <string_view>
 
 #include "absl/strings/escaping.h"
 #include "base/strings.h"
-#include "server/service/error_details.h"
+#include "server/generation/error_details.h"
 
 namespace shira {
 
@@ -20,4 +20,4 @@ inline std::string ForLog(std::string_view text, size_t max_bytes = 128) {
 
 }  // namespace shira
 
-#endif  // SHIRA_SERVER_SERVICE_LOG_TEXT_H_
+#endif  // SHIRA_SERVER_GENERATION_LOG_TEXT_H_

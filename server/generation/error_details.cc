@@ -1,4 +1,4 @@
-#include "server/service/error_details.h"
+#include "server/generation/error_details.h"
 
 #include <unicode/utf8.h>
 

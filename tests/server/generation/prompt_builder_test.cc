@@ -1,12 +1,12 @@
-#include "server/service/prompt_builder.h"
+#include "server/generation/prompt_builder.h"
 
 #include <gmock/gmock.h>
-#include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
 
 #include <string>
+#include <vector>
 
-#include "tests/server/service/byte_tokenizer.h"
+#include "tests/server/generation/byte_tokenizer.h"
 #include "tests/testutil/status_matchers.h"
 
 namespace shira {
@@ -25,15 +25,12 @@ class PromptBuilderTest : public ::testing::Test {
  protected:
   PromptBuilderTest() : template_(ChatTemplate::Parse(kTemplate).value()) {}
 
-  absl::StatusOr<PromptBuilder::Prompt> Generate(const std::string& text) const {
-    v1::GenerateRequest request;
-    EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &request));
-    return PromptBuilder(tokenizer_, &template_).Build(request);
+  absl::StatusOr<PromptBuilder::Prompt> Build(const PromptInput& input) const {
+    return PromptBuilder(tokenizer_, &template_).Build(input);
   }
-  absl::StatusOr<PromptBuilder::Prompt> Tokenize(const std::string& text) const {
-    v1::TokenizeRequest request;
-    EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &request));
-    return PromptBuilder(tokenizer_, &template_).Build(request);
+  absl::StatusOr<PromptBuilder::Prompt> Tokenize(const std::string& text,
+                                                 const EncodeOptions& options) const {
+    return PromptBuilder(tokenizer_, &template_).FromText(text, options);
   }
 
   ByteTokenizer tokenizer_;
@@ -41,12 +38,12 @@ class PromptBuilderTest : public ::testing::Test {
 };
 
 TEST_F(PromptBuilderTest, APromptGetsItsSpecialTokens) {
-  ASSERT_OK_AND_ASSIGN(const auto prompt, Generate("prompt: 'ab<eos>'"));
+  ASSERT_OK_AND_ASSIGN(const auto prompt, Build("ab<eos>"));
   EXPECT_THAT(prompt.ids, ElementsAre(ByteTokenizer::kBos, 'a', 'b', ByteTokenizer::kEos));
 }
 
 TEST_F(PromptBuilderTest, AConversationHasWhatTheTemplateWroteAndNoMore) {
-  ASSERT_OK_AND_ASSIGN(const auto prompt, Generate("chat { messages { role: 'u' content: 'a' } }"));
+  ASSERT_OK_AND_ASSIGN(const auto prompt, Build(Conversation{.messages = {{"u", "a"}}}));
   EXPECT_EQ(prompt.text, "<bos>u:a<eos>>");
   // The byte tokenizer does not parse <bos>; a second one in front would be the tokenizer's.
   EXPECT_EQ(prompt.ids.front(), '<');
@@ -55,53 +52,51 @@ TEST_F(PromptBuilderTest, AConversationHasWhatTheTemplateWroteAndNoMore) {
 }
 
 TEST_F(PromptBuilderTest, TemplateVariablesArrive) {
-  ASSERT_OK_AND_ASSIGN(const auto prompt, Generate(R"(
-      chat { messages { role: 'u' content: 'a' } template_variables_json: '{"mood": "glad"}' })"));
+  ASSERT_OK_AND_ASSIGN(
+      const auto prompt,
+      Build(Conversation{.messages = {{"u", "a"}},
+                         .template_variables_json = "{\"mood\": \"glad\"}"}));
   EXPECT_EQ(prompt.text, "<bos>u:a<eos>>glad");
 }
 
-TEST_F(PromptBuilderTest, WithoutAGenerationPromptTheLastTurnStaysOpen) {
-  ASSERT_OK_AND_ASSIGN(const auto prompt, Generate(R"(
-      chat { messages { role: 'u' content: 'a' } messages { role: 'v' content: 'b ' }
-             omit_generation_prompt: true })"));
+TEST_F(PromptBuilderTest, AContinuedLastMessageStaysOpen) {
+  ASSERT_OK_AND_ASSIGN(const auto prompt, Build(Conversation{.messages = {{"u", "a"}, {"v", "b "}},
+                                                             .continue_last_message = true}));
   EXPECT_EQ(prompt.text, "<bos>u:a<eos>v:b ");
 }
 
 TEST_F(PromptBuilderTest, TokenIdsAreTakenAsTheyAre) {
-  ASSERT_OK_AND_ASSIGN(const auto prompt, Generate("token_ids { ids: 7 ids: 8 }"));
+  ASSERT_OK_AND_ASSIGN(const auto prompt, Build(std::vector<int32_t>{7, 8}));
   EXPECT_THAT(prompt.ids, ElementsAre(7, 8));
 }
 
 TEST_F(PromptBuilderTest, TokenizeLeavesSpecialTokensOutWhenAsked) {
-  ASSERT_OK_AND_ASSIGN(auto prompt, Tokenize("text: 'a' omit_special_tokens: true"));
+  ASSERT_OK_AND_ASSIGN(auto prompt, Tokenize("a", {.add_special_tokens = false}));
   EXPECT_THAT(prompt.ids, ElementsAre('a'));
-  ASSERT_OK_AND_ASSIGN(prompt, Tokenize("text: '<eos>' omit_special_tokens: true"));
+  ASSERT_OK_AND_ASSIGN(prompt, Tokenize("<eos>", {.add_special_tokens = false}));
   EXPECT_THAT(prompt.ids, ElementsAre(ByteTokenizer::kEos));
-  ASSERT_OK_AND_ASSIGN(prompt,
-                       Tokenize("text: '<eos>' omit_special_tokens: true plain_text: true"));
+  ASSERT_OK_AND_ASSIGN(
+      prompt, Tokenize("<eos>", {.add_special_tokens = false, .parse_special_tokens = false}));
   EXPECT_THAT(prompt.ids, ElementsAre('<', 'e', 'o', 's', '>'));
 }
 
-TEST_F(PromptBuilderTest, RefusesAPromptWithoutATokenAndARequestWithoutAnInput) {
-  EXPECT_THAT(PromptBuilder(tokenizer_, &template_).Build(v1::TokenizeRequest()),
-              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("input")));
-  EXPECT_THAT(Generate("token_ids { }"),
+TEST_F(PromptBuilderTest, RefusesAPromptWithoutAToken) {
+  EXPECT_THAT(Build(std::vector<int32_t>()),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("no token")));
 }
 
 TEST_F(PromptBuilderTest, ErrorsOfTokenizerAndTemplateReachTheClient) {
-  EXPECT_THAT(Generate("prompt: '!'"),
+  EXPECT_THAT(Build("!"),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("cannot be tokenised")));
-  EXPECT_THAT(Generate(R"(chat { messages { role: 'u' } template_variables_json: '[' })"),
+  EXPECT_THAT(Build(Conversation{.messages = {{"u", ""}}, .template_variables_json = "["}),
               StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
 TEST_F(PromptBuilderTest, RefusesAConversationWithoutATemplate) {
-  v1::GenerateRequest request;
-  request.mutable_chat()->add_messages()->set_role("user");
-  EXPECT_THAT(PromptBuilder(tokenizer_, nullptr).Build(request),
+  const Conversation chat{.messages = {{"user", ""}}};
+  EXPECT_THAT(PromptBuilder(tokenizer_, nullptr).Build(chat),
               StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("no chat template")));
-  EXPECT_THAT(PromptBuilder(tokenizer_, nullptr, "line 1: unknown filter").Build(request),
+  EXPECT_THAT(PromptBuilder(tokenizer_, nullptr, "line 1: unknown filter").Build(chat),
               StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("unknown filter")));
 }
 

@@ -1,11 +1,11 @@
-// File: server/service/error_details.h
+// File: server/generation/error_details.h
 //
 // What the public API promises about every error: a google.rpc.ErrorInfo with a reason and metadata
 // that names the thing at fault. It rides on absl::Status as a payload until status_conversion
 // turns it into a gRPC status.
 
-#ifndef SHIRA_SERVER_SERVICE_ERROR_DETAILS_H_
-#define SHIRA_SERVER_SERVICE_ERROR_DETAILS_H_
+#ifndef SHIRA_SERVER_GENERATION_ERROR_DETAILS_H_
+#define SHIRA_SERVER_GENERATION_ERROR_DETAILS_H_
 
 #include <map>
 #include <string>
@@ -49,4 +49,4 @@ std::string ShortenForTrailers(std::string_view text, size_t max_bytes);
 
 }  // namespace shira
 
-#endif  // SHIRA_SERVER_SERVICE_ERROR_DETAILS_H_
+#endif  // SHIRA_SERVER_GENERATION_ERROR_DETAILS_H_

@@ -1,12 +1,10 @@
-// File: server/transport/call_records.h
+// File: server/logging/call_records.h
 //
 // One record per call under way, whatever the service: who calls, under which id. A service adds
 // what it knows; when the call ends, that becomes its line in the access log and its metrics.
 
-#ifndef SHIRA_SERVER_TRANSPORT_CALL_RECORDS_H_
-#define SHIRA_SERVER_TRANSPORT_CALL_RECORDS_H_
-
-#include <grpcpp/server_context.h>
+#ifndef SHIRA_SERVER_LOGGING_CALL_RECORDS_H_
+#define SHIRA_SERVER_LOGGING_CALL_RECORDS_H_
 
 #include <memory>
 #include <string>
@@ -36,13 +34,14 @@ struct CallRecord {
   std::string client() const;
 };
 
-// Thread-safe.
+// Thread-safe. A call is told apart by the address of whatever its front end has one of for each, and
+// that is never looked at.
 class CallRecords {
  public:
-  void Add(const grpc::ServerContextBase& context, std::shared_ptr<CallRecord> record)
+  void Add(const void* call, std::shared_ptr<CallRecord> record)
       ABSL_LOCKS_EXCLUDED(mutex_);
-  // Does nothing if the context's record is another one by now: gRPC uses memory again.
-  void Remove(const grpc::ServerContextBase& context, const std::shared_ptr<CallRecord>& record)
+  // Does nothing if the record at that address is another one by now: memory is used again.
+  void Remove(const void* call, const std::shared_ptr<CallRecord>& record)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Until no call of a service whose path begins with `prefix` is under way, or `timeout` is over.
@@ -51,12 +50,12 @@ class CallRecords {
       ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Never nullptr: a call that nobody has announced has a record of its own.
-  std::shared_ptr<CallRecord> Of(const grpc::ServerContextBase& context) const
+  std::shared_ptr<CallRecord> Of(const void* call) const
       ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   mutable absl::Mutex mutex_;
-  absl::flat_hash_map<const grpc::ServerContextBase*, std::shared_ptr<CallRecord>> records_
+  absl::flat_hash_map<const void*, std::shared_ptr<CallRecord>> records_
       ABSL_GUARDED_BY(mutex_);
 };
 
@@ -68,4 +67,4 @@ bool IsRequestId(std::string_view text);
 
 }  // namespace shira
 
-#endif  // SHIRA_SERVER_TRANSPORT_CALL_RECORDS_H_
+#endif  // SHIRA_SERVER_LOGGING_CALL_RECORDS_H_

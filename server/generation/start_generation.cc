@@ -1,8 +1,9 @@
-#include "server/service/start_generation.h"
+#include "server/generation/start_generation.h"
 
 #include <optional>
 #include <random>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "base/out_of_memory.h"
@@ -10,9 +11,9 @@
 #include "base/steady_clock.h"
 #include "base/strings.h"
 #include "server/logging/log_event.h"
-#include "server/service/error_details.h"
-#include "server/service/generate_request.h"
-#include "server/service/prompt_builder.h"
+#include "server/generation/answer_observer.h"
+#include "server/generation/error_details.h"
+#include "server/generation/prompt_builder.h"
 
 namespace shira {
 
@@ -55,23 +56,23 @@ absl::Status CheckPriority(int32_t priority, const GenerationCaller& caller) {
 }
 
 absl::Status CheckAnswers(const Engine& engine, const PromptBuilder::Prompt& prompt,
-                          const GenerateOptions& options) {
-  return WithReason(engine.CheckAnswers(prompt.ids, options.max_tokens, options.choices),
+                          const GenerateRequest& request) {
+  return WithReason(engine.CheckAnswers(prompt.ids, *request.max_tokens, request.choices),
                     "ANSWERS_EXCEED_KV_MEMORY",
-                    {{"n", StrCat(options.choices)},
-                     {"max_tokens", StrCat(options.max_tokens)},
+                    {{"n", StrCat(request.choices)},
+                     {"max_tokens", StrCat(*request.max_tokens)},
                      {"prompt_tokens", StrCat(prompt.ids.size())}});
 }
 
 // What the request's adapters are now.
 absl::StatusOr<std::vector<AdapterRef>> ResolveAdapters(const AdapterLifecycle& lifecycle,
-                                                        const GenerateOptions& options) {
-  const bool is_default = !options.adapters.has_value();
+                                                        const GenerateRequest& request) {
+  const bool is_default = !request.adapters.has_value();
   absl::StatusOr<std::vector<AdapterRef>> adapters =
-      is_default ? lifecycle.ResolveDefault() : lifecycle.Resolve(*options.adapters);
+      is_default ? lifecycle.ResolveDefault() : lifecycle.Resolve(*request.adapters);
   if (adapters.ok()) return adapters;
   return WithReason(adapters.status(), Operation::kUseAdapter,
-                    is_default ? ErrorMetadata() : AdapterAtFault(lifecycle, *options.adapters));
+                    is_default ? ErrorMetadata() : AdapterAtFault(lifecycle, *request.adapters));
 }
 
 // What the API promises about errors, for those that come while the generation waits.
@@ -96,12 +97,12 @@ class ExplainedSource final : public StateSource {
 
 // The adapters' handle, whose state is got when it is the generation's turn.
 absl::StatusOr<StateHandle> HoldSelected(AdapterLifecycle& lifecycle,
-                                         const GenerateOptions& options) {
-  const bool is_default = !options.adapters.has_value();
+                                         const GenerateRequest& request) {
+  const bool is_default = !request.adapters.has_value();
   absl::StatusOr<StateHandle> state =
-      is_default ? lifecycle.HoldDefault() : lifecycle.Hold(*options.adapters);
+      is_default ? lifecycle.HoldDefault() : lifecycle.Hold(*request.adapters);
   const std::vector<AdapterSelectionTerm> terms =
-      is_default ? std::vector<AdapterSelectionTerm>() : *options.adapters;
+      is_default ? std::vector<AdapterSelectionTerm>() : *request.adapters;
   if (!state.ok()) {
     return WithReason(state.status(), Operation::kUseAdapter, AdapterAtFault(lifecycle, terms));
   }
@@ -127,85 +128,85 @@ absl::Status Explained(absl::Status status) {
 
 // The part of the way that may take long. As StartGeneration().
 absl::Status Submit(const ServiceContext& service, const Backend& backend,
-                    const v1::GenerateRequest& request, const GenerationCaller& caller,
-                    AdmittedGeneration admitted, AnswerSink& sink) {
-  GenerateOptions& options = admitted.options;
+                    const GenerationCaller& caller, GenerateRequest request,
+                    std::shared_ptr<GenerationLedger::Entry> entry, AnswerSink& sink) {
   const PromptBuilder prompts(backend.tokenizer, backend.chat_template,
                               backend.chat_template_problem);
-  SHIRA_ASSIGN_OR_RETURN(PromptBuilder::Prompt prompt, prompts.Build(request));
+  SHIRA_ASSIGN_OR_RETURN(PromptBuilder::Prompt prompt, prompts.Build(request.input));
+  request.input = std::monostate();  // large, and of no use any more
   SHIRA_RETURN_IF_ERROR(CheckPromptLength(prompt, backend.limits));
-  SHIRA_RETURN_IF_ERROR(CheckAnswers(backend.engine, prompt, options));
+  SHIRA_RETURN_IF_ERROR(CheckAnswers(backend.engine, prompt, request));
   if (service.log_prompts) LogPrompt(prompt, backend.tokenizer, caller.id);
 
   GenerationRequest generation;
-  SHIRA_ASSIGN_OR_RETURN(generation.state, HoldSelected(backend.lifecycle, options));
-  if (!options.has_seed) options.sampling.seed = DrawSeed();
+  SHIRA_ASSIGN_OR_RETURN(generation.state, HoldSelected(backend.lifecycle, request));
+  if (!request.has_seed) request.sampling.seed = DrawSeed();
   generation.id = caller.id;
   generation.client = caller.client;
   generation.prompt = std::move(prompt.ids);
-  generation.max_tokens = options.max_tokens;
-  generation.stop_tokens = std::move(options.stop_tokens);
-  if (!options.ignore_eos) {
+  generation.max_tokens = *request.max_tokens;
+  generation.stop_tokens = std::move(request.stop_tokens);
+  if (!request.ignore_eos) {
     const std::vector<int32_t>& eos = backend.model.end_of_generation_ids;
     generation.stop_tokens.insert(generation.stop_tokens.end(), eos.begin(), eos.end());
   }
-  generation.sampling = options.sampling;
-  generation.top_logprobs = options.top_logprobs;
-  generation.choices = options.choices;
-  generation.priority = options.priority;
+  generation.sampling = request.sampling;
+  generation.top_logprobs = request.top_logprobs;
+  generation.choices = request.choices;
+  generation.priority = request.priority;
   generation.deadline = caller.deadline;
   generation.cancellation = caller.cancellation;
   const std::optional<uint64_t> seed =
-      options.sampling.greedy() ? std::nullopt : std::optional(options.sampling.seed);
+      request.sampling.greedy() ? std::nullopt : std::optional(request.sampling.seed);
   AnswerObserver::Request answer{.id = caller.id,
                                  .adapters = generation.state.adapters(),
                                  .seed = seed,
                                  .prompt = generation.prompt,
-                                 .choices = options.choices,
+                                 .choices = request.choices,
                                  .deadline = caller.deadline,
-                                 .entry = std::move(admitted.entry),
+                                 .entry = std::move(entry),
                                  .log_answer = service.log_prompts};
   generation.observer = std::make_shared<AnswerObserver>(std::move(answer), backend.tokenizer,
-                                                         std::move(options.text), sink);
+                                                         std::move(request.text), sink);
   return WithReason(backend.engine.Submit(std::move(generation)).status(),
                     Operation::kQueueGeneration, {{"request_id", caller.id}});
 }
 
 }  // namespace
 
-absl::StatusOr<AdmittedGeneration> AdmitGeneration(const ServiceContext& service,
-                                                   const Backend& backend,
-                                                   const v1::GenerateRequest& request,
-                                                   const GenerationCaller& caller) {
-  AdmittedGeneration admitted;
-  SHIRA_ASSIGN_OR_RETURN(admitted.options, ParseGenerateRequest(request, backend.limits));
-  SHIRA_RETURN_IF_ERROR(CheckPriority(admitted.options.priority, caller));
+absl::StatusOr<std::shared_ptr<GenerationLedger::Entry>> AdmitGeneration(
+    const ServiceContext& service, const Backend& backend, const GenerationCaller& caller,
+    GenerateRequest& request) {
+  SHIRA_RETURN_IF_ERROR(CheckAndComplete(backend.limits, request));
+  SHIRA_RETURN_IF_ERROR(CheckPriority(request.priority, caller));
   SHIRA_ASSIGN_OR_RETURN(const std::vector<AdapterRef> adapters,
-                         ResolveAdapters(backend.lifecycle, admitted.options));
-  SHIRA_ASSIGN_OR_RETURN(admitted.entry, service.ledger.Admit(caller.client, adapters));
+                         ResolveAdapters(backend.lifecycle, request));
+  SHIRA_ASSIGN_OR_RETURN(std::shared_ptr<GenerationLedger::Entry> entry,
+                         service.ledger.Admit(caller.client, adapters));
   if (const absl::Status room = backend.engine.CheckRoom(); !room.ok()) {
     return WithReason(room, Operation::kQueueGeneration, {{"request_id", caller.id}});
   }
-  return admitted;
+  return entry;
 }
 
 absl::Status StartGeneration(const ServiceContext& service, const Backend& backend,
-                             const v1::GenerateRequest& request, GenerationCaller caller,
-                             AdmittedGeneration admitted, AnswerSink& sink) {
-  if (InputBytes(request) <= kSmallInputBytes) {
+                             GenerationCaller caller, GenerateRequest request,
+                             std::shared_ptr<GenerationLedger::Entry> entry, AnswerSink& sink) {
+  if (InputBytes(request.input) <= kSmallInputBytes) {
     return Explained(CatchOutOfMemory([&] {
-      return Submit(service, backend, request, caller, std::move(admitted), sink);
+      return Submit(service, backend, caller, std::move(request), std::move(entry), sink);
     }));
   }
   const std::string client = caller.client;
-  auto work = [&service, &backend, &request, &sink, caller = std::move(caller),
-               admitted = std::make_shared<AdmittedGeneration>(std::move(admitted))]() {
+  auto work = [&service, &backend, &sink, caller = std::move(caller),
+               request = std::make_shared<GenerateRequest>(std::move(request)),
+               entry = std::move(entry)] {
     const absl::Status status = CatchOutOfMemory([&]() -> absl::Status {
       SHIRA_RETURN_IF_ERROR(caller.cancellation->status());
       if (SteadyNow() >= caller.deadline) {
         return absl::DeadlineExceededError("the call's deadline passed before it was tokenised");
       }
-      return Submit(service, backend, request, caller, std::move(*admitted), sink);
+      return Submit(service, backend, caller, std::move(*request), entry, sink);
     });
     if (!status.ok()) sink.OnError(Explained(status));
   };

@@ -1,9 +1,9 @@
-// File: server/service/field_problems.h
+// File: server/generation/field_problems.h
 //
 // Collects what is wrong with a request, so that the client learns of everything at once.
 
-#ifndef SHIRA_SERVER_SERVICE_FIELD_PROBLEMS_H_
-#define SHIRA_SERVER_SERVICE_FIELD_PROBLEMS_H_
+#ifndef SHIRA_SERVER_GENERATION_FIELD_PROBLEMS_H_
+#define SHIRA_SERVER_GENERATION_FIELD_PROBLEMS_H_
 
 #include <string>
 #include <string_view>
@@ -31,4 +31,4 @@ class FieldProblems {
 
 }  // namespace shira
 
-#endif  // SHIRA_SERVER_SERVICE_FIELD_PROBLEMS_H_
+#endif  // SHIRA_SERVER_GENERATION_FIELD_PROBLEMS_H_

@@ -1,8 +1,8 @@
-#include "server/service/field_problems.h"
+#include "server/generation/field_problems.h"
 
 #include "absl/strings/str_join.h"
 #include "base/strings.h"
-#include "server/service/error_details.h"
+#include "server/generation/error_details.h"
 
 namespace shira {
 
