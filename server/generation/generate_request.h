@@ -42,7 +42,7 @@ struct Conversation {
   std::vector<ChatMessage> messages;
   // The prompt ends where the last message's content ends.
   bool continue_last_message = false;
-  std::string template_variables_json;  // one JSON object; empty: none
+  std::string template_variables_json = {};  // one JSON object; empty: none
 };
 
 // Nothing, plain text, a conversation, or token ids.

@@ -1,5 +1,7 @@
 #include "server/transport/call_interceptor.h"
 
+#include <grpcpp/server_context.h>
+
 #include <grpcpp/support/interceptor.h>
 
 #include <string>
