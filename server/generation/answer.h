@@ -12,7 +12,7 @@
 
 #include "absl/status/status.h"
 #include "server/engine/generation.h"
-#include "server/registry/state_handle.h"
+#include "server/residency/state_handle.h"
 
 namespace shira {
 

@@ -7,7 +7,7 @@
 
 #include "absl/strings/ascii.h"
 #include "base/strings.h"
-#include "server/registry/adapter_name.h"
+#include "server/catalog/adapter_name.h"
 
 namespace shira {
 namespace {

@@ -15,7 +15,7 @@
 
 #include "absl/status/status.h"
 #include "server/generation/field_problems.h"
-#include "server/registry/adapter_registry.h"
+#include "server/catalog/adapter_selection.h"
 #include "server/sampling/sampling_params.h"
 #include "server/tokenizer/chat_template.h"
 #include "server/tokenizer/stream_decoder.h"

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "server/generation/generate_request.h"
-#include "server/registry/adapter_registry.h"
+#include "server/catalog/adapter_selection.h"
 #include "shira/v1/inference.pb.h"
 
 namespace shira {
