@@ -13,7 +13,7 @@
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "server/config_file.h"
-#include "server/transport/grpc_build.h"
+#include "server/grpc/grpc_build.h"
 #include "server/version.h"
 
 namespace shira {

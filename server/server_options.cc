@@ -16,7 +16,7 @@
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "server/catalog/adapter_name.h"
-#include "server/transport/message_memory.h"
+#include "server/grpc/message_memory.h"
 
 namespace shira {
 namespace {

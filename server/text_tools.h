@@ -11,7 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "server/model/weight_loader.h"
-#include "server/tokenizer/chat_template.h"
+#include "server/jinja/chat_template.h"
 #include "server/tokenizer/tokenizer.h"
 
 namespace shira {

@@ -18,7 +18,7 @@
 #include "server/engine/engine.h"
 #include "server/generation/generate_request.h"
 #include "server/lifecycle/adapter_lifecycle.h"
-#include "server/tokenizer/chat_template.h"
+#include "server/jinja/chat_template.h"
 #include "server/tokenizer/tokenizer.h"
 
 namespace shira {

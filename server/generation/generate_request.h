@@ -17,7 +17,7 @@
 #include "server/generation/field_problems.h"
 #include "server/catalog/adapter_selection.h"
 #include "server/sampling/sampling_params.h"
-#include "server/tokenizer/chat_template.h"
+#include "server/jinja/chat_template.h"
 #include "server/tokenizer/stream_decoder.h"
 
 namespace shira {

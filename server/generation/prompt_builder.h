@@ -13,7 +13,7 @@
 
 #include "absl/status/statusor.h"
 #include "server/generation/generate_request.h"
-#include "server/tokenizer/chat_template.h"
+#include "server/jinja/chat_template.h"
 #include "server/tokenizer/tokenizer.h"
 
 namespace shira {

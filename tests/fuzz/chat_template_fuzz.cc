@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "absl/time/time.h"
-#include "server/tokenizer/chat_template.h"
-#include "server/tokenizer/jinja_limits.h"
+#include "server/jinja/chat_template.h"
+#include "server/jinja/limits.h"
 #include "tests/fuzz/fuzz_target.h"
 
 using ::shira::ChatMessage;

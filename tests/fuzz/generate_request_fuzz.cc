@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "server/generation/generate_request.h"
-#include "server/service/request_conversion.h"
+#include "server/grpc/request_conversion.h"
 #include "shira/v1/inference.pb.h"
 #include "tests/fuzz/fuzz_target.h"
 
