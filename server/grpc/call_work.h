@@ -21,9 +21,10 @@ grpc::ServerUnaryReactor* FinishWith(grpc::CallbackServerContext& context,
                                      const absl::Status& status);
 
 // Finishes the call with what work() returns, which is called on one of the lane's threads, in the
-// line of the call's client; want of memory in it is RESOURCE_EXHAUSTED. It is not called, and the
-// call ends, when the client is gone by then (CANCELLED) or when too much waits (RESOURCE_EXHAUSTED,
-// SERVER_BUSY). Request and response of the call live until then. `lane` must outlive the call.
+// line of the call's client; what is logged there is the call's, and want of memory there is
+// RESOURCE_EXHAUSTED. It is not called, and the call ends, when the client is gone by then
+// (CANCELLED) or when too much waits (RESOURCE_EXHAUSTED, SERVER_BUSY). Request and response of the
+// call live until then. `lane` must outlive the call.
 grpc::ServerUnaryReactor* FinishOn(WorkQueue& lane, const CallRecords& records,
                                    grpc::CallbackServerContext& context,
                                    std::function<absl::Status()> work);
