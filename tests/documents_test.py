@@ -41,7 +41,7 @@ def examples():
 
 def prose(text):
     """The page without its code: blocks between fences, and what stands in backticks."""
-    return re.sub(r"`[^`\n]*`", "``", re.sub(r"^ *```.*?^ *```$", "", text, flags=re.M | re.S))
+    return re.sub(r"`(?:[^`\n]|\n(?!\s*\n))+`", "``", re.sub(r"^ *```.*?^ *```$", "", text, flags=re.M | re.S))
 
 
 def anchors(page):
@@ -133,6 +133,14 @@ class DocumentsTest(unittest.TestCase):
                         self.assertIn(anchor, anchors(file))
                     count += 1
         self.assertGreater(count, 100)
+
+    def test_lines_have_at_most_120_columns(self):
+        """Not tables, not code (between fences or indented), and not a line whose only word, such as a URL, is longer."""
+        for page in PAGES:
+            text = re.sub(r"^ *```.*?^ *```$", lambda code: "\n" * code.group().count("\n"), page.read_text(), flags=re.M | re.S)
+            for number, line in enumerate(text.split("\n"), 1):
+                if len(line) > 120 and not line.startswith(("|", "    ")) and len(re.sub(r"^([-*]|\d+\.) ", "", line.strip()).split()) > 1:
+                    self.fail(f"{page.relative_to(ROOT)}:{number}: {len(line)} columns")
 
     def test_every_file_that_is_named_exists(self):
         count = 0

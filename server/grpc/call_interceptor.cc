@@ -1,7 +1,6 @@
 #include "server/grpc/call_interceptor.h"
 
 #include <grpcpp/server_context.h>
-
 #include <grpcpp/support/interceptor.h>
 
 #include <string>
