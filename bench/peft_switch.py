@@ -15,7 +15,7 @@ import tempfile
 import time
 
 import torch
-from peft import LoraConfig, PeftModel, ShiraConfig, get_peft_model
+from peft import LoraConfig, ShiraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]

@@ -33,7 +33,7 @@ class Chart:
     def lines(self, heading, series, x_ticks, x_label, y_label, height=220, left=70):
         """series: (label, colour, [(x, y)], dashed); both axes logarithmic, x_ticks from end to end."""
         self.text(8, self.y, f"{heading}, {y_label}", font_weight="600")
-        top, bottom, right = self.y + 14, self.y + 14 + height, WIDTH - 190
+        bottom, right = self.y + 14 + height, WIDTH - 190
         values = [y for _, _, points, _ in series for _, y in points]
         low, high = min(values), max(values)
         ticks = [m * 10 ** e for e in range(-3, 6) for m in (1, 2, 5)]

@@ -4,7 +4,6 @@ import functools
 import os
 import pathlib
 import re
-import shlex
 import subprocess
 import unittest
 

@@ -20,7 +20,6 @@ The last line is one JSON object with the figures. --seed repeats the choices, t
 """
 
 import argparse
-import contextlib
 import functools
 import json
 import pathlib
@@ -29,7 +28,6 @@ import time
 import urllib.request
 
 import workload  # first: it says where the modules of the others are
-import grpc
 import rows
 import torch
 from fixtures import World

@@ -11,6 +11,7 @@
 #include "base/strings.h"
 #include "server/generation/error_details.h"
 #include "server/generation/field_problems.h"
+#include "server/grpc/call_work.h"
 #include "server/grpc/generate_reactors.h"
 #include "server/generation/prompt_builder.h"
 #include "server/grpc/proto_conversion.h"

@@ -17,7 +17,7 @@ import shira_testutil
 from fixtures import PROMPT, select, world
 from project_version import project_version
 from scraping import free_port, scrape, value
-from server_process import collect, error_of
+from server_process import error_of
 
 Code = grpc.StatusCode
 ENDLESS = {"max_tokens": 15000, "ignore_eos": True}

@@ -1,6 +1,5 @@
 """A server whose memory is damaged from outside: what it says of itself."""
 
-import pathlib
 import re
 import subprocess
 import time

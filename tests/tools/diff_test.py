@@ -10,7 +10,7 @@ import numpy
 import torch
 from safetensors.torch import load_file, save_file
 
-from tool_testutil import TARGETS, dense_deltas, make_base, make_shira, save_base, tool, tool_json
+from tool_testutil import TARGETS, dense_deltas, make_shira, save_base, tool, tool_json
 
 
 class DiffTest(unittest.TestCase):

@@ -8,7 +8,6 @@ import resource
 import signal
 import subprocess
 import tempfile
-import time
 import unittest
 
 import torch

@@ -9,7 +9,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
-from tool_testutil import TARGETS, dense_deltas, make_base, merged, same_bits, save_base, tool, tool_json
+from tool_testutil import TARGETS, dense_deltas, make_base, merged, save_base, tool, tool_json
 
 
 class FromLoraTest(unittest.TestCase):

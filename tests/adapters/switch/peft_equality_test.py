@@ -1,7 +1,6 @@
 """W(S) against PEFT: for one adapter at several scales the switched weights are those of merge_and_unload(), bit for bit, in fp32, bf16
 and fp16, whatever was resident before; a sum of adapters is the same sum computed with torch in fp64."""
 
-import copy
 import pathlib
 import subprocess
 import tempfile

@@ -1,6 +1,5 @@
 """Small tokenizers of the kinds that language models have, trained on texts of the golden corpus, as Hugging Face's `tokenizers` has them."""
 
-import base64
 import io
 import json
 
