@@ -34,7 +34,9 @@ bool IsControlOfBert(char32_t character) {
 }
 
 bool IsAccentOfBert(char32_t character) {
-  static const icu::UnicodeSet& set = MakeSet(u"[[:Mn:]&[:Age=8.0:]]");
+  // Five have changed their category since.
+  static const icu::UnicodeSet& set =
+      MakeSet(u"[[[:Mn:]&[:Age=8.0:]]-[\\u1885\\u1886\\uA9BD\\U000111C9]\\u1734]");
   return set.contains(static_cast<UChar32>(character));
 }
 
@@ -51,7 +53,9 @@ bool IsIdeographOfBert(char32_t character) {
 }
 
 bool IsCombiningMark(char32_t character) {
-  static const icu::UnicodeSet& set = MakeSet(u"[[:M:]&[:Age=11.0:]]");
+  // Three have changed their category since.
+  static const icu::UnicodeSet& set =
+      MakeSet(u"[[[:M:]&[:Age=9.0:]]-[\\U000111C9]\\u1CF2\\u1CF3]");
   return set.contains(static_cast<UChar32>(character));
 }
 

@@ -22,7 +22,7 @@ bool IsAccentOfBert(char32_t character);
 // The ideographs that it puts spaces around.
 bool IsIdeographOfBert(char32_t character);
 
-// What StripAccents takes out: all marks, of Unicode 11.
+// What StripAccents takes out: all marks, of Unicode 9.
 bool IsCombiningMark(char32_t character);
 
 }  // namespace shira

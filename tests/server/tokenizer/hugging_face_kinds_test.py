@@ -10,10 +10,8 @@ import random
 import sys
 import tempfile
 
-os.environ["RUST_BACKTRACE"] = "0"  # a panic of the library is no more than a line
-
-import oracle  # noqa: E402
-import tokenizer_kinds  # noqa: E402
+import oracle
+import tokenizer_kinds
 
 BINARY, GOLDEN = sys.argv[1:]
 sys.path.insert(0, GOLDEN)
@@ -27,13 +25,20 @@ IDS_OF_EACH = 20
 
 
 def attempt(function, *arguments, **options):
-    """The result, or the exception: also the one that a panic inside of the library becomes, which is not an Exception."""
+    """The result, or the exception: also the one that a panic inside of the library becomes, which is not an Exception and writes to stderr."""
+    sys.stderr.flush()
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
     try:
         return function(*arguments, **options)
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
         return error
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
 
 
 def batch(function, values, **options):

@@ -116,7 +116,7 @@ def converted_by_transformers():
 # What components decide by tables of their own: every character up to the ideographs and Hangul, and the first plane beyond.
 CHARACTERS = [" a ".join(map(chr, range(first, first + 512))) for first in [*range(0x80, 0x3400, 512), *range(0xA000, 0xAC00, 512), *range(0xF900, 0xFE00, 512),
                                                                          *range(0x10000, 0x20000, 512)]]
-WITH_CHARACTERS = {"falcon", "starcoder", "Lowercase", "qwen2"}
+WITH_CHARACTERS = {"falcon", "starcoder", "Lowercase", "qwen2", "StripAccents", "BertNormalizer", "Nmt", "Precompiled", "Whitespace", "BertPreTokenizer"}
 
 
 def cases(texts):
@@ -153,6 +153,13 @@ def cases(texts):
 
     for form in [normalizers.NFD(), normalizers.NFKC(), normalizers.NFKD(), normalizers.Lowercase()]:
         yield f"{type(form).__name__}", train(byte_level(use_regex=True), normalizer=form, added=FLAGS), False
+    whole = tokenizer_kinds.charsmap(texts)
+    for form in [normalizers.StripAccents(), normalizers.BertNormalizer(), normalizers.BertNormalizer(True, True, False, False), normalizers.Nmt(),
+                 normalizers.Precompiled(whole)]:
+        yield f"{type(form).__name__}", with_normalizer(base, form), False
+    base.normalizer = None
+    yield "Whitespace", with_pre_tokenizer(base, sequence(pre_tokenizers.Whitespace(), byte_level())), False
+    yield "BertPreTokenizer", with_pre_tokenizer(base, sequence(pre_tokenizers.BertPreTokenizer(), byte_level())), False
     rewriting = normalizers.Sequence([
         normalizers.NFKC(), normalizers.Replace(" ", "\u2581"), normalizers.Replace(Regex("[aA]+"), "a"), normalizers.Lowercase(),
         normalizers.Prepend("\u2581")])
@@ -164,6 +171,12 @@ def cases(texts):
 
 def with_pre_tokenizer(tokenizer, pre_tokenizer):
     tokenizer.pre_tokenizer = pre_tokenizer
+    return tokenizer
+
+
+def with_normalizer(tokenizer, normalizer):
+    tokenizer.pre_tokenizer = byte_level(use_regex=True)
+    tokenizer.normalizer = normalizer
     return tokenizer
 
 
