@@ -21,10 +21,9 @@ struct PostProcessor {
 
   // TemplateProcessing (its "single"), BertProcessing, RobertaProcessing, ByteLevel (which touches
   // only offsets) and Sequence; null adds nothing. It is told by its members, since old files have
-  // no types. UNIMPLEMENTED for another one and for a template that does not hold its text exactly
-  // once, INVALID_ARGUMENT for a malformed one; messages name `where`.
-  static absl::StatusOr<PostProcessor> FromJson(const nlohmann::json& json, std::string_view where,
-                                                int depth = 0);
+  // no types. UNIMPLEMENTED for another one and where the text does not come out exactly once,
+  // INVALID_ARGUMENT for a malformed one; messages name `where`.
+  static absl::StatusOr<PostProcessor> FromJson(const nlohmann::json& json, std::string_view where);
 };
 
 }  // namespace shira

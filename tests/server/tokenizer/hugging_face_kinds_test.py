@@ -10,6 +10,8 @@ import random
 import sys
 import tempfile
 
+from tokenizers import Tokenizer
+
 import oracle
 import tokenizer_kinds
 
@@ -90,6 +92,20 @@ def compare_gguf(texts):
     return differences("GGUF with scores", [tokenizer_kinds.of_scores(llama_cpp_cases.sentencepiece())], results, texts)
 
 
+def compare_odd():
+    failures = 0
+    for name, text in tokenizer_kinds.odd_tokenizers():
+        tokenizer = attempt(Tokenizer.from_str, text)
+        if isinstance(tokenizer, BaseException):
+            print(f"{name}: not loaded, {tokenizer}")
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            (pathlib.Path(folder) / "tokenizer.json").write_text(text)
+            lines = ["", "ab a b", " abab", "x ab", "<s>a", [5, 6, 7, 8, 3, 8], [900, 9, 900]]
+            failures += differences(name, [tokenizer], list(oracle.run_all(BINARY, [folder], lines, folder)), lines)
+    return failures
+
+
 def differences(name, tokenizers, results, lines, show=3):
     failures = unanswered = 0
     for i, (tokenizer, (facts, rows)) in enumerate(zip(tokenizers, results)):
@@ -116,7 +132,7 @@ def main():
     texts = make_corpus.corpus()
     training = texts[:600]
     kinds = {name: make(training) for name, make in tokenizer_kinds.KINDS.items()}
-    failures = compare_gguf(texts)
+    failures = compare_odd() + compare_gguf(texts)
     failures += sum(compare(name, [tokenizer], texts) for name, tokenizer in kinds.items())
 
     models = [json.loads(tokenizer.to_str())["model"] for tokenizer in kinds.values()]

@@ -232,3 +232,37 @@ def random_tokenizer(random, models):
     if random.random() < 0.5:
         tokenizer.add_tokens(["<s>", "</s>"])
     return tokenizer
+
+
+CLS, SEP = ["<s>", 1], ["</s>", 2]
+TEMPLATE = {"single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}], "pair": [],
+            "special_tokens": {"<s>": {"id": "<s>", "ids": [1, 2], "tokens": ["<s>", "</s>"]}}}
+# What old and unusual files have: a member of tokenizer.json, or of its model, and its value.
+ODD_MEMBERS = [
+    ("post_processor", {"cls": CLS, "sep": SEP}), ("post_processor", {"type": "ByteLevel", "cls": CLS, "sep": SEP, "trim_offsets": True, "add_prefix_space": True}),
+    ("post_processor", {"cls": CLS, "sep": SEP, "trim_offsets": False, "add_prefix_space": False}), ("post_processor", TEMPLATE),
+    ("post_processor", {"type": "TemplateProcessing", **TEMPLATE}), ("post_processor", {"add_prefix_space": True, "trim_offsets": True}),
+    ("post_processor", {"type": "Sequence", "processors": [TEMPLATE, {"cls": CLS, "sep": SEP}]}), ("post_processor", {"processors": [TEMPLATE]}),
+    ("pre_tokenizer", {"type": "Metaspace", "replacement": "_", "str_rep": "_", "add_prefix_space": True}),
+    ("decoder", {"type": "Metaspace", "replacement": "_", "add_prefix_space": True}),
+    ("decoder", {"type": "Metaspace", "replacement": "_", "add_prefix_space": False, "prepend_scheme": "never"}), ("decoder", None),
+    ("post_processor", {"type": "Sequence", "processors": [{"cls": CLS, "sep": SEP, "trim_offsets": True, "add_prefix_space": True}, TEMPLATE]}),
+    ("post_processor", {"type": "Sequence", "processors": [TEMPLATE, {"cls": CLS, "sep": SEP, "trim_offsets": True, "add_prefix_space": True}]}),
+    ("model.vocab", {"": 900, "a": 17, "b": 18, "ab": 19}), ("model.merges", ["#version: 0.2", "a b"]), ("model.unk_token", "nowhere"), ("model.fuse_unk", None),
+    ("model.continuing_subword_prefix", ""), ("model.end_of_word_suffix", ""), ("model.dropout", 0.0),
+]
+
+
+def odd_tokenizers():
+    """tokenizer.json as texts, each with one odd member."""
+    vocabulary = {token: i for i, token in enumerate([*SPECIAL, "_", " ", "a", "b", "ab", "_a"])}
+    for path, value in ODD_MEMBERS:
+        root = {"version": "1.0", "added_tokens": [], "normalizer": None, "pre_tokenizer": None, "post_processor": None, "decoder": {"type": "Fuse"},
+                "model": {"type": "BPE", "unk_token": "<unk>", "vocab": vocabulary, "merges": ["a b", "_ a"]}}
+        holder, member = (root["model"], path.removeprefix("model.")) if path.startswith("model.") else (root, path)
+        if path == "model.vocab":
+            value = {**value, **{token: i for token, i in vocabulary.items() if token not in value}}
+        holder[member] = value
+        if path == "model.merges":
+            del root["model"]["type"]
+        yield f"{path} {json.dumps(value)}", json.dumps(root)
