@@ -7,8 +7,8 @@
 #include <optional>
 
 #include "absl/status/status.h"
-#include "base/safetensors_writer.h"
 #include "base/excerpt.h"
+#include "base/safetensors_writer.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 

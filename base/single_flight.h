@@ -30,9 +30,9 @@ class SingleFlight {
   // `on_landing`: called by the thread that has made it, when make() is over, as the flight ends:
   // whoever asks for the key before gets this result, whoever asks after it makes it anew. Every
   // flight waits for that, so it must be short, and must not ask for anything here.
-  absl::StatusOr<T> Do(const Key& key, absl::FunctionRef<absl::StatusOr<T>()> make,
-                       absl::FunctionRef<void()> on_join = +[] {},
-                       absl::FunctionRef<void()> on_landing = +[] {})
+  absl::StatusOr<T> Do(
+      const Key& key, absl::FunctionRef<absl::StatusOr<T>()> make,
+      absl::FunctionRef<void()> on_join = +[] {}, absl::FunctionRef<void()> on_landing = +[] {})
       ABSL_LOCKS_EXCLUDED(mutex_) {
     const auto mine = std::make_shared<Flight>();
     {

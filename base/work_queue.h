@@ -38,8 +38,7 @@ class WorkQueue {
 
   // Runs `work` once, on another thread, in the owner's order if that has one thread. It must not
   // throw. RESOURCE_EXHAUSTED, and it never runs, when too much waits.
-  absl::Status Add(std::string_view owner, std::function<void()> work)
-      ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status Add(std::string_view owner, std::function<void()> work) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   struct Line {

@@ -144,12 +144,10 @@ absl::Status Client::WaitUntilReady(const ReadyOptions& options) const {
                                                    " does not serve after ", Rounded(elapsed),
                                                    ": it loads its model or shuts down"));
       }
-      return absl::UnavailableError(absl::StrCat("No shira server answers at ", address_, " after ",
-                                                 Rounded(elapsed), " (", health.status().message(),
-                                                 "): ",
-                                                 ConnectionAdvice(address_, uses_tls_,
-                                                                  health.status().message(),
-                                                                  kAttemptTimeout)));
+      return absl::UnavailableError(absl::StrCat(
+          "No shira server answers at ", address_, " after ", Rounded(elapsed), " (",
+          health.status().message(), "): ",
+          ConnectionAdvice(address_, uses_tls_, health.status().message(), kAttemptTimeout)));
     }
     if (options.on_progress) options.on_progress({.elapsed = elapsed, .reachable = health.ok()});
     cancellation->SleepFor(std::min(kAttemptInterval, left));

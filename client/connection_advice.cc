@@ -71,7 +71,8 @@ std::string ConnectionAdvice(const std::string& address, bool uses_tls, absl::st
     case PeerTls::kNo:
       return "the server does not speak TLS: leave out --tls, --tls-ca, --tls-cert and --tls-key";
     case PeerTls::kUntrusted:
-      return "this client does not trust the server's certificate for that host: pass --tls-ca FILE "
+      return "this client does not trust the server's certificate for that host: pass --tls-ca "
+             "FILE "
              "with the certificate of the authority that signed it";
     case PeerTls::kYes:
       return "the server does not accept this client's certificate: pass --tls-cert and --tls-key";

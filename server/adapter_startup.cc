@@ -44,7 +44,8 @@ void Restore(const LifecycleOptions& options, AdapterLifecycle& lifecycle) {
 // An adapter that a flag names is what the operator wants, whatever the state file says.
 absl::Status LoadNamed(const NamedAdapter& adapter, AdapterLifecycle& lifecycle) {
   const std::string path = std::filesystem::absolute(adapter.path).native();
-  const auto loaded = lifecycle.Load(adapter.name, path, "", {.replace = true, .by_operator = true});
+  const auto loaded =
+      lifecycle.Load(adapter.name, path, "", {.replace = true, .by_operator = true});
   if (!loaded.ok()) {
     return absl::Status(loaded.status().code(),
                         StrCat("adapter ", adapter.name, ": ", ToStd(loaded.status().message())));

@@ -14,10 +14,10 @@
 #include "base/thread_team.h"
 #include "server/engine/engine.h"
 #include "server/engine/step_cost_measurement.h"
+#include "server/lifecycle/adapter_lifecycle.h"
 #include "server/model/cpu_executor.h"
 #include "server/model/model_names.h"
 #include "server/model/resident_weights.h"
-#include "server/lifecycle/adapter_lifecycle.h"
 #include "server/version.h"
 
 namespace shira {
@@ -82,13 +82,15 @@ AdapterLifecycle::Options LifecycleOptionsOf(const ServerOptions& options, Engin
                   std::string(status.message()));
   };
   lifecycle.on_gone = [&engine](const Sha256Digest& adapter) { engine.Leave(adapter); };
-  lifecycle.cancel_users = [&engine](const Sha256Digest& adapter) { engine.CancelUsersOf(adapter); };
+  lifecycle.cancel_users = [&engine](const Sha256Digest& adapter) {
+    engine.CancelUsersOf(adapter);
+  };
   lifecycle.apply = [&engine](const StateHandle& state, SteadyTime deadline) {
     return engine.Apply(state, deadline);
   };
   if (!flags.upload_dir.empty()) {
-    lifecycle.uploads = UploadStore::Options{flags.upload_dir, flags.max_upload_bytes,
-                                            flags.upload_quota_bytes};
+    lifecycle.uploads =
+        UploadStore::Options{flags.upload_dir, flags.max_upload_bytes, flags.upload_quota_bytes};
   }
   return lifecycle;
 }
@@ -198,7 +200,7 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(ModelOnDisk model
   parts->engine = std::make_unique<Engine>(engine_options, *parts->executor, *parts->switch_engine);
   SHIRA_ASSIGN_OR_RETURN(parts->lifecycle,
                          AdapterLifecycle::Create(LifecycleOptionsOf(options, *parts->engine),
-                                                 *parts->reader, *parts->switch_engine));
+                                                  *parts->reader, *parts->switch_engine));
 
   const ModelConfig& config = parts->weights->config();
   const std::optional<ChatTemplate>& chat_template = parts->text.chat_template;

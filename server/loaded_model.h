@@ -12,9 +12,9 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/notification.h"
 #include "base/work_queue.h"
+#include "server/generation/backend.h"
 #include "server/model/weight_loader.h"
 #include "server/server_options.h"
-#include "server/generation/backend.h"
 #include "server/text_tools.h"
 
 namespace shira {

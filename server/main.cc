@@ -38,8 +38,8 @@ constexpr absl::Duration kLastLinesTimeout = absl::Seconds(1);
 
 int Fail(int code, std::string_view message) {
   LineWriter error({.fd = STDERR_FILENO, .lost_line = [](int64_t) { return std::string(); }});
-  error.Write(StrCat("shira-server: ",
-                     absl::StrReplaceAll(ToAbsl(message), {{"\r", ""}, {"\n", " "}}), "\n"));
+  error.Write(StrCat(
+      "shira-server: ", absl::StrReplaceAll(ToAbsl(message), {{"\r", ""}, {"\n", " "}}), "\n"));
   error.Close(kLastLinesTimeout);
   return code;
 }

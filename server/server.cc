@@ -23,20 +23,20 @@
 #include "server/access/access_control.h"
 #include "server/adapter_startup.h"
 #include "server/descriptor_limit.h"
+#include "server/generation/backend.h"
+#include "server/generation/generation_ledger.h"
+#include "server/grpc/adapter_admin_service.h"
+#include "server/grpc/grpc_build.h"
+#include "server/grpc/inference_service.h"
+#include "server/grpc/operations_service.h"
+#include "server/grpc/rpc_server.h"
+#include "server/grpc/tls_files.h"
 #include "server/loaded_model.h"
+#include "server/logging/call_records.h"
 #include "server/logging/log_setup.h"
 #include "server/metrics/exporter.h"
 #include "server/metrics/metrics.h"
 #include "server/metrics/server_samples.h"
-#include "server/grpc/adapter_admin_service.h"
-#include "server/generation/backend.h"
-#include "server/generation/generation_ledger.h"
-#include "server/grpc/inference_service.h"
-#include "server/grpc/operations_service.h"
-#include "server/logging/call_records.h"
-#include "server/grpc/grpc_build.h"
-#include "server/grpc/rpc_server.h"
-#include "server/grpc/tls_files.h"
 #include "server/version.h"
 
 namespace shira {
@@ -139,7 +139,7 @@ class Server::Impl {
   std::unique_ptr<MetricsExporter> exporter_;
   const std::shared_ptr<MessageMemory> message_memory_ = std::make_shared<MessageMemory>(
       MessageMemory::Options{.limit_bytes = options_.message_memory_bytes});
-  int64_t max_connections_ = 0;  // of each port
+  int64_t max_connections_ = 0;                    // of each port
   std::vector<std::unique_ptr<RpcServer>> ports_;  // last: calls use what is above
 };
 
@@ -211,8 +211,8 @@ void Server::Impl::LimitConnections() {
 absl::Status Server::Impl::OpenMetrics() {
   metrics_.AddSource([this] { return SamplesOf(); });
   if (options_.metrics_listen.empty()) return absl::OkStatus();
-  SHIRA_ASSIGN_OR_RETURN(
-      exporter_, MetricsExporter::Start({.listen = options_.metrics_listen}, metrics_));
+  SHIRA_ASSIGN_OR_RETURN(exporter_,
+                         MetricsExporter::Start({.listen = options_.metrics_listen}, metrics_));
   spdlog::info("metrics at http://{} (port {})", options_.metrics_listen, exporter_->port());
   return absl::OkStatus();
 }
@@ -256,21 +256,21 @@ std::vector<Sample> Server::Impl::SamplesOfConnections() const {
 absl::StatusOr<std::unique_ptr<RpcServer>> Server::Impl::OpenPort(
     const std::string& listen, const std::vector<RpcServer::Service>& services) {
   const TlsOptions tls = TlsOptionsOf(options_);
-  SHIRA_ASSIGN_OR_RETURN(std::unique_ptr<RpcServer> port,
-                         RpcServer::Start({.listen = listen,
-                                           .max_message_bytes = options_.max_message_bytes,
-                                           .message_memory = message_memory_,
-                                           .max_metadata_bytes = options_.max_metadata_bytes,
-                                           .max_connections = max_connections_,
-                                           .max_calls_per_connection =
-                                               options_.max_calls_per_connection,
-                                           .keepalive = options_.keepalive,
-                                           .tls = options_.uses_tls() ? &tls : nullptr},
-                                          services, *access_, records_,
-                                          [this](std::string_view method, absl::StatusCode code,
-                                                 absl::Duration duration) {
-                                            metrics_.ObserveCall(method, code, duration);
-                                          }));
+  SHIRA_ASSIGN_OR_RETURN(
+      std::unique_ptr<RpcServer> port,
+      RpcServer::Start(
+          {.listen = listen,
+           .max_message_bytes = options_.max_message_bytes,
+           .message_memory = message_memory_,
+           .max_metadata_bytes = options_.max_metadata_bytes,
+           .max_connections = max_connections_,
+           .max_calls_per_connection = options_.max_calls_per_connection,
+           .keepalive = options_.keepalive,
+           .tls = options_.uses_tls() ? &tls : nullptr},
+          services, *access_, records_,
+          [this](std::string_view method, absl::StatusCode code, absl::Duration duration) {
+            metrics_.ObserveCall(method, code, duration);
+          }));
   spdlog::info("shira-server {}: listening on {} (port {}){}, loading {}", std::string(kVersion),
                listen, port->address(), options_.uses_tls() ? " with TLS" : "", options_.model);
   return port;

@@ -70,9 +70,10 @@ void DefineModelFlags(CLI::App& app, Flags& flags) {
   Add(app, group, "--dtype", flags.dtype, "Type of the weights in memory")
       ->check(CLI::IsMember({"float32", "bfloat16", "float16"}));
   Add(app, group, "--threads", options.threads, "Threads that compute; 0: one per core");
-  AddRepeatable(app, group, "--base-model", options.base_model_names,
-                "A name by which adapters may call this model (repeatable; default: the names in the "
-                "model's files)");
+  AddRepeatable(
+      app, group, "--base-model", options.base_model_names,
+      "A name by which adapters may call this model (repeatable; default: the names in the "
+      "model's files)");
 }
 
 void DefineAdapterFlags(CLI::App& app, Flags& flags) {
@@ -86,7 +87,8 @@ void DefineAdapterFlags(CLI::App& app, Flags& flags) {
                 "(repeatable)")
       ->type_name("NAME=PATH");
   Add(app, group, "--adapter-memory-mb", flags.adapter_memory_mb,
-      "Memory for adapters and their compiled states, in MiB; when it is full, unused ones leave it "
+      "Memory for adapters and their compiled states, in MiB; when it is full, unused ones leave "
+      "it "
       "and are read from disk again when needed")
       ->check(CLI::Range(int64_t{1}, kMaxMegabytes));
 }
@@ -114,7 +116,8 @@ void DefineLifecycleFlags(CLI::App& app, Flags& flags) {
   Add(app, group, "--max-concurrent-loads", options.max_concurrent_loads,
       "Maximum number of adapters that are read from disk at a time; others wait");
   Add(app, group, "--verify-interval", flags.verify_interval_seconds,
-      "Seconds that one background check of all weights takes; the next one follows. When damage is "
+      "Seconds that one background check of all weights takes; the next one follows. When damage "
+      "is "
       "found, health becomes NOT_SERVING. 0: no checks");
 }
 
@@ -132,7 +135,8 @@ void DefineNetworkFlags(CLI::App& app, Flags& flags) {
       "A file to write the port into (or unix:PATH) once the server serves");
   Add(app, group, "--admin-port-file", options.admin_port_file, "The same for --admin-listen");
   Add(app, group, "--keepalive", flags.keepalive_seconds,
-      "Seconds without traffic after which a client is pinged; without an answer for as long again, "
+      "Seconds without traffic after which a client is pinged; without an answer for as long "
+      "again, "
       "its connection is closed and its generations are cancelled");
   Add(app, group, "--drain-timeout", flags.drain_timeout_seconds,
       "Seconds that running generations may take to end after SIGTERM");
@@ -173,13 +177,15 @@ void DefineLimitFlags(CLI::App& app, Flags& flags) {
   Add(app, group, "--max-message-mb", flags.max_message_mb, "Largest request, in MiB")
       ->check(CLI::Range(1, 2047));
   Add(app, group, "--message-memory-mb", flags.message_memory_mb,
-      "Memory for requests that arrive or are running, in MiB; one connection may have a quarter of it")
+      "Memory for requests that arrive or are running, in MiB; one connection may have a quarter "
+      "of it")
       ->check(megabytes);
   Add(app, group, "--max-metadata-kb", flags.max_metadata_kb,
       "Largest metadata of one call, in KiB; a call with more is refused")
       ->check(CLI::Range(4, 4096));
   Add(app, group, "--max-connections", options.max_connections,
-      "Maximum number of connections to each address; further ones are closed at once. Lower if the "
+      "Maximum number of connections to each address; further ones are closed at once. Lower if "
+      "the "
       "system allows fewer open files")
       ->check(CLI::Range(int64_t{1}, kMaxConnections));
   Add(app, group, "--max-calls-per-connection", options.max_calls_per_connection,
@@ -190,13 +196,15 @@ void DefineLimitFlags(CLI::App& app, Flags& flags) {
       "Maximum number of generations of one client (its identity, or else its host) that wait for "
       "their first token");
   Add(app, group, "--max-unread-mb", flags.max_unread_mb,
-      "Memory for answers that clients have not read yet, in MiB; one client may use an eighth of it")
+      "Memory for answers that clients have not read yet, in MiB; one client may use an eighth of "
+      "it")
       ->check(megabytes);
   Add(app, group, "--max-running", options.max_running,
       "Maximum number of answers that are generated at a time");
   Add(app, group, "--max-choices", options.max_choices,
       "Maximum number of answers to one request (and never more than --max-running)");
-  Add(app, group, "--kv-cache-mb", flags.kv_cache_mb, "KV cache: memory for keys and values, in MiB")
+  Add(app, group, "--kv-cache-mb", flags.kv_cache_mb,
+      "KV cache: memory for keys and values, in MiB")
       ->check(megabytes);
   Add(app, group, "--max-prompt-tokens", options.max_prompt_tokens,
       "Maximum number of tokens of a prompt; 0: what the context holds");
@@ -218,7 +226,8 @@ void DefineSchedulingFlags(CLI::App& app, Flags& flags) {
       "turns) or off")
       ->check(CLI::IsMember({"auto", "off"}));
   Add(app, group, "--prefix-cache", options.max_prefixes,
-      "Maximum number of prompt prefixes that are kept for later requests, in free KV cache memory; "
+      "Maximum number of prompt prefixes that are kept for later requests, in free KV cache "
+      "memory; "
       "0: none");
 }
 
@@ -279,8 +288,7 @@ absl::StatusOr<ServerOptions> ToOptions(const Flags& flags) {
     }
     options.adapters.push_back(*std::move(adapter));
   }
-  for (std::string* address :
-       {&options.listen, &options.admin_listen, &options.metrics_listen}) {
+  for (std::string* address : {&options.listen, &options.admin_listen, &options.metrics_listen}) {
     *address = WithHost(*address);
   }
   options.row_patching = flags.row_patching == "auto";

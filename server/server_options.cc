@@ -61,11 +61,10 @@ void ValidateRpcAddress(std::string_view flag, const std::string& address,
   }
   const bool is_protected = options.uses_tls() && options.authenticates();
   if (*local || is_protected || options.insecure_listen_anywhere) return;
-  problems.Add(
-      flag, ": ", address, " can be reached from other machines, without ",
-      options.uses_tls() ? "authentication" : "encryption and authentication",
-      ": pass --tls-cert and --tls-key with --access-file or --tls-client-ca, or "
-      "--insecure-listen-anywhere if every machine on the network is trusted");
+  problems.Add(flag, ": ", address, " can be reached from other machines, without ",
+               options.uses_tls() ? "authentication" : "encryption and authentication",
+               ": pass --tls-cert and --tls-key with --access-file or --tls-client-ca, or "
+               "--insecure-listen-anywhere if every machine on the network is trusted");
 }
 
 void ValidateAddresses(const ServerOptions& options, ProblemList& problems) {
@@ -82,9 +81,10 @@ void ValidateAddresses(const ServerOptions& options, ProblemList& problems) {
   } else if (options.metrics_listen.starts_with(kUnixPrefix)) {
     problems.Add("--metrics-listen: expected HOST:PORT, found '", options.metrics_listen, "'");
   } else if (!*local && !options.insecure_metrics_anywhere) {
-    problems.Add("--metrics-listen: ", options.metrics_listen,
-                 " can be reached from other machines, and the metrics have no authentication: pass "
-                 "--insecure-metrics-anywhere if every machine on the network is trusted");
+    problems.Add(
+        "--metrics-listen: ", options.metrics_listen,
+        " can be reached from other machines, and the metrics have no authentication: pass "
+        "--insecure-metrics-anywhere if every machine on the network is trusted");
   }
 }
 
@@ -181,8 +181,7 @@ absl::StatusOr<bool> IsLocalAddress(std::string_view listen) {
   }
   const size_t colon = listen.rfind(':');
   int port = -1;
-  if (colon == std::string_view::npos || colon == 0 ||
-      listen.find('/') != std::string_view::npos ||
+  if (colon == std::string_view::npos || colon == 0 || listen.find('/') != std::string_view::npos ||
       !absl::SimpleAtoi(ToAbsl(listen.substr(colon + 1)), &port) || port < 0 || port > 65535) {
     return absl::InvalidArgumentError(
         StrCat("expected HOST:PORT, as in 127.0.0.1:50051, a port alone, or unix:PATH; found '",
@@ -211,9 +210,9 @@ absl::Status ValidateValues(const ServerOptions& options) {
 absl::Status CheckPaths(const ServerOptions& options) {
   std::error_code error;
   if (!fs::exists(options.model, error)) {
-    return absl::NotFoundError(StrCat(
-        "model ", options.model,
-        " does not exist: expected the path of a Hugging Face folder, or of a .gguf file"));
+    return absl::NotFoundError(
+        StrCat("model ", options.model,
+               " does not exist: expected the path of a Hugging Face folder, or of a .gguf file"));
   }
   for (const std::string& root : options.adapter_roots) {
     SHIRA_RETURN_IF_ERROR(ExpectFolder("adapter root", root));

@@ -38,9 +38,9 @@ struct ServerOptions {
   std::string admin_port_file;  // the same for `admin_listen`
   int64_t max_message_bytes = int64_t{16} << 20;
   int64_t message_memory_bytes = int64_t{256} << 20;  // of all requests that arrive or are running
-  int64_t max_metadata_bytes = int64_t{16} << 10;  // of one call
-  int64_t max_connections = 1024;                  // of each address
-  int64_t max_calls_per_connection = 512;          // at a time
+  int64_t max_metadata_bytes = int64_t{16} << 10;     // of one call
+  int64_t max_connections = 1024;                     // of each address
+  int64_t max_calls_per_connection = 512;             // at a time
   absl::Duration drain_timeout = absl::Seconds(30);
   // From SIGTERM on the port stays open for so long at the least, so that balancers see its health
   // before it is gone: gRPC cancels calls that reach a server which has begun to close.
@@ -76,8 +76,8 @@ struct ServerOptions {
   int64_t max_queued_per_client = 256;  // of one identity, or else of one host
   // Of answers that clients have not read; one of them may have an eighth.
   int64_t max_unread_bytes = int64_t{128} << 20;
-  int64_t max_running = 16;             // answers at a time
-  int64_t max_choices = 8;              // of one request
+  int64_t max_running = 16;  // answers at a time
+  int64_t max_choices = 8;   // of one request
   int64_t step_tokens = 512;
   bool row_patching = true;  // where it is cheaper; false: never
   int64_t max_prefixes = 1024;

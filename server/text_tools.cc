@@ -96,9 +96,8 @@ absl::StatusOr<std::optional<ChatTemplate>> LoadTemplate(const std::string& path
   if (sources.texts.empty()) return std::nullopt;
   const auto standard = sources.texts.find("default");
   if (standard == sources.texts.end()) {
-    return absl::InvalidArgumentError(
-        StrCat(sources.where, ": there are ", sources.texts.size(),
-               " chat templates and none of them is called default"));
+    return absl::InvalidArgumentError(StrCat(sources.where, ": there are ", sources.texts.size(),
+                                             " chat templates and none of them is called default"));
   }
   const auto for_tools = sources.texts.find("tool_use");
   absl::StatusOr<ChatTemplate> parsed = ChatTemplate::Parse(

@@ -10,8 +10,8 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "server/model/weight_loader.h"
 #include "server/jinja/chat_template.h"
+#include "server/model/weight_loader.h"
 #include "server/tokenizer/tokenizer.h"
 
 namespace shira {

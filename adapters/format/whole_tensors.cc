@@ -98,8 +98,9 @@ class Settler {
     }
     if (EqualsBase(delta, base_).value_or(whole->role == Role::kFrozen)) return std::nullopt;
     if (whole->role == Role::kFrozen && sparse_.count(name) == 0) {
-      return Refuse(name, ": expected the base model's own values, as the file says that they are, "
-                          "found others");
+      return Refuse(name,
+                    ": expected the base model's own values, as the file says that they are, "
+                    "found others");
     }
     if (whole->role == Role::kCopy && is_shared) {
       return Refuse(name,
@@ -118,8 +119,8 @@ class Settler {
 
   const BaseModelIdentity& base_;
   ProblemList& problems_;
-  std::set<std::string> shared_;  // parameters that the model uses in two places
-  std::set<std::string> sparse_;  // parameters with sparse values, by the file's names
+  std::set<std::string> shared_;              // parameters that the model uses in two places
+  std::set<std::string> sparse_;              // parameters with sparse values, by the file's names
   std::map<std::string, TensorView> loaded_;  // what PEFT loads into shared ones
 };
 
@@ -135,9 +136,8 @@ void SettleWholeTensors(const BaseModelIdentity& base, RawAdapter& raw, ProblemL
 }
 
 ParameterDelta AddToWhole(ParameterDelta whole, const ParameterDelta& delta) {
-  delta.table->ForEach([&](uint32_t entry, int64_t position) {
-    whole.values[position] += delta.values[entry];
-  });
+  delta.table->ForEach(
+      [&](uint32_t entry, int64_t position) { whole.values[position] += delta.values[entry]; });
   return whole;
 }
 

@@ -23,20 +23,18 @@ struct Arguments {
 
 // "x (12.3 % of the elements touched)".
 std::string WithShare(int64_t count, const v1::BlendOverlap& total) {
-  const double share = total.union_entries() > 0
-                           ? 100.0 * static_cast<double>(count) / total.union_entries()
-                           : 0;
+  const double share =
+      total.union_entries() > 0 ? 100.0 * static_cast<double>(count) / total.union_entries() : 0;
   return absl::StrFormat("%s (%.1f %%)", FormatCount(count), share);
 }
 
 std::string FormatTotal(const v1::BlendOverlap& total) {
-  return FormatFields(
-      {{"Entries of the parts", FormatCount(total.part_entries())},
-       {"Elements touched", FormatCount(total.union_entries())},
-       {"By more than one part", WithShare(total.shared_entries(), total)},
-       {"With opposite signs", WithShare(total.sign_conflicts(), total)},
-       {"Entries of the blend", WithShare(total.blend_entries(), total)},
-       {"Energy kept", absl::StrFormat("%.1f %%", 100 * total.energy_kept())}});
+  return FormatFields({{"Entries of the parts", FormatCount(total.part_entries())},
+                       {"Elements touched", FormatCount(total.union_entries())},
+                       {"By more than one part", WithShare(total.shared_entries(), total)},
+                       {"With opposite signs", WithShare(total.sign_conflicts(), total)},
+                       {"Entries of the blend", WithShare(total.blend_entries(), total)},
+                       {"Energy kept", absl::StrFormat("%.1f %%", 100 * total.energy_kept())}});
 }
 
 std::vector<std::string> OverlapCells(const std::string& name, const v1::BlendOverlap& overlap) {
@@ -78,11 +76,11 @@ absl::StatusOr<ExitCode> Create(Session& session, const Arguments& arguments) {
     return ExitCode::kOk;
   }
   const v1::Adapter& adapter = response->adapter();
-  session.out().Write(
-      absl::StrFormat("%s %s v%d: %s entries in %d parameters, sha256 %s\n\n",
-                      response->already_created() ? "Already created" : "Created", adapter.name(),
-                      adapter.version(), FormatCount(adapter.entries()), adapter.parameter_count(),
-                      ShortDigest(adapter.sha256())));
+  session.out().Write(absl::StrFormat("%s %s v%d: %s entries in %d parameters, sha256 %s\n\n",
+                                      response->already_created() ? "Already created" : "Created",
+                                      adapter.name(), adapter.version(),
+                                      FormatCount(adapter.entries()), adapter.parameter_count(),
+                                      ShortDigest(adapter.sha256())));
   session.out().Write(arguments.parameters ? FormatParameters(*response)
                                            : FormatTotal(response->total()));
   return ExitCode::kOk;

@@ -32,9 +32,9 @@ std::optional<HistoryFile> OpenHistory(Session& session, const Options& options)
   if (options.no_history || path.empty()) return std::nullopt;
   absl::StatusOr<HistoryFile> history = HistoryFile::Open(path);
   if (history.ok()) return *std::move(history);
-  session.err().Write(session.err().Dim(absl::StrCat(
-                          "What you type is not kept: ", history.status().message())) +
-                      "\n");
+  session.err().Write(
+      session.err().Dim(absl::StrCat("What you type is not kept: ", history.status().message())) +
+      "\n");
   return std::nullopt;
 }
 
@@ -48,8 +48,7 @@ absl::StatusOr<ExitCode> Chat(Session& session, const Options& options) {
   if (interactive)
     session.err().Write(session.err().Dim("Say something; /help lists commands, Ctrl-D ends.") +
                         "\n");
-  std::optional<HistoryFile> history =
-      interactive ? OpenHistory(session, options) : std::nullopt;
+  std::optional<HistoryFile> history = interactive ? OpenHistory(session, options) : std::nullopt;
   ChatSession chat(session, *std::move(settings), options.system, interactive);
   const std::unique_ptr<LineReader> lines =
       interactive

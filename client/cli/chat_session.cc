@@ -147,17 +147,15 @@ absl::StatusOr<ChatSession::Next> ChatSession::UseAdapters(const std::vector<std
 }
 
 absl::StatusOr<ChatSession::Next> ChatSession::ListAdapters(const std::vector<std::string>&) {
-  const auto adapters = session_.Run("Asking", [&](const CallOptions& call) {
-    return session_.client().ListAdapters(call);
-  });
+  const auto adapters = session_.Run(
+      "Asking", [&](const CallOptions& call) { return session_.client().ListAdapters(call); });
   if (!adapters.ok()) return adapters.status();
   std::vector<std::vector<std::string>> rows;
   for (const v1::Adapter& adapter : *adapters) {
-    const bool selected =
-        IsSelected(adapter.name()) ||
-        IsSelected(absl::StrCat(adapter.name(), "@", adapter.version())) ||
-        std::any_of(adapter.aliases().begin(), adapter.aliases().end(),
-                    [&](const std::string& alias) { return IsSelected(alias); });
+    const bool selected = IsSelected(adapter.name()) ||
+                          IsSelected(absl::StrCat(adapter.name(), "@", adapter.version())) ||
+                          std::any_of(adapter.aliases().begin(), adapter.aliases().end(),
+                                      [&](const std::string& alias) { return IsSelected(alias); });
     rows.push_back({selected ? "*" : "", adapter.name(), absl::StrCat(adapter.version()),
                     StateName(adapter.state()), absl::StrJoin(adapter.aliases(), " ")});
   }

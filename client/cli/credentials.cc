@@ -57,10 +57,10 @@ absl::StatusOr<ClientOptions> MakeClientOptions(const std::string& server,
   }
   if (!client.token.empty() && client.credentials == nullptr && !options.insecure_token &&
       !IsOnThisMachine(server)) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("The token would be sent to ", server,
-                     " unencrypted: use --tls or --tls-ca, or pass --insecure-token if every machine "
-                     "on the way is trusted"));
+    return absl::FailedPreconditionError(absl::StrCat(
+        "The token would be sent to ", server,
+        " unencrypted: use --tls or --tls-ca, or pass --insecure-token if every machine "
+        "on the way is trusted"));
   }
   return client;
 }

@@ -52,9 +52,9 @@ KeyInput::Event KeyInput::Wait(absl::Duration timeout, char& key) {
   bool has_keys = before_.has_value();
   while (true) {
     const absl::Duration left = absl::FromChrono(end - std::chrono::steady_clock::now());
-    const int64_t milliseconds = std::clamp<int64_t>(
-        absl::ToInt64Milliseconds(absl::Ceil(left, absl::Milliseconds(1))), 0,
-        std::numeric_limits<int>::max());
+    const int64_t milliseconds =
+        std::clamp<int64_t>(absl::ToInt64Milliseconds(absl::Ceil(left, absl::Milliseconds(1))), 0,
+                            std::numeric_limits<int>::max());
     std::array<pollfd, 2> fds = {pollfd{InterruptFd(), POLLIN, 0},
                                  pollfd{has_keys ? STDIN_FILENO : -1, POLLIN, 0}};
     const int ready = poll(fds.data(), fds.size(), static_cast<int>(milliseconds));

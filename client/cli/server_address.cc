@@ -67,9 +67,9 @@ absl::StatusOr<std::string> HostAndPort(absl::string_view text) {
     port = text.substr(colon + 1);
   }
   if (host.empty()) host = kDefaultHost;
-  const bool is_host = bracketed ? absl::EndsWith(host, "]") &&
-                                       IsIpv6(host.substr(1, host.size() - 2))
-                                 : IsHost(host);
+  const bool is_host = bracketed
+                           ? absl::EndsWith(host, "]") && IsIpv6(host.substr(1, host.size() - 2))
+                           : IsHost(host);
   if (!is_host) return Malformed(text, "which names no host");
   if (!IsPort(port)) return Malformed(text, absl::StrCat("where '", port, "' is no port"));
   return absl::StrCat(host, ":", port);

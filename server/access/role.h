@@ -40,9 +40,7 @@ class RoleSet {
   constexpr bool Intersects(RoleSet other) const { return (bits_ & other.bits_) != 0; }
   constexpr bool empty() const { return bits_ == 0; }
   // A right of the caller's, not of a method.
-  constexpr bool may_raise_priority() const {
-    return Intersects({Role::kPriority, Role::kAdmin});
-  }
+  constexpr bool may_raise_priority() const { return Intersects({Role::kPriority, Role::kAdmin}); }
 
   // "inference, admin"; "none".
   std::string ToString() const;

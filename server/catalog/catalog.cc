@@ -299,7 +299,8 @@ std::vector<std::string> Catalog::Violations() const {
       const bool is_ready = record->state == AdapterState::kReady;
       const bool is_unloading = record->state == AdapterState::kUnloading;
       expect(record->name == name && record->version == version, "another record's place");
-      expect((record->summary != nullptr) == (is_ready || is_unloading), "content and state differ");
+      expect((record->summary != nullptr) == (is_ready || is_unloading),
+             "content and state differ");
       expect(record->users >= 0, "fewer users than none");
       expect(record->users == 0 || record->summary != nullptr, "users without content");
       expect(version > 0 || versions.size() == 1, "version 0 beside others");

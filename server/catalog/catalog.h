@@ -93,8 +93,8 @@ class Catalog {
   //   NOT_FOUND            unknown name
   //   FAILED_PRECONDITION  not kReady, and why
   //   INVALID_ARGUMENT     a name or content twice, a weight not finite, no reference at all
-  absl::StatusOr<std::vector<AdapterRef>> Resolve(absl::Span<const AdapterSelectionTerm> terms)
-      const ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<std::vector<AdapterRef>> Resolve(
+      absl::Span<const AdapterSelectionTerm> terms) const ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Versions that somebody uses: none of them ends before this is destroyed. Move-only;
   // thread-compatible; may be destroyed on any thread. The catalog must outlive it.
@@ -233,8 +233,7 @@ class Catalog {
   // `uses` is one version, and `state` its own. FAILED_PRECONDITION unless it is still kReady; `name`
   // is what it was called, for the error.
   absl::StatusOr<Entry> Pin(const Uses& uses, std::string_view name,
-                            std::shared_ptr<const CompiledState> state)
-      ABSL_LOCKS_EXCLUDED(mutex_);
+                            std::shared_ptr<const CompiledState> state) ABSL_LOCKS_EXCLUDED(mutex_);
   // Errors of Resolve() about names.
   absl::StatusOr<Entry> Unpin(std::string_view name) ABSL_LOCKS_EXCLUDED(mutex_);
 

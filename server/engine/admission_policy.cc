@@ -50,9 +50,8 @@ class Line {
   // `turn`: how many had been served before.
   const SequenceView& Serve(int64_t turn) {
     const SequenceView& served = *waiting_[next_++].sequence;
-    share_ = {.rows = share_.rows + served.rows,
-              .last_turn = turn,
-              .unserved = absl::ZeroDuration()};
+    share_ = {
+        .rows = share_.rows + served.rows, .last_turn = turn, .unserved = absl::ZeroDuration()};
     return served;
   }
 

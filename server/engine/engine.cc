@@ -130,7 +130,7 @@ class Engine::Impl {
 
   // The engine's thread alone.
   StatePreparation preparation_;
-  bool queue_moved_ = false;  // since Admit() looked at it last
+  bool queue_moved_ = false;          // since Admit() looked at it last
   std::vector<SequencePtr> running_;  // in the order of admission
   // When the clients that have something queued or running were served last.
   struct Turn {
@@ -172,11 +172,12 @@ absl::Status Engine::Impl::CheckAnswers(absl::Span<const int32_t> prompt, int64_
 
 absl::Status Engine::Impl::CheckHolds(const KvMemory::Demand& demand) const {
   if (memory_.CanEverHold(demand)) return absl::OkStatus();
-  return absl::InvalidArgumentError(StrCat(
-      demand.answers, " answers of up to ",
-      demand.tokens - static_cast<int64_t>(demand.prompt.size()), " tokens each, to a prompt of ",
-      demand.prompt.size(), ", need ", memory_.BytesOf(demand), " bytes of KV memory, but there are ",
-      executor_.kv_budget_bytes(), ": ask for fewer answers, or for fewer tokens"));
+  return absl::InvalidArgumentError(
+      StrCat(demand.answers, " answers of up to ",
+             demand.tokens - static_cast<int64_t>(demand.prompt.size()),
+             " tokens each, to a prompt of ", demand.prompt.size(), ", need ",
+             memory_.BytesOf(demand), " bytes of KV memory, but there are ",
+             executor_.kv_budget_bytes(), ": ask for fewer answers, or for fewer tokens"));
 }
 
 absl::StatusOr<std::shared_ptr<CancellationToken>> Engine::Impl::Submit(GenerationRequest request) {
@@ -223,9 +224,9 @@ void Engine::Impl::CancelUsersOf(const Sha256Digest& adapter) {
 void Engine::Impl::Leave(const Sha256Digest& adapter) {
   const auto leave = [&] {
     if (PrefixCache* prefixes = memory_.prefixes()) prefixes->EraseUsersOf(adapter);
-    const bool is_used = std::any_of(
-        running_.begin(), running_.end(),
-        [&](const SequencePtr& sequence) { return sequence->Uses(adapter); });
+    const bool is_used =
+        std::any_of(running_.begin(), running_.end(),
+                    [&](const SequencePtr& sequence) { return sequence->Uses(adapter); });
     if (!is_used) runner_.Leave(adapter);
     BookMemory();
   };

@@ -55,8 +55,8 @@ class StatePreparation {
   void OnMemoryFreed() { ++freed_; }
 
  private:
-  struct Job;    // one attempt, shared with the thread that makes it
-  struct Bell;   // calls on_news, shared with these threads
+  struct Job;   // one attempt, shared with the thread that makes it
+  struct Bell;  // calls on_news, shared with these threads
   struct Entry {
     std::shared_ptr<Job> job;  // nullptr: there was no memory for it
     bool lacked_memory = false;

@@ -168,8 +168,9 @@ class Planner {
 
   // Where another state than the resident one makes this step and those to come cheaper.
   std::optional<Sha256Digest> SwitchTo(const Groups& chosen) const {
-    const Group* best = nullptr;  // nullptr: stay, although no sequence here uses the resident state
-    double most = 0.0;            // seconds per step that are not spent on patching `best`
+    const Group* best =
+        nullptr;        // nullptr: stay, although no sequence here uses the resident state
+    double most = 0.0;  // seconds per step that are not spent on patching `best`
     for (const Group& group : chosen) {
       if (group.resident) {
         best = &group;

@@ -30,10 +30,10 @@ struct TokenLogprobs {
 
 // The next piece of one answer. Pieces of several answers come interleaved.
 struct AnswerChunk {
-  int32_t choice = 0;  // which answer
+  int32_t choice = 0;     // which answer
   std::string text = {};  // valid UTF-8; empty while the tokens do not end a character
   std::vector<int32_t> token_ids = {};
-  std::vector<TokenLogprobs> logprobs = {};  // one per token id, when asked for
+  std::vector<TokenLogprobs> logprobs = {};                  // one per token id, when asked for
   std::optional<FinishReason> finish_reason = std::nullopt;  // of the last piece of one of several
 
   // `next` is the piece behind this one.
@@ -46,7 +46,7 @@ struct AnswerChunk {
 struct AnswerEnd {
   int32_t choice = 0;
   FinishReason reason = FinishReason::kLength;
-  std::string stop_string = {};  // that ended it, if one did
+  std::string stop_string = {};                      // that ended it, if one did
   std::optional<int32_t> stop_token = std::nullopt;  // the same; not among the answer's ids
   int64_t completion_tokens = 0;
   std::optional<uint64_t> seed = std::nullopt;  // nullopt: greedy

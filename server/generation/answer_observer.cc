@@ -4,8 +4,8 @@
 
 #include "absl/strings/ascii.h"
 #include "base/steady_clock.h"
-#include "server/logging/log_event.h"
 #include "server/generation/error_details.h"
+#include "server/logging/log_event.h"
 
 namespace shira {
 

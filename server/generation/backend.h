@@ -17,8 +17,8 @@
 #include "adapters/switch/weight_guard.h"
 #include "server/engine/engine.h"
 #include "server/generation/generate_request.h"
-#include "server/lifecycle/adapter_lifecycle.h"
 #include "server/jinja/chat_template.h"
+#include "server/lifecycle/adapter_lifecycle.h"
 #include "server/tokenizer/tokenizer.h"
 
 namespace shira {
@@ -44,7 +44,7 @@ struct Backend {
   ModelInfo model;
   RequestLimits limits;
   const Tokenizer& tokenizer;
-  const ChatTemplate* chat_template = nullptr;   // nullptr: the model has none that can be used
+  const ChatTemplate* chat_template = nullptr;  // nullptr: the model has none that can be used
   std::string_view chat_template_problem = {};  // why not, where it has one
   AdapterLifecycle& lifecycle;
   SwitchEngine& switch_engine;

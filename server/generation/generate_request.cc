@@ -20,7 +20,8 @@ struct InputCheck {
   void operator()(std::monostate) {
     problems.Add("input", "is missing: give one of prompt, chat and token_ids");
   }
-  void operator()(const std::string&) {}  // may be empty: some tokenizers begin every text with a token
+  void operator()(const std::string&) {
+  }  // may be empty: some tokenizers begin every text with a token
   void operator()(const Conversation& chat) {
     if (chat.messages.empty()) problems.Add("chat.messages", "is empty");
   }
@@ -28,8 +29,8 @@ struct InputCheck {
     if (ids.empty()) problems.Add("token_ids.ids", "is empty");
     for (size_t i = 0; i < ids.size(); ++i) {
       if (ids[i] >= 0 && ids[i] < limits.vocab_size) continue;
-      problems.Add("token_ids.ids", StrCat("id ", ids[i], " at position ", i,
-                                           " is not within [0, ", limits.vocab_size, ")"));
+      problems.Add("token_ids.ids", StrCat("id ", ids[i], " at position ", i, " is not within [0, ",
+                                           limits.vocab_size, ")"));
       break;  // one is enough: a wrong tokenizer has thousands
     }
   }
@@ -51,8 +52,8 @@ void CheckStopStrings(const RequestLimits& limits, const std::vector<std::string
                       FieldProblems& problems) {
   constexpr std::string_view kField = "stop.stop_strings";
   if (static_cast<int>(texts.size()) > limits.max_stop_strings) {
-    problems.Add(kField, StrCat("has ", texts.size(), " entries, more than ",
-                                limits.max_stop_strings));
+    problems.Add(kField,
+                 StrCat("has ", texts.size(), " entries, more than ", limits.max_stop_strings));
     return;
   }
   for (size_t i = 0; i < texts.size(); ++i) {
@@ -69,8 +70,8 @@ void CheckStopTokens(const RequestLimits& limits, const std::vector<int32_t>& to
                      FieldProblems& problems) {
   constexpr std::string_view kField = "stop.stop_token_ids";
   if (static_cast<int>(tokens.size()) > limits.max_stop_tokens) {
-    problems.Add(kField, StrCat("has ", tokens.size(), " entries, more than ",
-                                limits.max_stop_tokens));
+    problems.Add(kField,
+                 StrCat("has ", tokens.size(), " entries, more than ", limits.max_stop_tokens));
     return;
   }
   for (const int32_t id : tokens) {

@@ -14,10 +14,10 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "server/generation/field_problems.h"
 #include "server/catalog/adapter_selection.h"
-#include "server/sampling/sampling_params.h"
+#include "server/generation/field_problems.h"
 #include "server/jinja/chat_template.h"
+#include "server/sampling/sampling_params.h"
 #include "server/tokenizer/stream_decoder.h"
 
 namespace shira {
@@ -46,8 +46,7 @@ struct Conversation {
 };
 
 // Nothing, plain text, a conversation, or token ids.
-using PromptInput =
-    std::variant<std::monostate, std::string, Conversation, std::vector<int32_t>>;
+using PromptInput = std::variant<std::monostate, std::string, Conversation, std::vector<int32_t>>;
 
 struct GenerateRequest {
   PromptInput input;

@@ -65,17 +65,16 @@ absl::Status GenerationCall::Start(const ServiceContext& service,
 }
 
 void GenerationCall::RecordSummary(const AnswerSummary& summary) const {
-  record_->details.insert(
-      record_->details.end(),
-      {{"adapter", IdentityLabel(summary)},
-       {"prompt_tokens", static_cast<int64_t>(summary.prompt.size())},
-       {"cached_prompt_tokens", summary.cached_prompt_tokens},
-       {"completion_tokens", summary.completion_tokens()},
-       {"finish", std::string(FinishLabel(summary.ends.front().reason))},
-       {"queue_ms", Milliseconds(summary.timings.queue)},
-       {"switch_ms", Milliseconds(summary.timings.switching)},
-       {"prefill_ms", Milliseconds(summary.timings.prefill)},
-       {"decode_ms", Milliseconds(summary.timings.decode)}});
+  record_->details.insert(record_->details.end(),
+                          {{"adapter", IdentityLabel(summary)},
+                           {"prompt_tokens", static_cast<int64_t>(summary.prompt.size())},
+                           {"cached_prompt_tokens", summary.cached_prompt_tokens},
+                           {"completion_tokens", summary.completion_tokens()},
+                           {"finish", std::string(FinishLabel(summary.ends.front().reason))},
+                           {"queue_ms", Milliseconds(summary.timings.queue)},
+                           {"switch_ms", Milliseconds(summary.timings.switching)},
+                           {"prefill_ms", Milliseconds(summary.timings.prefill)},
+                           {"decode_ms", Milliseconds(summary.timings.decode)}});
 }
 
 void GenerationCall::RecordError(const absl::Status& status) const {

@@ -123,11 +123,10 @@ absl::Status GenerationLedger::CheckRead(const std::string& name, const Client& 
         {{"client", name}, {"limit", StrCat(options_.max_waiting_per_client)}});
   }
   if (bytes <= share_bytes()) return absl::OkStatus();
-  return WithReason(
-      absl::ResourceExhaustedError(StrCat("the client '", name, "' does not read ", calls,
-                                          " answers of ", bytes, " bytes: at most ", share_bytes(),
-                                          " are kept")),
-      "ANSWER_NOT_READ", {{"client", name}, {"limit_bytes", StrCat(share_bytes())}});
+  return WithReason(absl::ResourceExhaustedError(
+                        StrCat("the client '", name, "' does not read ", calls, " answers of ",
+                               bytes, " bytes: at most ", share_bytes(), " are kept")),
+                    "ANSWER_NOT_READ", {{"client", name}, {"limit_bytes", StrCat(share_bytes())}});
 }
 
 absl::Status GenerationLedger::AddUnread(const std::string& client, int64_t bytes) {
@@ -138,10 +137,10 @@ absl::Status GenerationLedger::AddUnread(const std::string& client, int64_t byte
   const bool fits = of_client <= share_bytes() && unread_bytes_ <= options_.max_unread_bytes;
   if (bytes <= 0 || fits) return absl::OkStatus();
   return WithReason(
-      absl::ResourceExhaustedError(
-          StrCat("the client '", client, "' has ", of_client, " bytes of streams that it has not read (",
-                 unread_bytes_, " of all clients); at most ", share_bytes(), " (",
-                 options_.max_unread_bytes, ") are kept: read faster, or ask for less")),
+      absl::ResourceExhaustedError(StrCat(
+          "the client '", client, "' has ", of_client, " bytes of streams that it has not read (",
+          unread_bytes_, " of all clients); at most ", share_bytes(), " (",
+          options_.max_unread_bytes, ") are kept: read faster, or ask for less")),
       "ANSWER_NOT_READ", {{"client", client}, {"limit_bytes", StrCat(share_bytes())}});
 }
 

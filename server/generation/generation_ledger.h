@@ -83,7 +83,7 @@ class GenerationLedger {
     AdapterMetrics& metrics_;
     const SteadyTime start_;
     SteadyTime last_token_ = SteadyTime::InfinitePast();  // InfinitePast: none yet
-    SteadyTime end_ = SteadyTime::InfiniteFuture();  // not ended
+    SteadyTime end_ = SteadyTime::InfiniteFuture();       // not ended
     std::atomic<int64_t> unread_bytes_ = 0;
     std::atomic<int64_t> answer_bytes_ = 0;
   };

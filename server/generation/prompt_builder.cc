@@ -54,8 +54,7 @@ absl::StatusOr<PromptBuilder::Prompt> PromptBuilder::FromChat(const Conversation
   ChatTemplateOptions options;
   options.add_generation_prompt = !chat.continue_last_message;
   options.continue_last_message = chat.continue_last_message;
-  options.special_tokens.assign(tokenizer_.named_tokens().begin(),
-                                tokenizer_.named_tokens().end());
+  options.special_tokens.assign(tokenizer_.named_tokens().begin(), tokenizer_.named_tokens().end());
   if (!chat.template_variables_json.empty()) {
     options.extra_variables_json = chat.template_variables_json;
   }

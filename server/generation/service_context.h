@@ -17,8 +17,8 @@ struct ServiceContext {
   const BackendGate& gate;
   const CallRecords& records;
   GenerationLedger& ledger;
-  WorkQueue& text_work;  // for what takes long to tokenise
-  WorkQueue& disk_work;  // for adapters to be read
+  WorkQueue& text_work;      // for what takes long to tokenise
+  WorkQueue& disk_work;      // for adapters to be read
   bool log_prompts = false;  // and answers
 };
 

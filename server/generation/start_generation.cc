@@ -10,10 +10,10 @@
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
 #include "base/strings.h"
-#include "server/logging/log_event.h"
 #include "server/generation/answer_observer.h"
 #include "server/generation/error_details.h"
 #include "server/generation/prompt_builder.h"
+#include "server/logging/log_event.h"
 
 namespace shira {
 

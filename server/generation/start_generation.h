@@ -28,8 +28,8 @@ ErrorMetadata AdapterAtFault(const AdapterLifecycle& lifecycle,
 
 // Whose generation it is.
 struct GenerationCaller {
-  std::string id;      // the request's own, or a new one where it has none
-  std::string client;  // whom limits count for
+  std::string id;                   // the request's own, or a new one where it has none
+  std::string client;               // whom limits count for
   bool may_raise_priority = false;  // above the default
   SteadyTime deadline;
   std::shared_ptr<CancellationToken> cancellation;

@@ -4,10 +4,10 @@
 
 #include "absl/functional/function_ref.h"
 #include "base/status_macros.h"
-#include "server/grpc/adapter_admin_service.h"
-#include "server/grpc/adapter_page.h"
 #include "server/generation/error_details.h"
 #include "server/generation/log_text.h"
+#include "server/grpc/adapter_admin_service.h"
+#include "server/grpc/adapter_page.h"
 #include "server/grpc/proto_conversion.h"
 #include "server/grpc/status_conversion.h"
 

@@ -11,16 +11,16 @@
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
 #include "base/strings.h"
+#include "server/generation/error_details.h"
+#include "server/generation/log_text.h"
+#include "server/generation/start_generation.h"
 #include "server/grpc/adapter_page.h"
 #include "server/grpc/blend_request.h"
 #include "server/grpc/call_deadline.h"
-#include "server/generation/error_details.h"
-#include "server/generation/log_text.h"
 #include "server/grpc/call_work.h"
 #include "server/grpc/proto_conversion.h"
 #include "server/grpc/request_conversion.h"
 #include "server/grpc/resident_states.h"
-#include "server/generation/start_generation.h"
 #include "server/grpc/status_conversion.h"
 
 namespace shira {
@@ -169,12 +169,10 @@ absl::Status AdapterAdminService::Unload(const v1::UnloadAdapterRequest& request
     wait_until = std::min(wait_until, SteadyNow() + timeout);
   }
 
-  const absl::Status status =
-      backend->lifecycle.Unload(request.name(), {.deadline = wait_until,
-                                                 .cancel_running = request.cancel_running(),
-                                                 .is_cancelled = [&context] {
-                                                   return context.IsCancelled();
-                                                 }});
+  const absl::Status status = backend->lifecycle.Unload(
+      request.name(), {.deadline = wait_until,
+                       .cancel_running = request.cancel_running(),
+                       .is_cancelled = [&context] { return context.IsCancelled(); }});
   if (absl::IsFailedPrecondition(status) && IsAliased(backend->lifecycle, request.name())) {
     return WithReason(status, "ADAPTER_HAS_ALIAS", {{"name", request.name()}});
   }
@@ -237,8 +235,8 @@ grpc::ServerUnaryReactor* AdapterAdminService::ApplyAdapter(grpc::CallbackServer
 }
 
 absl::Status AdapterAdminService::Apply(const Backend& backend,
-                                        const v1::ApplyAdapterRequest& request,
-                                        SteadyTime deadline, v1::ApplyAdapterResponse& response) {
+                                        const v1::ApplyAdapterRequest& request, SteadyTime deadline,
+                                        v1::ApplyAdapterResponse& response) {
   FieldProblems problems;
   std::vector<AdapterSelectionTerm> terms = FromProto(request.adapters());
   CheckSelection(backend.limits, "adapters", terms, problems);

@@ -18,16 +18,17 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "base/steady_clock.h"
-#include "server/lifecycle/lifecycle_types.h"
-#include "server/grpc/adapter_upload.h"
 #include "server/generation/backend.h"
 #include "server/generation/service_context.h"
+#include "server/grpc/adapter_upload.h"
+#include "server/lifecycle/lifecycle_types.h"
 #include "shira/v1/adapter_admin.grpc.pb.h"
 
 namespace shira {
 
 // The service with the calls that read adapters as asynchronous ones.
-using AsyncLoadAdapter = v1::AdapterAdmin::WithCallbackMethod_LoadAdapter<v1::AdapterAdmin::Service>;
+using AsyncLoadAdapter =
+    v1::AdapterAdmin::WithCallbackMethod_LoadAdapter<v1::AdapterAdmin::Service>;
 using AsyncGetAdapter = v1::AdapterAdmin::WithCallbackMethod_GetAdapter<AsyncLoadAdapter>;
 using AsyncApplyAdapter = v1::AdapterAdmin::WithCallbackMethod_ApplyAdapter<AsyncGetAdapter>;
 using AsyncPinAdapter = v1::AdapterAdmin::WithCallbackMethod_PinAdapter<AsyncApplyAdapter>;

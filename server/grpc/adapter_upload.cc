@@ -121,7 +121,7 @@ absl::StatusOr<AdapterLifecycle::LoadResult> ReceiveUpload(
   }
   absl::StatusOr<AdapterLifecycle::LoadResult> loaded =
       lifecycle.LoadUpload(header.name(), *path, header.expected_sha256(),
-                          {.replace = header.replace(), .format = header.format()});
+                           {.replace = header.replace(), .format = header.format()});
   if (!loaded.ok()) {
     return WithReason(loaded.status(), Operation::kLoadAdapter, {{"name", header.name()}});
   }

@@ -11,8 +11,8 @@
 #include "base/strings.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
-#include "server/logging/request_scope.h"
 #include "server/grpc/call_metadata.h"
+#include "server/logging/request_scope.h"
 
 namespace shira {
 namespace {

@@ -60,8 +60,8 @@ class ConnectionAcceptor {
   OpenConnections connections_;
   std::atomic<int64_t> accepted_ = 0;
   std::atomic<int64_t> refused_ = 0;
-  const int wake_;   // readable: stop
-  int spare_ = -1;   // kept for RefuseWithoutDescriptor()
+  const int wake_;  // readable: stop
+  int spare_ = -1;  // kept for RefuseWithoutDescriptor()
   SteadyTime next_log_;
   std::thread thread_;
 };

@@ -12,8 +12,8 @@ namespace shira {
 void UnaryGenerateReactor::Start(const ServiceContext& service,
                                  const grpc::CallbackServerContext& context,
                                  const v1::GenerateRequest& request) {
-  const absl::Status status = call_.Start(service, service.records.Of(&context), DeadlineOf(context),
-                                          FromProto(request), *this);
+  const absl::Status status = call_.Start(service, service.records.Of(&context),
+                                          DeadlineOf(context), FromProto(request), *this);
   if (!status.ok()) OnError(status);
 }
 
@@ -39,8 +39,8 @@ void UnaryGenerateReactor::OnError(absl::Status status) {
 void StreamGenerateReactor::Start(const ServiceContext& service,
                                   const grpc::CallbackServerContext& context,
                                   const v1::GenerateRequest& request) {
-  const absl::Status status = call_.Start(service, service.records.Of(&context), DeadlineOf(context),
-                                          FromProto(request), *this);
+  const absl::Status status = call_.Start(service, service.records.Of(&context),
+                                          DeadlineOf(context), FromProto(request), *this);
   if (!status.ok()) OnError(status);
 }
 
@@ -50,10 +50,9 @@ void StreamGenerateReactor::OnChunk(AnswerChunk chunk) {
     absl::MutexLock lock(&mutex_);
     const auto bytes = chunk.memory_bytes();
     const absl::Status counted = call_.AddUnread(bytes);
-    const auto same =
-        std::find_if(pending_.begin(), pending_.end(), [&](const Pending& pending) {
-          return pending.chunk.choice == chunk.choice;
-        });
+    const auto same = std::find_if(pending_.begin(), pending_.end(), [&](const Pending& pending) {
+      return pending.chunk.choice == chunk.choice;
+    });
     if (same == pending_.end()) {
       pending_.push_back({std::move(chunk), bytes});
     } else {

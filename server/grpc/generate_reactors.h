@@ -94,9 +94,9 @@ class StreamGenerateReactor final : public grpc::ServerWriteReactor<v1::StreamGe
   absl::Status end_status_;
 
   absl::Mutex mutex_;
-  std::deque<Pending> pending_ ABSL_GUARDED_BY(mutex_);                 // at most one per answer
+  std::deque<Pending> pending_ ABSL_GUARDED_BY(mutex_);           // at most one per answer
   std::optional<AnswerSummary> summary_ ABSL_GUARDED_BY(mutex_);  // still to be written
-  bool ended_ ABSL_GUARDED_BY(mutex_) = false;  // the sink had its last event
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;                    // the sink had its last event
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   // The client is gone, or does not read: writes are pointless.
   bool broken_ ABSL_GUARDED_BY(mutex_) = false;

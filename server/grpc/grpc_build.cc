@@ -29,9 +29,10 @@ std::string Describe(const GrpcBuild& build) {
 
 std::string RiskOf(const GrpcBuild& build) {
   if (!build.fixes.empty()) return "";
-  return StrCat("gRPC ", build.version,
-                " of the system has known vulnerabilities without fixes: any client that can connect, with "
-                "or without a token, can crash or block this server (docs/security.md)");
+  return StrCat(
+      "gRPC ", build.version,
+      " of the system has known vulnerabilities without fixes: any client that can connect, with "
+      "or without a token, can crash or block this server (docs/security.md)");
 }
 
 }  // namespace shira

@@ -11,9 +11,9 @@
 #include "base/strings.h"
 #include "server/generation/error_details.h"
 #include "server/generation/field_problems.h"
+#include "server/generation/prompt_builder.h"
 #include "server/grpc/call_work.h"
 #include "server/grpc/generate_reactors.h"
-#include "server/generation/prompt_builder.h"
 #include "server/grpc/proto_conversion.h"
 #include "server/grpc/request_conversion.h"
 
@@ -40,9 +40,8 @@ absl::StatusOr<PromptBuilder::Prompt> TokensOf(const PromptBuilder& prompts,
                                                const v1::TokenizeRequest& request) {
   switch (request.input_case()) {
     case v1::TokenizeRequest::kText:
-      return prompts.FromText(request.text(),
-                              {.add_special_tokens = !request.omit_special_tokens(),
-                               .parse_special_tokens = !request.plain_text()});
+      return prompts.FromText(request.text(), {.add_special_tokens = !request.omit_special_tokens(),
+                                               .parse_special_tokens = !request.plain_text()});
     case v1::TokenizeRequest::kChat:
       return prompts.FromChat(FromProto(request.chat()));
     case v1::TokenizeRequest::INPUT_NOT_SET:
@@ -112,19 +111,17 @@ grpc::ServerWriteReactor<v1::StreamGenerateResponse>* InferenceService::StreamGe
 grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext* context,
                                                      const v1::TokenizeRequest* request,
                                                      v1::TokenizeResponse* response) {
-  return FinishAfter(context_, *context, InputBytes(*request) <= kSmallInputBytes,
-                     [this, request, response] {
-                       return TokenizeInto(context_.gate, *request, *response);
-                     });
+  return FinishAfter(
+      context_, *context, InputBytes(*request) <= kSmallInputBytes,
+      [this, request, response] { return TokenizeInto(context_.gate, *request, *response); });
 }
 
 grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerContext* context,
                                                        const v1::DetokenizeRequest* request,
                                                        v1::DetokenizeResponse* response) {
-  return FinishAfter(context_, *context, request->ids_size() <= kSmallDetokenization,
-                     [this, request, response] {
-                       return DetokenizeInto(context_.gate, *request, *response);
-                     });
+  return FinishAfter(
+      context_, *context, request->ids_size() <= kSmallDetokenization,
+      [this, request, response] { return DetokenizeInto(context_.gate, *request, *response); });
 }
 
 grpc::ServerUnaryReactor* InferenceService::GetModel(grpc::CallbackServerContext* context,

@@ -24,12 +24,14 @@ constexpr char kAdmissionArgument[] = "grpc.message_admission";
 
 struct SharedAdmission : Admission {
   explicit SharedAdmission(std::shared_ptr<MessageMemory> shared)
-      : Admission{.admit = [](Admission* self, const void* connection, size_t bytes) {
-                    return Memory(self).Admit(connection, static_cast<int64_t>(bytes));
-                  },
-                  .release = [](Admission* self, const void* connection, size_t bytes) {
-                    Memory(self).Release(connection, static_cast<int64_t>(bytes));
-                  },
+      : Admission{.admit =
+                      [](Admission* self, const void* connection, size_t bytes) {
+                        return Memory(self).Admit(connection, static_cast<int64_t>(bytes));
+                      },
+                  .release =
+                      [](Admission* self, const void* connection, size_t bytes) {
+                        Memory(self).Release(connection, static_cast<int64_t>(bytes));
+                      },
                   .timeout_ms = absl::ToInt64Milliseconds(shared->options().timeout)},
         memory(std::move(shared)) {}
 
@@ -50,7 +52,9 @@ constexpr grpc_arg_pointer_vtable kSharedArgument = {
       return static_cast<Admission*>(new SharedAdmission(AsShared(admission)->memory));
     },
     .destroy = [](void* admission) { delete AsShared(admission); },
-    .cmp = [](void* a, void* b) { return a < b ? -1 : a > b ? 1 : 0; }};
+    .cmp = [](void* a, void* b) { return a < b   ? -1
+                                         : a > b ? 1
+                                                 : 0; }};
 
 class AdmissionOption : public grpc::ServerBuilderOption {
  public:

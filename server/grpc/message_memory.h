@@ -49,8 +49,8 @@ class MessageMemory {
   mutable absl::Mutex mutex_;
   int64_t refused_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t held_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
-  absl::flat_hash_map<const void*, int64_t> held_by_ ABSL_GUARDED_BY(
-      mutex_);  // bytes, where there are any
+  absl::flat_hash_map<const void*, int64_t> held_by_
+      ABSL_GUARDED_BY(mutex_);  // bytes, where there are any
 };
 
 }  // namespace shira

@@ -37,9 +37,9 @@ class CallCheck {
  private:
   absl::Status CheckSize(int64_t metadata_bytes) const {
     if (metadata_bytes <= options_.max_metadata_bytes) return absl::OkStatus();
-    return absl::ResourceExhaustedError(
-        StrCat("the call's metadata has ", metadata_bytes, " bytes, more than ",
-               options_.max_metadata_bytes, " (--max-metadata-kb)"));
+    return absl::ResourceExhaustedError(StrCat("the call's metadata has ", metadata_bytes,
+                                               " bytes, more than ", options_.max_metadata_bytes,
+                                               " (--max-metadata-kb)"));
   }
 
   const CallCheckOptions options_;
@@ -56,8 +56,8 @@ class CheckingProcessor final : public grpc::AuthMetadataProcessor {
                        OutputMetadata* /*consumed*/, OutputMetadata* /*response*/) override {
     int64_t bytes = 0;
     for (const auto& [name, value] : metadata) bytes += MetadataBytes(name.size(), value.size());
-    const absl::Status status = check_.Check(FindOnly(metadata, kPathHeader), bytes,
-                                             CredentialsOf(metadata, *context));
+    const absl::Status status =
+        check_.Check(FindOnly(metadata, kPathHeader), bytes, CredentialsOf(metadata, *context));
     return {static_cast<grpc::StatusCode>(status.code()), std::string(status.message())};
   }
 

@@ -10,8 +10,8 @@
 
 #include <vector>
 
-#include "server/generation/generate_request.h"
 #include "server/catalog/adapter_selection.h"
+#include "server/generation/generate_request.h"
 #include "shira/v1/inference.pb.h"
 
 namespace shira {

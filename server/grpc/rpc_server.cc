@@ -79,13 +79,13 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const Options& optio
   SetLimits(options, builder);
   SetKeepalive(options, builder);
 
-  CallCheckOptions check{.access = access,
-                         .max_metadata_bytes = options.max_metadata_bytes,
-                         .on_refused = [on_end](std::string_view method,
-                                                const absl::Status& status) {
-                           LogRefusal(method, status);
-                           on_end(method, status.code(), absl::ZeroDuration());
-                         }};
+  CallCheckOptions check{
+      .access = access,
+      .max_metadata_bytes = options.max_metadata_bytes,
+      .on_refused = [on_end](std::string_view method, const absl::Status& status) {
+        LogRefusal(method, status);
+        on_end(method, status.code(), absl::ZeroDuration());
+      }};
   std::unique_ptr<RpcServer> server(new RpcServer(services));
   server->connections_ = builder.experimental().AddExternalConnectionAcceptor(
       grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,

@@ -64,9 +64,8 @@ absl::StatusOr<AdapterLoadResult> AdapterBlending::CreateAlone(
       CatchOutOfMemory([&] { return BlendUsed(options, terms, uses); });
   if (!blend.ok()) return parts_.loading.Finish(turn, start, blend.status(), {}, nullptr);
   report = std::move(blend->report);
-  SHIRA_ASSIGN_OR_RETURN(
-      const Catalog::Novelty novelty,
-      parts_.catalog.NoveltyOf(turn, digest, /*replace=*/false, "this blend"));
+  SHIRA_ASSIGN_OR_RETURN(const Catalog::Novelty novelty,
+                         parts_.catalog.NoveltyOf(turn, digest, /*replace=*/false, "this blend"));
   if (novelty == Catalog::Novelty::kSame) {
     // A further copy: the version's origin stays what it is.
     if (!path.empty()) {

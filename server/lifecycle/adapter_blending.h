@@ -60,8 +60,7 @@ class AdapterBlending {
   absl::StatusOr<AdapterLoadResult> CreateAlone(const Catalog::Uses& uses,
                                                 const FusionOptions& options,
                                                 absl::Span<const AdapterSelectionTerm> terms,
-                                                const Sha256Digest& digest,
-                                                const std::string& path,
+                                                const Sha256Digest& digest, const std::string& path,
                                                 const Catalog::LoadTurn& turn,
                                                 FusionReport& report);
   // Holds a new blend's deltas, compiles its own state, and saves it: where the caller wants it,

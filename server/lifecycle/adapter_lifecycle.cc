@@ -112,11 +112,11 @@ absl::StatusOr<std::unique_ptr<AdapterLifecycle>> AdapterLifecycle::Create(
     paths.push_back(store->blends_folder());
   }
   SHIRA_ASSIGN_OR_RETURN(PathConfinement all_paths, PathConfinement::Create(paths));
-  auto impl = std::make_shared<Impl>(
-      std::move(options),
-      AdapterSources::Paths{std::move(client_paths), std::move(operator_paths),
-                            std::move(all_paths)},
-      std::move(store), std::move(uploads), reader, engine);
+  auto impl =
+      std::make_shared<Impl>(std::move(options),
+                             AdapterSources::Paths{std::move(client_paths),
+                                                   std::move(operator_paths), std::move(all_paths)},
+                             std::move(store), std::move(uploads), reader, engine);
   return std::unique_ptr<AdapterLifecycle>(new AdapterLifecycle(std::move(impl)));
 }
 

@@ -100,8 +100,8 @@ class AdapterLifecycle {
   // `reader` and `engine` must outlive this object. INVALID_ARGUMENT for a root or operator's path
   // that is neither a folder nor a file; errors of StateStore::Open() and UploadStore::Open().
   static absl::StatusOr<std::unique_ptr<AdapterLifecycle>> Create(Options options,
-                                                                 const AdapterReader& reader,
-                                                                 SwitchEngine& engine);
+                                                                  const AdapterReader& reader,
+                                                                  SwitchEngine& engine);
   ~AdapterLifecycle();
 
   // Loads what the state file says. REQUIRES: called at most once, before anything else.
@@ -175,9 +175,10 @@ class AdapterLifecycle {
   //   DEADLINE_EXCEEDED    still in use at the deadline; it is kReady again
   //   CANCELLED            still in use when `is_cancelled`, which is asked several times a second,
   //                        said true; it is kReady again
-  absl::Status Unload(const std::string& name, SteadyTime deadline,
-                      absl::FunctionRef<void(const AdapterInfo&)> on_unloading,
-                      absl::FunctionRef<bool()> is_cancelled = +[] { return false; });
+  absl::Status Unload(
+      const std::string& name, SteadyTime deadline,
+      absl::FunctionRef<void(const AdapterInfo&)> on_unloading,
+      absl::FunctionRef<bool()> is_cancelled = +[] { return false; });
   absl::Status Unload(const std::string& name, const UnloadOptions& options);
 
   // Keeps the adapter's state in memory, whatever room is needed, until Unpin(). The next version

@@ -146,12 +146,11 @@ absl::StatusOr<AdapterLoadResult> AdapterLoading::Finish(const Catalog::LoadTurn
   SHIRA_ASSIGN_OR_RETURN(const StateKey key, StateKey::Create({{(*adapter)->digest, 1.0}}));
   std::shared_ptr<const CompiledState> state = parts_.memory.FindState(key);  // to be pinned
   const absl::Duration duration = SteadyNow() - start;
-  SHIRA_ASSIGN_OR_RETURN(
-      Catalog::Published published,
-      parts_.catalog.Publish(turn, {.summary = SummaryOf(**adapter),
-                                    .origin = std::move(origin),
-                                    .held = {std::move(held), std::move(state)},
-                                    .load_duration = duration}));
+  SHIRA_ASSIGN_OR_RETURN(Catalog::Published published,
+                         parts_.catalog.Publish(turn, {.summary = SummaryOf(**adapter),
+                                                       .origin = std::move(origin),
+                                                       .held = {std::move(held), std::move(state)},
+                                                       .load_duration = duration}));
   parts_.book.BookLoad(duration);
   return AdapterLoadResult{parts_.views.InfoOf(published.entry), /*already_loaded=*/false,
                            published.replaced};

@@ -82,12 +82,11 @@ absl::Status AdapterRestoring::RestoreOne(const CatalogSnapshot::Adapter& saved)
   parts_.memory.KeepDeltas(*adapter);
   const absl::Duration duration = SteadyNow() - start;
   SHIRA_RETURN_IF_ERROR(parts_.catalog.FinishRestored(
-      version,
-      {.summary = {saved.digest, saved.format, (*adapter)->base_model, (*adapter)->entries(),
-                   static_cast<int64_t>((*adapter)->deltas.size())},
-       .origin = {saved.path, saved.source, saved.source_digest, saved.owner},
-       .held = {.deltas = nullptr, .state = *std::move(state)},
-       .load_duration = duration}));
+      version, {.summary = {saved.digest, saved.format, (*adapter)->base_model,
+                            (*adapter)->entries(), static_cast<int64_t>((*adapter)->deltas.size())},
+                .origin = {saved.path, saved.source, saved.source_digest, saved.owner},
+                .held = {.deltas = nullptr, .state = *std::move(state)},
+                .load_duration = duration}));
   parts_.book.BookLoad(duration);
   return absl::OkStatus();
 }

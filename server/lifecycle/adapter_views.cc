@@ -41,9 +41,9 @@ AdapterInfo AdapterViews::InfoOf(const Catalog::Entry& entry, const StateKey& re
     const MemoryParts parts = PartsOf(*entry.held);
     info.memory_bytes += kept.state ? parts.own_bytes : parts.full_bytes();
   }
-  info.residency = resident.Contains(info.adapter->digest)  ? AdapterResidency::kFused
-                   : kept.state || entry.held != nullptr    ? AdapterResidency::kInMemory
-                                                            : AdapterResidency::kOnDisk;
+  info.residency = resident.Contains(info.adapter->digest) ? AdapterResidency::kFused
+                   : kept.state || entry.held != nullptr   ? AdapterResidency::kInMemory
+                                                           : AdapterResidency::kOnDisk;
   return info;
 }
 

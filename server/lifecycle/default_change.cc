@@ -24,9 +24,9 @@ DefaultChangeResult DefaultChange::Make(absl::Span<const AdapterSelectionTerm> t
     absl::MutexLock lock(&mutex_);
     const auto idle = +[](bool* changing) { return !*changing; };
     if (!AwaitUntil(mutex_, absl::Condition(idle, &is_changing_), deadline)) {
-      return {.status = absl::DeadlineExceededError(
-                  "another change of the default state is under way"),
-              .step = DefaultChangeStep::kTurn};
+      return {
+          .status = absl::DeadlineExceededError("another change of the default state is under way"),
+          .step = DefaultChangeStep::kTurn};
     }
     is_changing_ = true;
   }

@@ -32,8 +32,7 @@ class StateStore {
   // Locks the file against other servers, reads it, and removes what a killed server left half
   // written beside it. Errors of FileLock and ReadStateFile(); nothing is written then but the
   // lock.
-  static absl::StatusOr<std::unique_ptr<StateStore>> Open(const std::string& path,
-                                                          WriteFile write);
+  static absl::StatusOr<std::unique_ptr<StateStore>> Open(const std::string& path, WriteFile write);
 
   // What the file held when it was opened; nullopt if it was not there.
   const std::optional<CatalogSnapshot>& opened() const { return opened_; }

@@ -28,8 +28,7 @@ void CallRecords::Add(const void* call, std::shared_ptr<CallRecord> record) {
   records_[call] = std::move(record);
 }
 
-void CallRecords::Remove(const void* call,
-                         const std::shared_ptr<CallRecord>& record) {
+void CallRecords::Remove(const void* call, const std::shared_ptr<CallRecord>& record) {
   absl::MutexLock lock(&mutex_);
   const auto it = records_.find(call);
   if (it != records_.end() && it->second == record) records_.erase(it);

@@ -38,8 +38,7 @@ struct CallRecord {
 // that is never looked at.
 class CallRecords {
  public:
-  void Add(const void* call, std::shared_ptr<CallRecord> record)
-      ABSL_LOCKS_EXCLUDED(mutex_);
+  void Add(const void* call, std::shared_ptr<CallRecord> record) ABSL_LOCKS_EXCLUDED(mutex_);
   // Does nothing if the record at that address is another one by now: memory is used again.
   void Remove(const void* call, const std::shared_ptr<CallRecord>& record)
       ABSL_LOCKS_EXCLUDED(mutex_);
@@ -50,13 +49,11 @@ class CallRecords {
       ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Never nullptr: a call that nobody has announced has a record of its own.
-  std::shared_ptr<CallRecord> Of(const void* call) const
-      ABSL_LOCKS_EXCLUDED(mutex_);
+  std::shared_ptr<CallRecord> Of(const void* call) const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   mutable absl::Mutex mutex_;
-  absl::flat_hash_map<const void*, std::shared_ptr<CallRecord>> records_
-      ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<const void*, std::shared_ptr<CallRecord>> records_ ABSL_GUARDED_BY(mutex_);
 };
 
 // 16 hexadecimal digits.

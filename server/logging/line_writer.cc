@@ -20,9 +20,7 @@ namespace {
 // How long it may take the thread to see that it is no longer waited for.
 constexpr int kLookMs = 100;
 
-int64_t CountLines(std::string_view text) {
-  return std::count(text.begin(), text.end(), '\n');
-}
+int64_t CountLines(std::string_view text) { return std::count(text.begin(), text.end(), '\n'); }
 
 }  // namespace
 

@@ -21,7 +21,7 @@ namespace shira {
 class LineWriter {
  public:
   struct Options {
-    int fd = 2;  // standard error; stays open. Need not be non-blocking
+    int fd = 2;                          // standard error; stays open. Need not be non-blocking
     size_t max_bytes = size_t{4} << 20;  // that wait
     // The line for lines that were lost, with its line end.
     std::function<std::string(int64_t lost)> lost_line;

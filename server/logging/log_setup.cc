@@ -82,7 +82,8 @@ std::unique_ptr<spdlog::formatter> MakeFormatter(bool json) {
 
 std::string LostLine(bool json, int64_t lost) {
   const RequestScope none("");  // dropped lines do not belong to the request that logs next
-  const std::string text = StrCat("log: ", lost, " lines were dropped here: their reader was too slow");
+  const std::string text =
+      StrCat("log: ", lost, " lines were dropped here: their reader was too slow");
   spdlog::memory_buf_t line;
   MakeFormatter(json)->format(Message(kLoggerName, spdlog::level::warn, text), line);
   return std::string(line.data(), line.size());

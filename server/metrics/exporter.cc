@@ -37,8 +37,8 @@ class Connection {
   Connection& operator=(const Connection&) = delete;
 
   pollfd polled() const {
-    return {.fd = fd_, .events = static_cast<short>(answer_.empty() ? POLLIN : POLLOUT),
-            .revents = 0};
+    return {
+        .fd = fd_, .events = static_cast<short>(answer_.empty() ? POLLIN : POLLOUT), .revents = 0};
   }
   SteadyTime deadline() const { return deadline_; }
 
@@ -71,8 +71,8 @@ class Connection {
 
   bool Write() {
     while (written_ < answer_.size()) {
-      const ssize_t size = send(fd_, answer_.data() + written_, answer_.size() - written_,
-                                MSG_NOSIGNAL);
+      const ssize_t size =
+          send(fd_, answer_.data() + written_, answer_.size() - written_, MSG_NOSIGNAL);
       if (size < 0) return IsNothingNow();
       written_ += static_cast<size_t>(size);
     }
@@ -127,8 +127,8 @@ class MetricsExporter::Impl {
   void ContinueAll(const pollfd* polled) {
     const SteadyTime now = SteadyNow();
     for (auto it = connections_.begin(); it != connections_.end(); ++polled) {
-      const bool stays = polled->revents != 0 ? it->Continue([this] { return Text(); })
-                                              : now < it->deadline();
+      const bool stays =
+          polled->revents != 0 ? it->Continue([this] { return Text(); }) : now < it->deadline();
       it = stays ? std::next(it) : connections_.erase(it);
     }
   }
@@ -151,7 +151,7 @@ class MetricsExporter::Impl {
   const Options options_;
   const std::shared_ptr<prometheus::Collectable> metrics_;
   const ListeningSocket socket_;
-  const int wake_;  // readable: stop
+  const int wake_;                     // readable: stop
   std::list<Connection> connections_;  // the oldest first
   std::thread thread_;
 };
@@ -160,8 +160,8 @@ absl::StatusOr<std::unique_ptr<MetricsExporter>> MetricsExporter::Start(const Op
                                                                         const Metrics& metrics) {
   absl::StatusOr<ListeningSocket> socket = ListeningSocket::Open(options.listen);
   if (!socket.ok()) {
-    return absl::UnavailableError(StrCat("cannot listen on ", options.listen, " for metrics: ",
-                                         ToStd(socket.status().message())));
+    return absl::UnavailableError(StrCat("cannot listen on ", options.listen,
+                                         " for metrics: ", ToStd(socket.status().message())));
   }
   return std::unique_ptr<MetricsExporter>(
       new MetricsExporter(std::make_unique<Impl>(*std::move(socket), options, metrics)));

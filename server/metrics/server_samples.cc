@@ -77,7 +77,8 @@ std::vector<Sample> ProcessSamples(std::string_view version, absl::Time start_ti
             Number(ProcessMemoryBytes())),
       Gauge("process_start_time_seconds", "When the process started, in seconds since 1970",
             absl::ToDoubleSeconds(start_time - absl::UnixEpoch())),
-      Counter("shira_log_lines_dropped_total", "Log lines that were dropped because their reader was too slow",
+      Counter("shira_log_lines_dropped_total",
+              "Log lines that were dropped because their reader was too slow",
               Number(dropped_lines)),
   };
 }
@@ -128,10 +129,10 @@ std::vector<Sample> EngineSamples(const EngineStats& stats) {
               Number(stats.prefix_hits)),
       Counter("shira_prefix_misses_total", "Generations that found no kept prompt prefix",
               Number(stats.prefix_misses)),
-      Counter("shira_cached_prompt_tokens_total", "Prompt tokens that were reused from kept prefixes",
+      Counter("shira_cached_prompt_tokens_total",
+              "Prompt tokens that were reused from kept prefixes",
               Number(stats.cached_prompt_tokens)),
-      Gauge("shira_kept_prefixes", "Prompt prefixes that are kept",
-            Number(stats.kept_prefixes)),
+      Gauge("shira_kept_prefixes", "Prompt prefixes that are kept", Number(stats.kept_prefixes)),
       Counter("shira_rejected_total", "Generations that were refused because the queue was full",
               Number(stats.rejected)),
       Counter("shira_not_finite_total", "Generations that ended because logits were not finite",
@@ -148,7 +149,7 @@ std::vector<Sample> EngineSamples(const EngineStats& stats) {
 }
 
 std::vector<Sample> LifecycleSamples(const LifecycleStats& stats,
-                                    const std::vector<AdapterInfo>& adapters) {
+                                     const std::vector<AdapterInfo>& adapters) {
   std::map<std::string_view, int64_t> states = {
       {"loading", 0}, {"ready", 0}, {"unloading", 0}, {"failed", 0}};
   for (const AdapterInfo& info : adapters) ++states[StateLabel(info.state)];
@@ -182,10 +183,10 @@ std::vector<Sample> LifecycleSamples(const LifecycleStats& stats,
   };
   for (const auto& [what, count] :
        {std::pair("states", stats.evicted_states), std::pair("deltas", stats.evicted_deltas)}) {
-    samples.push_back(Labelled(
-        Counter("shira_adapter_evictions_total", "States and deltas that were evicted from memory",
-                Number(count)),
-        "what", what));
+    samples.push_back(
+        Labelled(Counter("shira_adapter_evictions_total",
+                         "States and deltas that were evicted from memory", Number(count)),
+                 "what", what));
   }
   for (const auto& [state, count] : states) {
     samples.push_back(

@@ -12,9 +12,9 @@
 
 #include "absl/time/time.h"
 #include "server/engine/engine.h"
-#include "server/metrics/sample.h"
 #include "server/lifecycle/adapter_lifecycle.h"
 #include "server/lifecycle/lifecycle_stats.h"
+#include "server/metrics/sample.h"
 
 namespace shira {
 
@@ -39,7 +39,7 @@ std::vector<Sample> ConnectionSamples(const ConnectionCounts& counts);
 std::vector<Sample> EngineSamples(const EngineStats& stats);
 
 std::vector<Sample> LifecycleSamples(const LifecycleStats& stats,
-                                    const std::vector<AdapterInfo>& adapters);
+                                     const std::vector<AdapterInfo>& adapters);
 
 // What generations ask of one adapter at a moment.
 struct AdapterLoad {

@@ -116,7 +116,8 @@ float DecodeElementAt(const EncodedMatrix& matrix, int64_t row, int64_t col) {
   const GgmlBlock block = GgmlBlockOf(matrix.type);
   std::array<float, kMaxBlockElements> values;
   const int64_t index = (row * matrix.cols + col) / block.elements;
-  DequantizeBlocks(matrix.type, {matrix.data + index * block.bytes, static_cast<size_t>(block.bytes)},
+  DequantizeBlocks(matrix.type,
+                   {matrix.data + index * block.bytes, static_cast<size_t>(block.bytes)},
                    absl::MakeSpan(values.data(), block.elements));
   return values[col % block.elements];
 }

@@ -34,10 +34,9 @@ absl::StatusOr<Place> PlaceOf(const GgufFile& gguf) {
   if (place.count <= 1) return Place{};
   SHIRA_ASSIGN_OR_RETURN(place.number, gguf.GetInt("split.no"));
   if (place.count > kMaxParts || place.number < 0 || place.number >= place.count) {
-    return absl::InvalidArgumentError(StrCat(gguf.source(), ": split.no is ", place.number,
-                                             " and split.count is ", place.count,
-                                             "; expected a number below a count of at most ",
-                                             kMaxParts));
+    return absl::InvalidArgumentError(
+        StrCat(gguf.source(), ": split.no is ", place.number, " and split.count is ", place.count,
+               "; expected a number below a count of at most ", kMaxParts));
   }
   return place;
 }
@@ -98,10 +97,10 @@ absl::StatusOr<GgufParts> OpenGgufParts(const std::string& path) {
   SHIRA_ASSIGN_OR_RETURN(const Place place, PlaceOf(parts.gguf));
   if (place.count == 1) return parts;
   if (place.number != 0) {
-    return absl::InvalidArgumentError(
-        StrCat(path, ": this is part ", place.number + 1, " of ", place.count,
-               " of a split model; name the first one, ",
-               PathOfPart(path, place, 0).value_or(StrCat("*", NameEnd({0, place.count}), ".gguf"))));
+    return absl::InvalidArgumentError(StrCat(
+        path, ": this is part ", place.number + 1, " of ", place.count,
+        " of a split model; name the first one, ",
+        PathOfPart(path, place, 0).value_or(StrCat("*", NameEnd({0, place.count}), ".gguf"))));
   }
   for (int64_t number = 1; number < place.count; ++number) {
     const std::optional<std::string> other = PathOfPart(path, place, number);

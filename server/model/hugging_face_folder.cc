@@ -70,8 +70,8 @@ absl::Status AddFile(const std::string& path, ModelFiles& files) {
   files.mapped.push_back(std::move(mapped));
   for (const auto& [name, tensor] : parsed.tensors()) {
     if (IsDerivedTable(name)) continue;
-    files.tensors[name] = StoredTensor{DTypeName(tensor.dtype), BlockTypeOf(tensor.dtype),
-                                       tensor.shape, tensor.data};
+    files.tensors[name] =
+        StoredTensor{DTypeName(tensor.dtype), BlockTypeOf(tensor.dtype), tensor.shape, tensor.data};
   }
   return absl::OkStatus();
 }
@@ -87,8 +87,7 @@ bool HoldEqualNumbers(const StoredTensor& a, const StoredTensor& b) {
     DequantizeBlocks(*tensor.type, tensor.data.subspan(first * bytes, out.size() * bytes),
                      absl::MakeSpan(out));
   };
-  const int64_t elements =
-      static_cast<int64_t>(a.data.size()) / GgmlBlockOf(*a.type).bytes;
+  const int64_t elements = static_cast<int64_t>(a.data.size()) / GgmlBlockOf(*a.type).bytes;
   for (int64_t first = 0; first < elements; first += kChunk) {
     of_a.resize(std::min(kChunk, elements - first));
     of_b.resize(of_a.size());

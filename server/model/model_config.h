@@ -53,9 +53,8 @@ struct ModelConfig {
   bool tie_word_embeddings = false;
   bool attention_bias = false;  // where a family leaves it open whether attention has biases
   bool mlp_bias = false;
-  std::vector<LayerSpec> layers;  // num_layers
-  std::vector<int32_t>
-      eos_token_ids;  // config.json, overridden by those of generation_config.json
+  std::vector<LayerSpec> layers;       // num_layers
+  std::vector<int32_t> eos_token_ids;  // config.json, overridden by those of generation_config.json
 
   // Every parameter of the model in layer order, tied weights once: the family's list, which loading,
   // checking, memory, hashing and adapters use.

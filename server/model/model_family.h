@@ -24,7 +24,7 @@
 namespace shira {
 
 struct ModelFamily {
-  std::string_view model_type;         // "model_type" in config.json
+  std::string_view model_type;  // "model_type" in config.json
   // "general.architecture" in GGUF metadata. "": llama.cpp has none of its own.
   std::string_view gguf_architecture;
   // The configuration in config.json, but for ModelConfig::architecture and family, which the caller

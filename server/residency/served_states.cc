@@ -11,7 +11,8 @@ namespace {
 
 absl::StatusOr<StateKey> KeyOf(const Catalog::Uses& uses) {
   std::vector<StateTerm> terms;
-  for (const AdapterRef& adapter : uses.adapters()) terms.push_back({adapter.digest, adapter.weight});
+  for (const AdapterRef& adapter : uses.adapters())
+    terms.push_back({adapter.digest, adapter.weight});
   return StateKey::Create(std::move(terms));
 }
 
@@ -128,7 +129,8 @@ absl::StatusOr<std::shared_ptr<const CompiledState>> ServedStates::CompileOwn(
     const std::shared_ptr<const SparseAdapter>& adapter) {
   SHIRA_ASSIGN_OR_RETURN(const StateKey key, StateKey::Create({{adapter->digest, 1.0}}));
   const auto read = [&] { return std::vector<WeightedAdapterRef>{{adapter, 1.0}}; };
-  return states_.Get(key, adapter->entries(), [] {}, read);
+  return states_.Get(
+      key, adapter->entries(), [] {}, read);
 }
 
 UseCounts ServedStates::counts() const {

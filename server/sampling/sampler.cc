@@ -34,7 +34,7 @@ absl::StatusOr<int32_t> Sampler::Sample(absl::Span<const float> logits) {
   if (extremes.has_nan || !std::isfinite(extremes.largest)) {
     return absl::DataLossError(
         StrCat("the model's logits are not finite (",
-               extremes.has_nan            ? "NaN"
+               extremes.has_nan          ? "NaN"
                : extremes.largest > 0.0f ? "infinity"
                                          : "nothing but -infinity",
                "): the weights, an adapter's or the base's, are too large for their type, or "

@@ -86,8 +86,8 @@ void AddedVocabulary::Cut(TextPiece piece, const TokenMatcher& matcher, bool par
   size_t done = 0;
   const auto add_text = [&](size_t end) {
     if (done == end) return;
-    segments.push_back({std::nullopt,
-                        {std::string(text.substr(done, end - done)), piece.at_start && done == 0}});
+    segments.push_back(
+        {std::nullopt, {std::string(text.substr(done, end - done)), piece.at_start && done == 0}});
   };
   for (const TokenMatch& match : matcher.FindLeftmost(text)) {
     const AddedToken& token = tokens_[static_cast<size_t>(match.value)];

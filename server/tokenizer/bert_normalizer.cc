@@ -87,8 +87,8 @@ bool IsTakenOutByNmt(char32_t c) {
 
 bool IsSpaceOfNmt(char32_t c) {
   return c == '\t' || c == '\n' || c == '\f' || c == '\r' || c == 0x1680 ||
-         (c >= 0x200B && c <= 0x200F) || c == 0x2028 || c == 0x2029 || c == 0x2581 ||
-         c == 0xFEFF || c == 0xFFFD;
+         (c >= 0x200B && c <= 0x200F) || c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xFEFF ||
+         c == 0xFFFD;
 }
 
 class Nmt final : public Normalizer {

@@ -174,8 +174,8 @@ absl::StatusOr<std::vector<int32_t>> BpeModel::CharacterIds(std::string_view pie
 }
 
 absl::Status BpeModel::Encode(std::string_view piece, std::vector<int32_t>& ids) const {
-  const bool whole = options_.ignore_merges || (options_.whole_line_breaks &&
-                                                piece.find_first_not_of('\n') == piece.npos);
+  const bool whole = options_.ignore_merges ||
+                     (options_.whole_line_breaks && piece.find_first_not_of('\n') == piece.npos);
   if (whole) {
     if (const std::optional<int32_t> id = vocabulary_.Id(piece); id.has_value()) {
       ids.push_back(*id);

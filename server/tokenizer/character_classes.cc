@@ -44,7 +44,7 @@ bool IsIdeographOfBert(char32_t character) {
   constexpr struct {
     char32_t first;
     char32_t last;
-  } kRanges[] = {{0x3400, 0x4DBF},   {0x4E00, 0x9FFF},   {0xF900, 0xFAFF},   {0x20000, 0x2A6DF},
+  } kRanges[] = {{0x3400, 0x4DBF},   {0x4E00, 0x9FFF},   {0xF900, 0xFAFF},  {0x20000, 0x2A6DF},
                  {0x2A700, 0x2B81F}, {0x2B920, 0x2CEAF}, {0x2F800, 0x2FA1F}};
   for (const auto& range : kRanges) {
     if (character >= range.first && character <= range.last) return true;
@@ -54,8 +54,7 @@ bool IsIdeographOfBert(char32_t character) {
 
 bool IsCombiningMark(char32_t character) {
   // Three have changed their category since.
-  static const icu::UnicodeSet& set =
-      MakeSet(u"[[[:M:]&[:Age=9.0:]]-[\\U000111C9]\\u1CF2\\u1CF3]");
+  static const icu::UnicodeSet& set = MakeSet(u"[[[:M:]&[:Age=9.0:]]-[\\U000111C9]\\u1CF2\\u1CF3]");
   return set.contains(static_cast<UChar32>(character));
 }
 

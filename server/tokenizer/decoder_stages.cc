@@ -351,9 +351,9 @@ class MetaspaceStage final : public DecoderStage {
 
 // What "cleanup" does to a token, in this order.
 constexpr std::pair<std::string_view, std::string_view> kCleanup[] = {
-    {" .", "."},     {" ?", "?"},     {" !", "!"},          {" ,", ","},
-    {" ' ", "'"},    {" n't", "n't"}, {" 'm", "'m"},        {" do not", " don't"},
-    {" 's", "'s"},   {" 've", "'ve"}, {" 're", "'re"},
+    {" .", "."},   {" ?", "?"},     {" !", "!"},     {" ,", ","},
+    {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},   {" do not", " don't"},
+    {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"},
 };
 
 class WordPieceStage final : public DecoderStage {

@@ -39,7 +39,7 @@ constexpr std::string_view kExaoneMoe[] = {
     R"re(|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+)re"};
 // Ideographs, Hangul and what is between, without white space: llama.cpp takes it out of the text
 // before it looks for them.
-#define SHIRA_EAST_ASIAN                                                      \
+#define SHIRA_EAST_ASIAN                                                         \
   R"re([\x{0800}-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027}\x{202a}-\x{202e})re" \
   R"re(\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{9fa5}\x{ac00}-\x{d7ff}]+)re"
 constexpr std::string_view kDeepseekCoder[] = {
@@ -68,7 +68,9 @@ constexpr std::string_view kDeepseekLlm[] = {
     R"re(\x{118a0}-\x{118df}\x{1e900}-\x{1e943})re"
     R"re(]+)re",
     R"re(\s?[!-/:-~\x{ff01}-\x{ff0f}\x{ff1a}-\x{ff5e}\x{2018}-\x{201f}\x{3001}\x{3002}]+)re",
-    R"re(\s+$)re", SHIRA_EAST_ASIAN, R"re(\p{N}+)re"};
+    R"re(\s+$)re",
+    SHIRA_EAST_ASIAN,
+    R"re(\p{N}+)re"};
 #undef SHIRA_EAST_ASIAN
 constexpr std::string_view kDeepseek3[] = {
     R"re(\p{N}{1,3})re", R"re([\x{4e00}-\x{9fa5}\x{3040}-\x{30ff}]+)re",
@@ -80,10 +82,9 @@ constexpr std::string_view kSpark25[] = {
     R"re(| ?[\p{P}\p{S}]+|[\r\n]|\s+(?!\S)|\s+)re",
     R"re(\p{N})re"};
 constexpr std::string_view kMiniCpm5[] = {
-    R"re(\p{N}{1,3})re",
-    R"re((?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]))re"
-    R"re(|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+| ?[^\s\p{L}\p{N}]+[\r\n]*)re"
-    R"re(|\s*[\r\n]+|\s+(?!\S)|\s+)re"};
+    R"re(\p{N}{1,3})re", R"re((?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]))re"
+                         R"re(|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+| ?[^\s\p{L}\p{N}]+[\r\n]*)re"
+                         R"re(|\s*[\r\n]+|\s+(?!\S)|\s+)re"};
 constexpr std::string_view kUfakzeka[] = {
     R"re([^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*)re"
     R"re(|\s*[\r\n]+|\s+(?!\S)|\s+)re"};

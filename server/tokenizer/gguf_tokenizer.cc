@@ -82,9 +82,9 @@ absl::StatusOr<const Kind*> ReadKind(const GgufFile& gguf) {
   for (const Kind& kind : kKinds) {
     if (kind.model == model) return &kind;
   }
-  return absl::UnimplementedError(StrCat(
-      gguf.source(), ": tokenizer.ggml.model is '", model,
-      "', which this program does not know; it knows gpt2, llama and gemma4"));
+  return absl::UnimplementedError(
+      StrCat(gguf.source(), ": tokenizer.ggml.model is '", model,
+             "', which this program does not know; it knows gpt2, llama and gemma4"));
 }
 
 absl::StatusOr<const GgufPreTokenizer*> ReadPreTokenizer(const GgufFile& gguf) {
@@ -125,15 +125,17 @@ absl::StatusOr<std::vector<float>> ReadScores(const GgufFile& gguf, size_t count
   if (value == nullptr) return scores;
   const auto* floats = std::get_if<std::vector<double>>(value);
   const auto* integers = std::get_if<std::vector<int64_t>>(value);
-  const size_t size = floats != nullptr ? floats->size() : integers != nullptr ? integers->size() : 0;
+  const size_t size = floats != nullptr     ? floats->size()
+                      : integers != nullptr ? integers->size()
+                                            : 0;
   if (size < count) {
     return absl::InvalidArgumentError(StrCat(gguf.source(),
                                              ": tokenizer.ggml.scores is no array of ", count,
                                              " numbers, one for each token"));
   }
   for (size_t id = 0; id < count; ++id) {
-    scores[id] = floats != nullptr ? static_cast<float>((*floats)[id])
-                                   : static_cast<float>((*integers)[id]);
+    scores[id] =
+        floats != nullptr ? static_cast<float>((*floats)[id]) : static_cast<float>((*integers)[id]);
     // There is no order with it.
     if (std::isnan(scores[id])) {
       return absl::InvalidArgumentError(

@@ -34,10 +34,10 @@ void AppendRange(uint32_t first, uint32_t last, std::string* members) {
 absl::StatusOr<std::string> MatchingCharacters(const std::string& expression) {
   int error = 0;
   PCRE2_SIZE error_offset = 0;
-  const std::unique_ptr<pcre2_code, CodeDeleter> code(pcre2_compile(
-      reinterpret_cast<PCRE2_SPTR>(expression.data()), expression.size(),
-      PCRE2_UTF | PCRE2_UCP | PCRE2_ANCHORED | PCRE2_NEVER_BACKSLASH_C, &error, &error_offset,
-      nullptr));
+  const std::unique_ptr<pcre2_code, CodeDeleter> code(
+      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(expression.data()), expression.size(),
+                    PCRE2_UTF | PCRE2_UCP | PCRE2_ANCHORED | PCRE2_NEVER_BACKSLASH_C, &error,
+                    &error_offset, nullptr));
   if (code == nullptr) {
     PCRE2_UCHAR message[256];
     pcre2_get_error_message(error, message, sizeof message);

@@ -18,8 +18,8 @@ absl::StatusOr<Metaspace::Prepend> PrependOf(const std::string& name, std::strin
   if (name == "always") return Metaspace::Prepend::kAlways;
   if (name == "first") return Metaspace::Prepend::kFirst;
   if (name == "never") return Metaspace::Prepend::kNever;
-  return absl::InvalidArgumentError(StrCat(where, ".prepend_scheme is '", name,
-                                           "', expected always, first or never"));
+  return absl::InvalidArgumentError(
+      StrCat(where, ".prepend_scheme is '", name, "', expected always, first or never"));
 }
 
 }  // namespace

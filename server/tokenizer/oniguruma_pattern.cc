@@ -29,9 +29,9 @@ std::string Categories(std::initializer_list<std::string_view> names) {
 // Letters, marks, decimal digits, connectors, and the circled and squared letters, which are
 // alphabetic and nothing else of these.
 const std::string& WordOfClass() {
-  static const std::string& word = *new std::string(
-      StrCat("\\p{L}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}",
-             "\\x{1f170}-\\x{1f189}", Categories({"L", "Nl", "M", "Nd", "Pc"})));
+  static const std::string& word =
+      *new std::string(StrCat("\\p{L}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}",
+                              "\\x{1f170}-\\x{1f189}", Categories({"L", "Nl", "M", "Nd", "Pc"})));
   return word;
 }
 
@@ -47,8 +47,8 @@ constexpr size_t kMostListedClasses = 16;
 
 // As Categories(), for the only one that lost a character since Unicode 14.
 absl::StatusOr<std::string> NonspacingMarks() {
-  static const auto* const members = new absl::StatusOr<std::string>(MatchingCharacters(
-      StrCat("(?!\\x{1171e})[", Categories({"Mn"}), "]")));
+  static const auto* const members = new absl::StatusOr<std::string>(
+      MatchingCharacters(StrCat("(?!\\x{1171e})[", Categories({"Mn"}), "]")));
   if (!members->ok()) return members->status();
   return StrCat("\\P{Any}", **members, "\\P{Any}");
 }
@@ -183,8 +183,7 @@ class Translator {
   static std::string ExpressionOf(const OpenClass& closed) {
     std::vector<std::string> operands;
     for (const ClassOperand& operand : closed.operands) {
-      std::string alternatives =
-          operand.members.empty() ? "" : StrCat("[", operand.members, "]");
+      std::string alternatives = operand.members.empty() ? "" : StrCat("[", operand.members, "]");
       for (const std::string& other : operand.others) {
         StrAppend(&alternatives, alternatives.empty() ? "" : "|", other);
       }
@@ -345,7 +344,7 @@ class Translator {
 
   const std::string_view pattern_;
   size_t offset_ = 0;
-  std::vector<OpenClass> classes_;  // the innermost last
+  std::vector<OpenClass> classes_;                     // the innermost last
   std::map<std::string, std::string> listed_classes_;  // an expression and what it matches
   std::string result_;
   size_t atom_ = 0;             // where in result_ the item that a quantifier would repeat begins

@@ -12,8 +12,7 @@ absl::StatusOr<Regex> PatternFromJson(const nlohmann::json& component, std::stri
   SHIRA_ASSIGN_OR_RETURN(const std::string literal, LiteralOfPattern(component, where));
   if (!literal.empty()) return Regex::Literal(literal);
   const std::string place = StrCat(where, ".pattern");
-  SHIRA_ASSIGN_OR_RETURN(const std::string text,
-                         JsonString(component["pattern"], "Regex", place));
+  SHIRA_ASSIGN_OR_RETURN(const std::string text, JsonString(component["pattern"], "Regex", place));
   if (text.empty()) return absl::InvalidArgumentError(StrCat(place, " is empty"));
   absl::StatusOr<Regex> regex = Regex::Compile(text);
   if (!regex.ok()) {

@@ -123,7 +123,8 @@ absl::StatusOr<PostProcessor> PostProcessor::FromJson(const nlohmann::json& json
     }
   }
   if (texts == 1) return result;
-  return absl::UnimplementedError(StrCat(where, " holds its text ", texts, " times, expected once"));
+  return absl::UnimplementedError(
+      StrCat(where, " holds its text ", texts, " times, expected once"));
 }
 
 }  // namespace shira

@@ -100,7 +100,6 @@ class SplitPreTokenizer final : public PreTokenizer {
     return absl::OkStatus();
   }
 
-
  private:
   void Cut(const TextPiece& piece, const std::vector<Part>& parts,
            std::vector<TextPiece>& result) const {
@@ -137,7 +136,6 @@ class ByteLevelPreTokenizer final : public PreTokenizer {
     for (TextPiece& piece : pieces) piece.text = BytesToByteLevel(piece.text);
     return absl::OkStatus();
   }
-
 
  private:
   const bool add_prefix_space_;
@@ -331,8 +329,7 @@ absl::StatusOr<std::unique_ptr<const PreTokenizer>> MakeBert() {
   SHIRA_ASSIGN_OR_RETURN(auto words, MakeWhitespaceSplit());
   parts.push_back(std::move(words));
   SHIRA_ASSIGN_OR_RETURN(Regex mark, Regex::Compile(PunctuationPattern()));
-  parts.push_back(
-      PreTokenizer::Split(std::move(mark), SplitBehavior::kIsolated, /*invert=*/false));
+  parts.push_back(PreTokenizer::Split(std::move(mark), SplitBehavior::kIsolated, /*invert=*/false));
   return PreTokenizer::Sequence(std::move(parts));
 }
 

@@ -34,8 +34,7 @@ void TokenMatcher::ForEachAt(std::string_view text, size_t begin,
 
 TokenMatch TokenMatcher::LongestAt(std::string_view text, size_t begin) const {
   TokenMatch longest{begin, begin, kNoValue};
-  ForEachAt(text, begin,
-            [&](size_t end, int32_t value) { longest = {begin, end, value}; });
+  ForEachAt(text, begin, [&](size_t end, int32_t value) { longest = {begin, end, value}; });
   return longest;
 }
 

@@ -28,8 +28,8 @@ struct BestEnd {
 absl::StatusOr<UnigramModel> UnigramModel::Create(
     const std::vector<std::pair<std::string, double>>& tokens, Options options) {
   if (options.unknown_id.has_value() && static_cast<size_t>(*options.unknown_id) >= tokens.size()) {
-    return absl::InvalidArgumentError(StrCat("unk_id is ", *options.unknown_id, ", but there are ",
-                                             tokens.size(), " tokens"));
+    return absl::InvalidArgumentError(
+        StrCat("unk_id is ", *options.unknown_id, ", but there are ", tokens.size(), " tokens"));
   }
   UnigramModel model;
   model.options_ = options;

@@ -58,7 +58,8 @@ const std::string* Vocabulary::Text(int32_t id) const {
 }
 
 absl::Status UnknownText(std::string_view text, std::string_view unknown_token) {
-  return absl::InvalidArgumentError(StrCat("the vocabulary has no token for '", Excerpt(text, kMaxNameBytes),
+  return absl::InvalidArgumentError(StrCat("the vocabulary has no token for '",
+                                           Excerpt(text, kMaxNameBytes),
                                            "', nor for what is unknown ('", unknown_token, "')"));
 }
 

@@ -15,11 +15,9 @@ absl::StatusOr<WordPieceModel> WordPieceModel::FromJson(const nlohmann::json& js
   WordPieceModel model;
   SHIRA_ASSIGN_OR_RETURN(model.unknown_token_, JsonString(json, "unk_token", where));
   SHIRA_ASSIGN_OR_RETURN(model.prefix_, JsonString(json, "continuing_subword_prefix", where));
-  SHIRA_ASSIGN_OR_RETURN(model.max_characters_,
-                         JsonCount(json, "max_input_chars_per_word", where));
+  SHIRA_ASSIGN_OR_RETURN(model.max_characters_, JsonCount(json, "max_input_chars_per_word", where));
   SHIRA_ASSIGN_OR_RETURN(const nlohmann::json* tokens, JsonMember(json, "vocab", where));
-  SHIRA_ASSIGN_OR_RETURN(model.vocabulary_,
-                         Vocabulary::FromJson(*tokens, StrCat(where, ".vocab")));
+  SHIRA_ASSIGN_OR_RETURN(model.vocabulary_, Vocabulary::FromJson(*tokens, StrCat(where, ".vocab")));
   model.unknown_id_ = model.vocabulary_.Id(model.unknown_token_);
   for (int32_t id = 0; id < model.vocabulary_.id_count(); ++id) {
     const std::string* text = model.vocabulary_.Text(id);

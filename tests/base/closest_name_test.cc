@@ -8,10 +8,10 @@ namespace {
 const std::vector<std::string> kNames = {"generate", "chat", "tokenize", "adapter", "alias", "top"};
 
 TEST(ClosestNameTest, FindsSlips) {
-  EXPECT_EQ(ClosestName("genrate", kNames), "generate");     // left out
-  EXPECT_EQ(ClosestName("adapteer", kNames), "adapter");     // inserted
-  EXPECT_EQ(ClosestName("tokenise", kNames), "tokenize");    // replaced
-  EXPECT_EQ(ClosestName("hcat", kNames), "chat");            // exchanged
+  EXPECT_EQ(ClosestName("genrate", kNames), "generate");   // left out
+  EXPECT_EQ(ClosestName("adapteer", kNames), "adapter");   // inserted
+  EXPECT_EQ(ClosestName("tokenise", kNames), "tokenize");  // replaced
+  EXPECT_EQ(ClosestName("hcat", kNames), "chat");          // exchanged
   EXPECT_EQ(ClosestName("GENERATE", kNames), "generate");
   EXPECT_EQ(ClosestName("to", kNames), "top");
 }

@@ -26,9 +26,8 @@ std::vector<absl::StatusOr<int>> Join(SingleFlight<std::string, int>& flights, i
   std::vector<std::thread> threads;
   results[0] = flights.Do("key", [&]() -> absl::StatusOr<int> {
     for (int i = 1; i <= others; ++i) {
-      threads.emplace_back([&, i] {
-        results[i] = flights.Do("key", []() -> absl::StatusOr<int> { return -1; });
-      });
+      threads.emplace_back(
+          [&, i] { results[i] = flights.Do("key", []() -> absl::StatusOr<int> { return -1; }); });
     }
     // Long enough for most to join; those that do not make a flight of their own.
     absl::SleepFor(absl::Milliseconds(20));
@@ -67,21 +66,24 @@ TEST(SingleFlightTest, TellsWhoJoinsAndWhenTheFlightHasLanded) {
   std::vector<std::string> trace;
   const auto make = [&]() -> absl::StatusOr<int> {
     other = std::thread([&] {
-      EXPECT_THAT(flights.Do("key", []() -> absl::StatusOr<int> { return -1; },
-                             [&] { joined.Notify(); }, [] { ADD_FAILURE() << "not its flight"; }),
+      EXPECT_THAT(flights.Do(
+                      "key", []() -> absl::StatusOr<int> { return -1; }, [&] { joined.Notify(); },
+                      [] { ADD_FAILURE() << "not its flight"; }),
                   IsOkAndHolds(7));
     });
     joined.WaitForNotification();
     trace.push_back("made");
     return 7;
   };
-  EXPECT_THAT(flights.Do("key", make, [] { ADD_FAILURE() << "its own flight"; },
-                         [&] { trace.push_back("landed"); }),
+  EXPECT_THAT(flights.Do(
+                  "key", make, [] { ADD_FAILURE() << "its own flight"; },
+                  [&] { trace.push_back("landed"); }),
               IsOkAndHolds(7));
   other.join();
   EXPECT_THAT(trace, ::testing::ElementsAre("made", "landed"));
-  EXPECT_THAT(flights.Do("key", []() -> absl::StatusOr<int> { return absl::DataLossError("gone"); },
-                         [] {}, [&] { trace.push_back("landed"); }),
+  EXPECT_THAT(flights.Do(
+                  "key", []() -> absl::StatusOr<int> { return absl::DataLossError("gone"); }, [] {},
+                  [&] { trace.push_back("landed"); }),
               StatusIs(absl::StatusCode::kDataLoss));
   EXPECT_EQ(trace.size(), 3);
 }

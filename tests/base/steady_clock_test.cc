@@ -7,12 +7,16 @@ namespace {
 
 // Times of two clocks have no difference: what mixes them does not compile.
 template <typename A, typename B>
-concept HasDifference = requires(A a, B b) { a - b; };
+concept HasDifference = requires(A a, B b) {
+  a - b;
+};
 static_assert(HasDifference<SteadyTime, SteadyTime>);
 static_assert(!HasDifference<SteadyTime, absl::Time>);
 static_assert(!HasDifference<absl::Time, SteadyTime>);
 template <typename A, typename B>
-concept IsComparable = requires(A a, B b) { a < b; };
+concept IsComparable = requires(A a, B b) {
+  a < b;
+};
 static_assert(IsComparable<SteadyTime, SteadyTime>);
 static_assert(!IsComparable<SteadyTime, absl::Time>);
 

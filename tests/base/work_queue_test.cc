@@ -56,13 +56,13 @@ TEST(WorkQueueTest, OneOwnerLeavesAThreadToOthers) {
 TEST(WorkQueueTest, BoundsWhatWaits) {
   absl::Notification begun;
   absl::Notification go;
-  WorkQueue queue(
-      {.name = "a test", .threads = 1, .max_waiting = 3, .max_waiting_per_owner = 2});
+  WorkQueue queue({.name = "a test", .threads = 1, .max_waiting = 3, .max_waiting_per_owner = 2});
   const auto wait = [&] { go.WaitForNotification(); };
-  EXPECT_THAT(queue.Add("a", [&] {
-    begun.Notify();
-    go.WaitForNotification();
-  }),
+  EXPECT_THAT(queue.Add("a",
+                        [&] {
+                          begun.Notify();
+                          go.WaitForNotification();
+                        }),
               IsOk());
   begun.WaitForNotification();
   EXPECT_THAT(queue.Add("a", wait), IsOk());

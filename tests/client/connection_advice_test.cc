@@ -33,9 +33,9 @@ TEST(ConnectionAdviceTest, AClientWithTlsLearnsWhatIsWrong) {
 
 TEST(ConnectionAdviceTest, WhoHangsUpIsAskedWhetherItSpeaksTls) {
   FakeServer plain;
-  EXPECT_THAT(ConnectionAdvice(plain.address(), /*uses_tls=*/false, "Socket closed",
-                               absl::Seconds(5)),
-              Not(HasSubstr("TLS")));
+  EXPECT_THAT(
+      ConnectionAdvice(plain.address(), /*uses_tls=*/false, "Socket closed", absl::Seconds(5)),
+      Not(HasSubstr("TLS")));
   // Nobody is there to be asked, and nobody is.
   EXPECT_THAT(ConnectionAdvice("127.0.0.1:1", /*uses_tls=*/false, "Connection refused",
                                absl::InfiniteDuration()),

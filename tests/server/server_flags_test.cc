@@ -65,10 +65,9 @@ TEST_F(ServerFlagsTest, AFileMayBeginWithAByteOrderMark) {
 }
 
 TEST_F(ServerFlagsTest, LimitsOfTheNetworkHaveTheirUnits) {
-  ASSERT_OK_AND_ASSIGN(
-      const CommandLine line,
-      Parse({"--model", "/m", "--max-connections", "7", "--max-calls-per-connection", "8",
-             "--max-metadata-kb", "9"}));
+  ASSERT_OK_AND_ASSIGN(const CommandLine line,
+                       Parse({"--model", "/m", "--max-connections", "7",
+                              "--max-calls-per-connection", "8", "--max-metadata-kb", "9"}));
   EXPECT_EQ(line.options.max_connections, 7);
   EXPECT_EQ(line.options.max_calls_per_connection, 8);
   EXPECT_EQ(line.options.max_metadata_bytes, 9 << 10);
@@ -101,12 +100,28 @@ TEST_F(ServerFlagsTest, WhatAFileMayNotHoldIsRefused) {
 }
 
 TEST_F(ServerFlagsTest, EveryFlagIsAKeyAndThePrintedConfigGivesItselfAgain) {
-  ASSERT_OK_AND_ASSIGN(
-      const CommandLine printed,
-      Parse({"--model", "/m", "--adapter", "a=/x", "--adapter", "b=/y z", "--kv-cache-mb", "77",
-             "--max-unread-mb", "5", "--tls-client-optional", "--tls-cert", "/c", "--tls-key", "/k",
-             "--tls-client-ca", "/ca", "--log-format", "json", "--keep-versions", "3",
-             "--print-config"}));
+  ASSERT_OK_AND_ASSIGN(const CommandLine printed, Parse({"--model",
+                                                         "/m",
+                                                         "--adapter",
+                                                         "a=/x",
+                                                         "--adapter",
+                                                         "b=/y z",
+                                                         "--kv-cache-mb",
+                                                         "77",
+                                                         "--max-unread-mb",
+                                                         "5",
+                                                         "--tls-client-optional",
+                                                         "--tls-cert",
+                                                         "/c",
+                                                         "--tls-key",
+                                                         "/k",
+                                                         "--tls-client-ca",
+                                                         "/ca",
+                                                         "--log-format",
+                                                         "json",
+                                                         "--keep-versions",
+                                                         "3",
+                                                         "--print-config"}));
   EXPECT_EQ(printed.action, CommandLine::Action::kPrint);
   ASSERT_OK_AND_ASSIGN(const CommandLine again,
                        Parse({"--config", Config(printed.text), "--print-config"}));
@@ -178,14 +193,14 @@ TEST_F(ServerFlagsTest, AHostAloneIsToldWhatIsMissing) {
 }
 
 TEST_F(ServerFlagsTest, ASlipGetsASuggestion) {
-  EXPECT_THAT(Parse({"--modle", "/m"}), StatusIs(absl::StatusCode::kInvalidArgument,
-                                                 HasSubstr("did you mean --model?")));
-  EXPECT_THAT(Parse({"--model", "/m", "--adapter-rot=/a"}),
-              StatusIs(absl::StatusCode::kInvalidArgument,
-                       HasSubstr("did you mean --adapter-root?")));
-  EXPECT_THAT(Parse({"--model", "/m", "--frobnicate"}),
-              StatusIs(absl::StatusCode::kInvalidArgument,
-                       ::testing::Not(HasSubstr("did you mean"))));
+  EXPECT_THAT(Parse({"--modle", "/m"}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("did you mean --model?")));
+  EXPECT_THAT(
+      Parse({"--model", "/m", "--adapter-rot=/a"}),
+      StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("did you mean --adapter-root?")));
+  EXPECT_THAT(
+      Parse({"--model", "/m", "--frobnicate"}),
+      StatusIs(absl::StatusCode::kInvalidArgument, ::testing::Not(HasSubstr("did you mean"))));
 }
 
 }  // namespace

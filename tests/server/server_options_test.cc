@@ -62,7 +62,8 @@ TEST(ServerOptionsTest, TlsAndAuthenticationTogetherAreConsent) {
   options = ServerOptions();
   options.access_file = "/access";  // tokens in plain text
   options.listen = "0.0.0.0:50051";
-  EXPECT_THAT(ValidateValues(options), StatusIs(kInvalid, HasSubstr("without encryption and authentication")));
+  EXPECT_THAT(ValidateValues(options),
+              StatusIs(kInvalid, HasSubstr("without encryption and authentication")));
   options.listen = "127.0.0.1:1";
   options.admin_listen = "0.0.0.0:50052";
   EXPECT_THAT(ValidateValues(options), StatusIs(kInvalid, HasSubstr("--admin-listen")));

@@ -65,7 +65,8 @@ ModelConfig FromJson(const ConfigFields& fields) {
 }
 
 ModelConfig FromGguf(const GgufFile& gguf, ConfigProblems* problems) {
-  ModelConfig config = SharedFromGguf(gguf, GgufFieldsUnder(gguf, "llama.", problems), {}, problems);
+  ModelConfig config =
+      SharedFromGguf(gguf, GgufFieldsUnder(gguf, "llama.", problems), {}, problems);
   const auto& tensors = gguf.tensors();
   config.attention_bias = tensors.count(std::string(kGgufFirstQueryBias)) != 0;
   config.mlp_bias = tensors.count(std::string(kGgufFirstGateBias)) != 0;

@@ -18,7 +18,8 @@ ModelConfig FromJson(const ConfigFields& fields) {
 }
 
 ModelConfig FromGguf(const GgufFile& gguf, ConfigProblems* problems) {
-  ModelConfig config = SharedFromGguf(gguf, GgufFieldsUnder(gguf, "qwen3.", problems), {}, problems);
+  ModelConfig config =
+      SharedFromGguf(gguf, GgufFieldsUnder(gguf, "qwen3.", problems), {}, problems);
   config.attention_bias = gguf.tensors().count(std::string(kGgufFirstQueryBias)) != 0;
   return config;
 }

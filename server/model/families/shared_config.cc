@@ -79,14 +79,10 @@ RopeScaling RopeScalingFromGguf(const ConfigFields& fields) {
 constexpr const char* kGgufWindow = "attention.sliding_window";
 // Settings that some converters write under the architecture's name and that change what the model
 // computes.
-constexpr std::array kUnknownGgufSettings = {"expert_count",
-                                             "attention.scale",
-                                             "attention.clamp_kqv",
-                                             kGgufWindow,
-                                             "attention.max_alibi_bias",
-                                             "logit_scale",
-                                             "residual_scale",
-                                             "embedding_scale"};
+constexpr std::array kUnknownGgufSettings = {
+    "expert_count",   "attention.scale",          "attention.clamp_kqv",
+    kGgufWindow,      "attention.max_alibi_bias", "logit_scale",
+    "residual_scale", "embedding_scale"};
 
 }  // namespace
 

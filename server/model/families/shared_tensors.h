@@ -19,8 +19,8 @@ struct SharedTensorOptions {
   bool query_key_value_bias = false;
   bool attention_output_bias = false;
   bool mlp_bias = false;
-  bool fused = false;  // q, k and v are one parameter, gate and up another; without biases
-  bool head_norms = false;                      // of queries and keys
+  bool fused = false;       // q, k and v are one parameter, gate and up another; without biases
+  bool head_norms = false;  // of queries and keys
   GgufRows gguf_rotary_rows = GgufRows::kSame;  // of the q and k projections
 };
 

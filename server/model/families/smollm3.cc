@@ -48,7 +48,8 @@ ModelConfig FromJson(const ConfigFields& fields) {
 }
 
 ModelConfig FromGguf(const GgufFile& gguf, ConfigProblems* problems) {
-  ModelConfig config = SharedFromGguf(gguf, GgufFieldsUnder(gguf, "smollm3.", problems), {}, problems);
+  ModelConfig config =
+      SharedFromGguf(gguf, GgufFieldsUnder(gguf, "smollm3.", problems), {}, problems);
   config.attention_bias = gguf.tensors().count(std::string(kGgufFirstQueryBias)) != 0;
   config.mlp_bias = gguf.tensors().count(std::string(kGgufFirstGateBias)) != 0;
   SetInterval(kUsualInterval, config);

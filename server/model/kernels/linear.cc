@@ -228,8 +228,7 @@ void WithProducts(DType dtype, F f) {
 
 void Pack(const LinearCall& call, int64_t begin, int64_t end) {
   WithProducts(call.weight.dtype, [&]<class P>(P) {
-    PackRange<P>(call, begin, end, Ahead(),
-                 reinterpret_cast<typename P::Activation*>(call.packed));
+    PackRange<P>(call, begin, end, Ahead(), reinterpret_cast<typename P::Activation*>(call.packed));
   });
 }
 

@@ -91,7 +91,8 @@ template <auto kLoad, int kOuts, int kRows, typename T>
 HWY_INLINE void MultiplyAdd(const T* HWY_RESTRICT weights, int64_t weight_stride,
                             const float* HWY_RESTRICT x, FloatVector (&sums)[kOuts][kRows]) {
   const auto weight = [&](int o) HWY_ATTR { return kLoad(weights + o * weight_stride); };
-  const auto activation = [&](int r) HWY_ATTR { return hn::Load(FloatTag(), x + r * FloatLanes()); };
+  const auto activation = [&](int r)
+                              HWY_ATTR { return hn::Load(FloatTag(), x + r * FloatLanes()); };
   const auto add = [&](int o, int r, FloatVector w, FloatVector a)
                        HWY_ATTR { sums[o][r] = hn::MulAdd(w, a, sums[o][r]); };
   if constexpr (kRows <= kOuts || kOuts * kRows + kRows + 2 <= kRegisters) {

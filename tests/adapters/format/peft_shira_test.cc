@@ -302,9 +302,10 @@ TEST_F(PeftWholeTensorsTest, RefusesWhatIsForOneUseOfATiedMatrix) {
   files = Files();
   files.AddLayer("lm_head", {{0, 1}}, {2.0f});
   Add(files, "lm_head.base_layer.weight", Numbers("model.embed_tokens.weight"));
-  EXPECT_THAT(ReadFolder(files),
-              StatusIs(kInvalid, HasSubstr("lm_head.weight: it cannot be changed alone, because the "
-                                           "model uses model.embed_tokens.weight there too")));
+  EXPECT_THAT(
+      ReadFolder(files),
+      StatusIs(kInvalid, HasSubstr("lm_head.weight: it cannot be changed alone, because the "
+                                   "model uses model.embed_tokens.weight there too")));
 }
 
 TEST_F(PeftShiraTest, RefusesAWholeTensorThatModulesToSaveDoesNotName) {

@@ -96,8 +96,10 @@ TEST(WeightMemoryTest, StatesAreTheSameWhateverKeepsTheWeights) {
   for (uint32_t seed = 1; seed <= 3; ++seed) {
     std::mt19937 random(seed);
     std::vector<ParameterDelta> deltas;
-    for (const auto& [name, rows, cols] : {plain.shapes()[2], plain.shapes()[0], plain.shapes()[1]}) {
-      deltas.push_back(MakeDelta(name, rows, cols, RandomPositions(rows, cols, 20, random), random));
+    for (const auto& [name, rows, cols] :
+         {plain.shapes()[2], plain.shapes()[0], plain.shapes()[1]}) {
+      deltas.push_back(
+          MakeDelta(name, rows, cols, RandomPositions(rows, cols, 20, random), random));
     }
     adapters.push_back(MakeAdapter(std::to_string(seed), std::move(deltas)));
   }

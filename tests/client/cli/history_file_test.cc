@@ -46,8 +46,7 @@ TEST_F(HistoryFileTest, KeepsLinesForTheNextOne) {
   {
     HistoryFile file = Open(path);
     EXPECT_THAT(file.lines(), IsEmpty());
-    for (const char* line : {"one", "two", "two", "", "grüße"})
-      EXPECT_TRUE(file.Append(line).ok());
+    for (const char* line : {"one", "two", "two", "", "grüße"}) EXPECT_TRUE(file.Append(line).ok());
   }
   EXPECT_THAT(Open(path).lines(), ElementsAre("one", "two", "grüße"));
 }

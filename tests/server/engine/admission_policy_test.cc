@@ -150,9 +150,8 @@ TEST(AdmissionPolicyTest, AsksAboutFewWhenNobodyFits) {
 TEST(AdmissionPolicyTest, OneWhoseWeightsAreBeingReadIsInNobodysWay) {
   AdmissionSnapshot snapshot;
   for (SequenceId id = 0; id < 50; ++id) snapshot.queued.push_back(Waiting(id));
-  const Admissions admissions = PlanAdmissions(snapshot, kLimits, [](SequenceId id) {
-    return id < 40 ? Room::kNotYet : Room::kTaken;
-  });
+  const Admissions admissions = PlanAdmissions(
+      snapshot, kLimits, [](SequenceId id) { return id < 40 ? Room::kNotYet : Room::kTaken; });
   EXPECT_THAT(admissions.admitted, ElementsAre(40, 41, 42, 43));
   EXPECT_THAT(admissions.bypassed, IsEmpty());
 }

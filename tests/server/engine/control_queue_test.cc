@@ -1,10 +1,10 @@
-#include "base/steady_clock.h"
 #include "server/engine/control_queue.h"
 
 #include <thread>
 #include <vector>
 
 #include "absl/synchronization/notification.h"
+#include "base/steady_clock.h"
 #include "tests/testutil/status_matchers.h"
 
 namespace shira {
@@ -32,9 +32,9 @@ class ControlQueueTest : public ::testing::Test {
 TEST_F(ControlQueueTest, RunsOnTheOtherThreadAndReturnsWhenItIsDone) {
   std::thread::id ran_on;
   std::thread engine([&] { RunWhenQueued(); });
-  EXPECT_THAT(controls_.Run([&] { ran_on = std::this_thread::get_id(); },
-                            SteadyTime::InfiniteFuture()),
-              IsOk());
+  EXPECT_THAT(
+      controls_.Run([&] { ran_on = std::this_thread::get_id(); }, SteadyTime::InfiniteFuture()),
+      IsOk());
   EXPECT_EQ(ran_on, engine.get_id());
   engine.join();
 }

@@ -113,8 +113,7 @@ TEST_F(EngineStatesTest, MemoryThatOthersHaveIsWaitedFor) {
   StartWithLane();
   const auto gate = CloseGate();
   std::atomic<bool> has_ended = false;
-  auto observer =
-      std::make_shared<RecordingObserver>(nullptr, [&has_ended] { has_ended = true; });
+  auto observer = std::make_shared<RecordingObserver>(nullptr, [&has_ended] { has_ended = true; });
   EXPECT_THAT(engine_->Submit(Request(0, {1}, 4, observer)), IsOk());
   gate->WaitForStep();
   const Observer waiting = SubmitLazily(1, {1}, 3, [&](StatePtr state) -> absl::StatusOr<StatePtr> {

@@ -1,4 +1,3 @@
-#include "base/steady_clock.h"
 #include "server/engine/engine.h"
 
 #include <algorithm>
@@ -6,6 +5,7 @@
 #include <set>
 #include <string>
 
+#include "base/steady_clock.h"
 #include "tests/server/engine/engine_fixture.h"
 #include "tests/testutil/status_matchers.h"
 
@@ -335,9 +335,9 @@ TEST_F(EngineTest, SaysWhyAnswersCanNeverFit) {
         {.context_length = 64, .kv_budget_tokens = 100, .page_tokens = 1});
   const std::vector<int32_t> prompt = {1, 2};
   EXPECT_THAT(engine_->CheckAnswers(prompt, 60, 1), IsOk());
-  EXPECT_THAT(engine_->CheckAnswers(prompt, 60, 2),
-              StatusIs(absl::StatusCode::kInvalidArgument,
-                       HasSubstr("2 answers of up to 60 tokens each")));
+  EXPECT_THAT(
+      engine_->CheckAnswers(prompt, 60, 2),
+      StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("2 answers of up to 60 tokens each")));
   EXPECT_THAT(engine_->CheckAnswers(prompt, 10, 8), IsOk());
   // Too long whatever is to be answered: Submit() says so.
   EXPECT_THAT(engine_->CheckAnswers(std::vector<int32_t>(64, 1), 60, 8), IsOk());

@@ -1,8 +1,8 @@
-#include "base/steady_clock.h"
 #include "server/engine/sequence.h"
 
 #include <limits>
 
+#include "base/steady_clock.h"
 #include "tests/server/engine/engine_fixture.h"
 #include "tests/testutil/status_matchers.h"
 

@@ -3,8 +3,8 @@
 // A tokenizer for tests: a token is a byte, and there are two special tokens. Text becomes visible
 // in token ids, and characters can be cut in two.
 
-#ifndef SHIRA_TESTS_SERVER_SERVICE_BYTE_TOKENIZER_H_
-#define SHIRA_TESTS_SERVER_SERVICE_BYTE_TOKENIZER_H_
+#ifndef SHIRA_TESTS_SERVER_GENERATION_BYTE_TOKENIZER_H_
+#define SHIRA_TESTS_SERVER_GENERATION_BYTE_TOKENIZER_H_
 
 #include <array>
 #include <string>
@@ -12,6 +12,7 @@
 
 #include "base/strings.h"
 #include "server/tokenizer/tokenizer.h"
+#include "server/tokenizer/utf8.h"
 
 namespace shira::testing {
 
@@ -57,6 +58,10 @@ class ByteTokenizer final : public Tokenizer {
     return text;
   }
 
+  std::unique_ptr<TokenDecoding> StartDecoding(bool skip_special_tokens) const override {
+    return std::make_unique<Decoding>(*this, skip_special_tokens);
+  }
+
   int32_t vocab_size() const override { return 258; }
   std::optional<int32_t> TokenId(std::string_view token) const override {
     if (token == bos_) return kBos;
@@ -69,6 +74,29 @@ class ByteTokenizer final : public Tokenizer {
   absl::Span<const int32_t> end_of_generation_ids() const override { return end_ids_; }
 
  private:
+  // Holds back the beginning of a character.
+  class Decoding final : public TokenDecoding {
+   public:
+    Decoding(const ByteTokenizer& tokenizer, bool skip_special_tokens)
+        : tokenizer_(tokenizer), skip_special_tokens_(skip_special_tokens) {}
+
+    absl::StatusOr<std::string> Append(int32_t id) override {
+      absl::StatusOr<std::string> bytes = tokenizer_.TokenBytes(id, skip_special_tokens_);
+      if (!bytes.ok()) return bytes.status();
+      bytes_ += *bytes;
+      const size_t whole = bytes_.size() - UnfinishedUtf8Suffix(bytes_);
+      const std::string text = ReplaceInvalidUtf8(std::string_view(bytes_).substr(0, whole));
+      bytes_.erase(0, whole);
+      return text;
+    }
+    std::string Finish() override { return ReplaceInvalidUtf8(bytes_); }
+
+   private:
+    const ByteTokenizer& tokenizer_;
+    const bool skip_special_tokens_;
+    std::string bytes_;
+  };
+
   const std::string bos_ = "<bos>";
   const std::string eos_ = "<eos>";
   const std::array<NamedToken, 2> names_ = {NamedToken{"bos_token", bos_},
@@ -78,4 +106,4 @@ class ByteTokenizer final : public Tokenizer {
 
 }  // namespace shira::testing
 
-#endif  // SHIRA_TESTS_SERVER_SERVICE_BYTE_TOKENIZER_H_
+#endif  // SHIRA_TESTS_SERVER_GENERATION_BYTE_TOKENIZER_H_

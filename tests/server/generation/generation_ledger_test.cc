@@ -55,8 +55,8 @@ TEST_F(GenerationLedgerTest, WhatHasEndedButIsNotReadCountsForItsClient) {
     ended.back()->OnEnd("stop", 1, 1, std::nullopt);
     EXPECT_EQ(Loads(), "");
   }
-  EXPECT_THAT(ledger_.Admit("a", {}).status(),
-              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("2 ended that it does not")));
+  EXPECT_THAT(ledger_.Admit("a", {}).status(), StatusIs(absl::StatusCode::kResourceExhausted,
+                                                        HasSubstr("2 ended that it does not")));
   EXPECT_NE(MustAdmit("b", {}), nullptr);
   ended.pop_back();
   EXPECT_NE(MustAdmit("a", {}), nullptr);
@@ -75,8 +75,8 @@ TEST_F(GenerationLedgerTest, LastWordsMayBeOnTheirWayForAWhile) {
 TEST_F(GenerationLedgerTest, UnreadStreamsAreBoundedForAClientAndForAll) {
   const Entry entry = MustAdmit("a", {});
   EXPECT_THAT(entry->AddUnread(1000), IsOk());
-  EXPECT_THAT(entry->AddUnread(1), StatusIs(absl::StatusCode::kResourceExhausted,
-                                            HasSubstr("1001 bytes of streams")));
+  EXPECT_THAT(entry->AddUnread(1),
+              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("1001 bytes of streams")));
   EXPECT_THAT(entry->AddUnread(-1), IsOk());
   std::vector<Entry> others;
   for (const char* client : {"b", "c", "d", "e", "f", "g", "h"}) {

@@ -52,10 +52,9 @@ TEST_F(PromptBuilderTest, AConversationHasWhatTheTemplateWroteAndNoMore) {
 }
 
 TEST_F(PromptBuilderTest, TemplateVariablesArrive) {
-  ASSERT_OK_AND_ASSIGN(
-      const auto prompt,
-      Build(Conversation{.messages = {{"u", "a"}},
-                         .template_variables_json = "{\"mood\": \"glad\"}"}));
+  ASSERT_OK_AND_ASSIGN(const auto prompt,
+                       Build(Conversation{.messages = {{"u", "a"}},
+                                          .template_variables_json = "{\"mood\": \"glad\"}"}));
   EXPECT_EQ(prompt.text, "<bos>u:a<eos>>glad");
 }
 

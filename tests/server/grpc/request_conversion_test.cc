@@ -119,8 +119,7 @@ TEST(GenerateRequestTest, RefusesNumbersThatAreNone) {
   request = Request("prompt: 'x' adapter { adapters { name: 'a' } }");
   for (const double weight : {std::nan(""), HUGE_VAL, -HUGE_VAL}) {
     request.mutable_adapter()->mutable_adapters(0)->set_weight(weight);
-    EXPECT_THAT(Parse(request),
-                StatusIs(kInvalid, HasSubstr("not finite")));
+    EXPECT_THAT(Parse(request), StatusIs(kInvalid, HasSubstr("not finite")));
   }
 }
 
@@ -171,8 +170,7 @@ TEST(GenerateRequestTest, ListsAreBounded) {
 
   request = Request("prompt: 'x'");
   for (int i = 0; i <= limits.max_stop_tokens; ++i) request.mutable_stop()->add_stop_token_ids(1);
-  EXPECT_THAT(Parse(request),
-              StatusIs(kInvalid, HasSubstr("stop_token_ids: has 257")));
+  EXPECT_THAT(Parse(request), StatusIs(kInvalid, HasSubstr("stop_token_ids: has 257")));
 
   request = Request("prompt: 'x'");
   for (int i = 0; i <= limits.max_adapters; ++i) {

@@ -233,8 +233,8 @@ class BoundedMessagesTest : public RpcServerTest {
     return size + type + flags + std::string(3, '\0') + stream + payload;
   }
 
-  const std::shared_ptr<MessageMemory> memory_ = std::make_shared<MessageMemory>(
-      MessageMemory::Options{.limit_bytes = 1 << 20});
+  const std::shared_ptr<MessageMemory> memory_ =
+      std::make_shared<MessageMemory>(MessageMemory::Options{.limit_bytes = 1 << 20});
 };
 
 TEST_F(BoundedMessagesTest, OneThatThereIsNoRoomForEndsItsCallAlone) {
@@ -281,10 +281,8 @@ TEST_F(BoundedMessagesTest, WhatAConnectionHeldIsReleasedWithIt) {
 
 TEST_F(BoundedMessagesTest, CompressedOnesMayNotBecomeMuchLonger) {
   Start();
-  EXPECT_EQ(CheckNameOf(60 << 10, 'x', GRPC_COMPRESS_GZIP).error_code(),
-            kArrived);
-  EXPECT_EQ(CheckNameOf(400 << 10, 'x', GRPC_COMPRESS_NONE).error_code(),
-            kArrived);
+  EXPECT_EQ(CheckNameOf(60 << 10, 'x', GRPC_COMPRESS_GZIP).error_code(), kArrived);
+  EXPECT_EQ(CheckNameOf(400 << 10, 'x', GRPC_COMPRESS_NONE).error_code(), kArrived);
   EXPECT_EQ(CheckNameOf(400 << 10, 'x', GRPC_COMPRESS_GZIP).error_code(),
             grpc::StatusCode::INTERNAL);
 }
@@ -306,8 +304,9 @@ TEST_F(RpcServerTest, OpenReflectionStreamsHoldNoThreads) {
   const auto stub = grpc::reflection::v1alpha::ServerReflection::NewStub(channel_);
   struct Open {
     grpc::ClientContext context;
-    std::unique_ptr<grpc::ClientReaderWriter<ReflectionService::Request,
-                                             ReflectionService::Response>> stream;
+    std::unique_ptr<
+        grpc::ClientReaderWriter<ReflectionService::Request, ReflectionService::Response>>
+        stream;
   };
   std::vector<std::unique_ptr<Open>> streams;
   int64_t threads = 0;
@@ -329,8 +328,8 @@ TEST_F(RpcServerTest, OpenReflectionStreamsHoldNoThreads) {
 
 TEST_F(RpcServerTest, AnAddressInUseIsRefusedWithTheReason) {
   Start();
-  for (const std::string& listen : {StrCat("127.0.0.1:", server_->address()),
-                                    std::string("unix:/no/such/folder/socket")}) {
+  for (const std::string& listen :
+       {StrCat("127.0.0.1:", server_->address()), std::string("unix:/no/such/folder/socket")}) {
     EXPECT_THAT(RpcServer::Start({.listen = listen}, {}, *access_, records_, nullptr).status(),
                 StatusIs(absl::StatusCode::kUnavailable, HasSubstr("cannot listen on")));
   }

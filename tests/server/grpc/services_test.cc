@@ -20,8 +20,8 @@
 #include "absl/synchronization/notification.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
-#include "server/grpc/adapter_admin_service.h"
 #include "server/generation/backend.h"
+#include "server/grpc/adapter_admin_service.h"
 #include "server/grpc/inference_service.h"
 #include "tests/server/generation/byte_tokenizer.h"
 #include "tests/server/lifecycle/lifecycle_fixture.h"
@@ -64,8 +64,7 @@ class ServicesTest : public LifecycleFixture {
     builder.RegisterService(&inference_service_);
     builder.RegisterService(&admin_service_);
     server_ = builder.BuildAndStart();
-    channel_ =
-        grpc::CreateChannel(StrCat("127.0.0.1:", port), grpc::InsecureChannelCredentials());
+    channel_ = grpc::CreateChannel(StrCat("127.0.0.1:", port), grpc::InsecureChannelCredentials());
     inference_ = v1::Inference::NewStub(channel_);
     admin_ = v1::AdapterAdmin::NewStub(channel_);
   }

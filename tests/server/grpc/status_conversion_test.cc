@@ -103,7 +103,8 @@ TEST(StatusConversionTest, HugeErrorsFitWhateverTheyAreMadeOf) {
                                            {{"name", message}, {"path", message}});
     const grpc::Status converted = ToGrpcStatus(status);
     size_t encoded = 0;
-    for (const char c : converted.error_message()) encoded += c < ' ' || c > '~' || c == '%' ? 3 : 1;
+    for (const char c : converted.error_message())
+      encoded += c < ' ' || c > '~' || c == '%' ? 3 : 1;
     EXPECT_LT(encoded + converted.error_details().size() * 4 / 3, 6500u) << character;
     EXPECT_THAT(converted.error_message(), HasSubstr("more bytes"));
   }

@@ -60,9 +60,10 @@ TEST(ChatTemplateTest, GivesTheTemplateItsTokensAndExtraVariables) {
   options.extra_variables_json =
       R"({"enable_thinking": false, "tools": [{"name": "é", "n": 1.0}]})";
   EXPECT_THAT(
-      Render("{{ bos_token }}{{ eos_token }}{{ image_token }}{{ enable_thinking }}{{ tools|tojson }}"
-             "{{ documents }}",
-             {}, options),
+      Render(
+          "{{ bos_token }}{{ eos_token }}{{ image_token }}{{ enable_thinking }}{{ tools|tojson }}"
+          "{{ documents }}",
+          {}, options),
       IsOkAndHolds("<s></s><i>False[{\"name\": \"é\", \"n\": 1.0}]None"));
   options.extra_variables_json = R"({"eos_token": "<other>"})";
   EXPECT_THAT(Render("{{ eos_token }}", {}, options), IsOkAndHolds("<other>"));
@@ -109,9 +110,9 @@ TEST(ChatTemplateTest, GivesTheTemplateTheExtraFieldsOfAMessage) {
 TEST(ChatTemplateTest, FormatsTheTimeOfTheOptionsInTheProcesssTimeZone) {
   ChatTemplateOptions options;
   options.now = absl::FromUnixSeconds(1'732'430'000);
-  const std::pair<const char*, const char*> zones[] = {
-      {"UTC0", "24 Nov 2024 06:33 "}, {"EAST-14", "24 Nov 2024 20:33 "},
-      {"WEST+11", "23 Nov 2024 19:33 "}};
+  const std::pair<const char*, const char*> zones[] = {{"UTC0", "24 Nov 2024 06:33 "},
+                                                       {"EAST-14", "24 Nov 2024 20:33 "},
+                                                       {"WEST+11", "23 Nov 2024 19:33 "}};
   for (const auto& [zone, time] : zones) {
     setenv("TZ", zone, /*overwrite=*/1);
     tzset();

@@ -24,8 +24,8 @@ class AdapterBlendingTest : public testing::LifecycleFixture {
   }
 
   absl::StatusOr<AdapterLifecycle::BlendResult> CreateSum(const std::string& name,
-                                                         std::vector<AdapterSelectionTerm> parts,
-                                                         const std::string& save_path = "") {
+                                                          std::vector<AdapterSelectionTerm> parts,
+                                                          const std::string& save_path = "") {
     return lifecycle_->CreateBlend(name, parts, {FusionRule::kSum}, save_path);
   }
 
@@ -127,7 +127,7 @@ TEST_F(AdapterBlendingTest, ABlendThatFailsKeepsItsReasonAndNoMemory) {
   const int64_t before = lifecycle_->memory_in_use_bytes();
   // k_proj has one entry, q_proj three: a quarter of neither is a whole entry.
   EXPECT_THAT(lifecycle_->CreateBlend("blend", {AdapterSelectionTerm{"a", 1.0}},
-                                     {FusionRule::kPruned, 0.25}, ""),
+                                      {FusionRule::kPruned, 0.25}, ""),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("leaves no entry")));
   EXPECT_EQ(Info("blend").state, AdapterState::kFailed);
   EXPECT_THAT(Info("blend").error, HasSubstr("leaves no entry"));

@@ -7,8 +7,8 @@
 
 #include "absl/time/clock.h"
 #include "base/steady_clock.h"
-#include "server/residency/adapter_memory.h"
 #include "server/lifecycle/adapter_lifecycle.h"
+#include "server/residency/adapter_memory.h"
 #include "server/residency/state_supplier.h"
 #include "tests/server/lifecycle/lifecycle_fixture.h"
 #include "tests/testutil/status_matchers.h"
@@ -156,7 +156,8 @@ TEST_F(AdapterLifecycleMemoryTest, AnAllocationThatFailsEndsTheUseForAllWhoWaitF
   EXPECT_EQ(Info("a").running_requests, 0);
   SetCompileHook(nullptr);
   EXPECT_THAT(lifecycle_->Acquire({{"a", 2.0}}), IsOk());
-  EXPECT_THAT(lifecycle_->CreateBlend("sum", {{"a", 1.0}, {"b", 1.0}}, {FusionRule::kSum}, ""), IsOk());
+  EXPECT_THAT(lifecycle_->CreateBlend("sum", {{"a", 1.0}, {"b", 1.0}}, {FusionRule::kSum}, ""),
+              IsOk());
 }
 
 // ---- The budget ---------------------------------------------------------------------------------
@@ -316,9 +317,10 @@ TEST_F(AdapterLifecycleMemoryTest, AThousandAdaptersOfOneMaskCostTwoBytesPerEntr
   // A third of what the values alone take in fp32. The slack is one adapter's compilation, before
   // it is known what it shares, and the tables' row offsets.
   const int64_t budget = 6 * kEntries + 2 * kEntries * kAdapters + 8 * kEntries;
-  ASSERT_OK_AND_ASSIGN(const auto lifecycle, AdapterLifecycle::Create({.roots = {root_.path()},
-                                                                     .memory_budget_bytes = budget},
-                                                                    reader, engine));
+  ASSERT_OK_AND_ASSIGN(
+      const auto lifecycle,
+      AdapterLifecycle::Create({.roots = {root_.path()}, .memory_budget_bytes = budget}, reader,
+                               engine));
   const auto name_of = [](int64_t i) { return "adapter" + std::to_string(i); };
   for (int64_t i = 0; i < kAdapters; ++i) {
     testing::AdapterFolder files;

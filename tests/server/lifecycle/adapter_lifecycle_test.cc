@@ -1,4 +1,3 @@
-#include "base/steady_clock.h"
 #include "server/lifecycle/adapter_lifecycle.h"
 
 #include <sys/stat.h>
@@ -10,6 +9,7 @@
 #include <thread>
 
 #include "absl/synchronization/notification.h"
+#include "base/steady_clock.h"
 #include "tests/server/lifecycle/lifecycle_fixture.h"
 #include "tests/testutil/status_matchers.h"
 
@@ -107,7 +107,8 @@ TEST_F(AdapterLifecycleTest, ErrorsInTheArgumentsChangeNothing) {
   WriteAdapter("tone", 0.5f);
   EXPECT_THAT(lifecycle_->Load("base", "tone", ""), StatusIs(absl::StatusCode::kInvalidArgument));
   EXPECT_THAT(lifecycle_->Load("-", "tone", ""), StatusIs(absl::StatusCode::kInvalidArgument));
-  EXPECT_THAT(lifecycle_->Load("tone", "tone", "abc"), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(lifecycle_->Load("tone", "tone", "abc"),
+              StatusIs(absl::StatusCode::kInvalidArgument));
   EXPECT_THAT(lifecycle_->Load("tone", "tone", std::string(64, 'g')),
               StatusIs(absl::StatusCode::kInvalidArgument));
   EXPECT_THAT(lifecycle_->Load("tone", "", ""), StatusIs(absl::StatusCode::kInvalidArgument));
@@ -193,8 +194,9 @@ TEST_F(AdapterLifecycleTest, AVersionIsNeverUsedTwice) {
 }
 
 TEST_F(AdapterLifecycleTest, RefusesRootsThatAreNoFolders) {
-  EXPECT_THAT(AdapterLifecycle::Create({.roots = {root_.Path("absent")}}, reader_, engine_).status(),
-              StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(
+      AdapterLifecycle::Create({.roots = {root_.Path("absent")}}, reader_, engine_).status(),
+      StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
 // ---- Concurrent loading -------------------------------------------------------------------------
@@ -389,10 +391,9 @@ TEST_F(AdapterLifecycleTest, AnAdapterThatIsBeingUnloadedCannotBecomeTheDefault)
                 StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("UNLOADING")));
   });
   compiling.WaitForNotification();
-  EXPECT_THAT(
-      lifecycle_->Unload("a", SteadyTime::InfiniteFuture(),
-                        [&](const AdapterInfo&) { go_on.Notify(); }),
-      IsOk());
+  EXPECT_THAT(lifecycle_->Unload("a", SteadyTime::InfiniteFuture(),
+                                 [&](const AdapterInfo&) { go_on.Notify(); }),
+              IsOk());
   setter.join();
   EXPECT_THAT(lifecycle_->DefaultState(), IsEmpty());
 }
@@ -417,11 +418,11 @@ TEST_F(AdapterLifecycleTest, UnloadingWaitsForTheLastUser) {
   std::atomic<bool> unloaded = false;
   std::thread unloader([&] {
     EXPECT_THAT(lifecycle_->Unload("a", SteadyTime::InfiniteFuture(),
-                                  [&](const AdapterInfo& info) {
-                                    EXPECT_EQ(info.state, AdapterState::kUnloading);
-                                    EXPECT_EQ(info.running_requests, 1);
-                                    unloading.Notify();
-                                  }),
+                                   [&](const AdapterInfo& info) {
+                                     EXPECT_EQ(info.state, AdapterState::kUnloading);
+                                     EXPECT_EQ(info.running_requests, 1);
+                                     unloading.Notify();
+                                   }),
                 IsOk());
     unloaded = true;
   });
@@ -451,7 +452,7 @@ TEST_F(AdapterLifecycleTest, TheCallbackMayEndTheUsersInsteadOfWaiting) {
   MustLoad("a", 0.5f);
   ASSERT_OK_AND_ASSIGN(StateHandle handle, lifecycle_->Acquire({{"a", 1.0}}));
   EXPECT_THAT(lifecycle_->Unload("a", SteadyNow() + absl::Minutes(1),
-                                [&](const AdapterInfo&) { handle = StateHandle(); }),
+                                 [&](const AdapterInfo&) { handle = StateHandle(); }),
               IsOk());
 }
 

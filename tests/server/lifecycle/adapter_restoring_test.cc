@@ -51,8 +51,8 @@ class AdapterRestoringTest : public testing::LifecycleFixture {
   }
   // Uploads what WriteAdapter() wrote into `folder`, and loads it.
   absl::StatusOr<AdapterLifecycle::LoadResult> Upload(const std::string& name,
-                                                     const std::string& folder,
-                                                     AdapterLifecycle::LoadOptions options = {}) {
+                                                      const std::string& folder,
+                                                      AdapterLifecycle::LoadOptions options = {}) {
     UploadManifest manifest{name, {}};
     std::string bytes;
     for (const auto& entry : fs::directory_iterator(root_.Path(folder))) {

@@ -171,10 +171,10 @@ TEST_F(AdapterVersionsTest, UnloadingANameWaitsForAllOfItsVersions) {
 
   std::vector<int64_t> told;
   EXPECT_THAT(lifecycle_->Unload("tone", SteadyTime::InfiniteFuture(),
-                                [&](const AdapterInfo& info) {
-                                  told.push_back(info.version);
-                                  old.reset();
-                                }),
+                                 [&](const AdapterInfo& info) {
+                                   told.push_back(info.version);
+                                   old.reset();
+                                 }),
               IsOk());
   EXPECT_THAT(told, ElementsAre(1, 2));
   EXPECT_THAT(Listed(), IsEmpty());

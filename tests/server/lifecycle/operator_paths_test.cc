@@ -53,9 +53,9 @@ TEST_F(OperatorPathsTest, NoBlendIsWrittenIntoThem) {
   ASSERT_THAT(LoadByOperator(), IsOk());
   MustLoad("inside", 0.25f);
   for (const std::string& path : {path_ + "/blend", path_ + "/blend.shira", outside_.Path("b")}) {
-    EXPECT_THAT(
-        lifecycle_->CreateBlend("blend", {{"tone", 1.0}, {"inside", 1.0}}, {FusionRule::kSum}, path),
-        StatusIs(kDenied))
+    EXPECT_THAT(lifecycle_->CreateBlend("blend", {{"tone", 1.0}, {"inside", 1.0}},
+                                        {FusionRule::kSum}, path),
+                StatusIs(kDenied))
         << path;
     EXPECT_FALSE(fs::exists(path));
   }

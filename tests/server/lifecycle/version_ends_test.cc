@@ -27,7 +27,9 @@ using ::testing::UnorderedElementsAre;
 
 class VersionEndsTest : public testing::LifecycleFixture {
  protected:
-  VersionEndsTest() { RestartWith([](AdapterLifecycle::Options&) {}); }
+  VersionEndsTest() {
+    RestartWith([](AdapterLifecycle::Options&) {});
+  }
   ~VersionEndsTest() override { lifecycle_.reset(); }
 
   void RestartWith(const std::function<void(AdapterLifecycle::Options&)>& change) {
@@ -50,7 +52,7 @@ class VersionEndsTest : public testing::LifecycleFixture {
     digests_[lifecycle_->Get(name)->version] = lifecycle_->Get(name)->adapter->digest;
   }
   absl::StatusOr<AdapterLifecycle::LoadResult> Upload(const std::string& name, float value,
-                                                     bool replace) {
+                                                      bool replace) {
     const std::string folder = StrCat("to-upload-", value);
     WriteAdapter(folder, value);
     UploadManifest manifest;
@@ -268,10 +270,11 @@ TEST_F(VersionEndsTest, AnUnloadWhoseCallerGoesStops) {
   std::atomic<bool> cancelled = false;
   absl::Notification waiting;
   std::thread caller([&] {
-    EXPECT_THAT(lifecycle_->Unload(
-                    "tone", SteadyTime::InfiniteFuture(),
-                    [&](const AdapterInfo&) { waiting.Notify(); }, [&] { return cancelled.load(); }),
-                StatusIs(absl::StatusCode::kCancelled, HasSubstr("stays loaded")));
+    EXPECT_THAT(
+        lifecycle_->Unload(
+            "tone", SteadyTime::InfiniteFuture(), [&](const AdapterInfo&) { waiting.Notify(); },
+            [&] { return cancelled.load(); }),
+        StatusIs(absl::StatusCode::kCancelled, HasSubstr("stays loaded")));
   });
   waiting.WaitForNotification();
   EXPECT_THAT(Listed(), ElementsAre("tone@1 UNLOADING"));
@@ -283,10 +286,10 @@ TEST_F(VersionEndsTest, AnUnloadWhoseCallerGoesStops) {
 
 TEST_F(VersionEndsTest, AnUnloadThatNeedNotWaitDoesNotAskForItsCaller) {
   Replace("tone", 1.0f);
-  EXPECT_THAT(lifecycle_->Unload(
-                  "tone", SteadyTime::InfiniteFuture(), [](const AdapterInfo&) {},
-                  [] { return true; }),
-              IsOk());
+  EXPECT_THAT(
+      lifecycle_->Unload(
+          "tone", SteadyTime::InfiniteFuture(), [](const AdapterInfo&) {}, [] { return true; }),
+      IsOk());
 }
 
 // ---- Versions that are kept ---------------------------------------------------------------------
@@ -452,10 +455,9 @@ TEST_F(AcknowledgedTest, ALoad) {
 TEST_F(AcknowledgedTest, ABlend) {
   const auto blend = [&] {
     return lifecycle_->CreateBlend("mix", {AdapterSelectionTerm{"first", 0.5}}, {FusionRule::kSum},
-                                  "");
+                                   "");
   };
-  Test([&] { EXPECT_THAT(blend(), IsOk()); },
-       [&] { EXPECT_TRUE(blend()->already_created); });
+  Test([&] { EXPECT_THAT(blend(), IsOk()); }, [&] { EXPECT_TRUE(blend()->already_created); });
 }
 
 TEST_F(AcknowledgedTest, AnUnload) {
@@ -477,8 +479,11 @@ TEST_F(AcknowledgedTest, APin) {
 }
 
 TEST_F(AcknowledgedTest, TheDefault) {
-  Test([&] { EXPECT_THAT(lifecycle_->SetDefault({{"first", 1.0}}), IsOk()); },
-       [&] { EXPECT_THAT(Unload("first"), StatusIs(absl::StatusCode::kFailedPrecondition)); });
+  Test(
+      [&] {
+        EXPECT_THAT(lifecycle_->SetDefault({{"first", 1.0}}), IsOk());
+      },
+      [&] { EXPECT_THAT(Unload("first"), StatusIs(absl::StatusCode::kFailedPrecondition)); });
 }
 
 }  // namespace

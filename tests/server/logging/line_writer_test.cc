@@ -52,9 +52,8 @@ class LineWriterTest : public ::testing::Test {
     for (ssize_t size; (size = read(ends_[0], buffer, sizeof(buffer))) > 0;) {
       text.append(buffer, static_cast<size_t>(size));
     }
-    return absl::StrSplit(text, '\n', [](absl::string_view line) {
-      return !line.empty() && line.front() != '-';
-    });
+    return absl::StrSplit(
+        text, '\n', [](absl::string_view line) { return !line.empty() && line.front() != '-'; });
   }
 
   int ends_[2] = {-1, -1};

@@ -63,9 +63,8 @@ TEST(MetricsExporterTest, SaysWhereItCannotListen) {
   ASSERT_OK_AND_ASSIGN(const auto exporter,
                        MetricsExporter::Start({.listen = "127.0.0.1:0"}, metrics));
   EXPECT_GT(exporter->port(), 0);
-  EXPECT_THAT(
-      MetricsExporter::Start({.listen = StrCat("127.0.0.1:", exporter->port())}, metrics),
-      StatusIs(absl::StatusCode::kUnavailable, HasSubstr("for metrics")));
+  EXPECT_THAT(MetricsExporter::Start({.listen = StrCat("127.0.0.1:", exporter->port())}, metrics),
+              StatusIs(absl::StatusCode::kUnavailable, HasSubstr("for metrics")));
 }
 
 TEST(MetricsExporterTest, ARequestMayComeInPieces) {
@@ -94,9 +93,9 @@ TEST(MetricsExporterTest, HalfRequestsKeepNobodyFromTheFigures) {
 
 TEST(MetricsExporterTest, WhoIsSilentIsGivenUp) {
   const Metrics metrics({});
-  ASSERT_OK_AND_ASSIGN(const auto exporter,
-                       MetricsExporter::Start(
-                           {.listen = "127.0.0.1:0", .timeout = absl::Milliseconds(1)}, metrics));
+  ASSERT_OK_AND_ASSIGN(
+      const auto exporter,
+      MetricsExporter::Start({.listen = "127.0.0.1:0", .timeout = absl::Milliseconds(1)}, metrics));
   Caller caller(exporter->port());
   EXPECT_THAT(caller.ReadAll(), IsEmpty());
 }

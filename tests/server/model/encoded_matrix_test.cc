@@ -75,9 +75,9 @@ TEST(EncodedMatrixTest, TellsTheFirstElementThatIsNotFinite) {
     return DecodeMatrix(matrix, source_row, dtype, out.data(), &SerialFor);
   };
   const auto backwards = [](int64_t row) { return rows - 1 - row; };
-  for (const auto& [dtype, largest, too_large] :
-       {std::tuple(DType::kF32, 3.4028235e38f, INFINITY), {DType::kBF16, 3.3895314e38f, 3.4e38f},
-        {DType::kF16, 65504.0f, 65520.0f}}) {
+  for (const auto& [dtype, largest, too_large] : {std::tuple(DType::kF32, 3.4028235e38f, INFINITY),
+                                                  {DType::kBF16, 3.3895314e38f, 3.4e38f},
+                                                  {DType::kF16, 65504.0f, 65520.0f}}) {
     std::vector<float> values(rows * cols, -largest);
     EXPECT_EQ(first_bad(values, dtype, &SameRow), std::nullopt);
     for (const float bad : {too_large, -too_large, NAN}) {

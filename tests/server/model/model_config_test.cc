@@ -362,7 +362,8 @@ TEST(GgufConfigTest, ReadsHeadsRopeAndEndOfText) {
 }
 
 TEST(GgufConfigTest, AnIdOfAllOnesIsNone) {
-  LlamaMetadata metadata = LlamaMetadata().Sizes().Number("tokenizer.ggml.eos_token_id", 4294967295);
+  LlamaMetadata metadata =
+      LlamaMetadata().Sizes().Number("tokenizer.ggml.eos_token_id", 4294967295);
   metadata.Number("tokenizer.ggml.eot_token_id", 3);
   ASSERT_OK_AND_ASSIGN(const ModelConfig config, metadata.Read());
   EXPECT_THAT(config.eos_token_ids, ElementsAre(3));

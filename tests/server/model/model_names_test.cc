@@ -23,9 +23,9 @@ TEST(HubCacheTest, KnowsARepositoryByItsFolder) {
   EXPECT_EQ(HubRepositoryOf(cache + kSnapshot + "/"), "Some-Org/Small-1B");
   EXPECT_EQ(HubRepositoryOf(cache + kSnapshot + "/sub/x.gguf"), "Some-Org/Small-1B");
   EXPECT_EQ(HubRepositoryOf(cache + "models--gpt2/blobs/0123"), "gpt2");
-  for (const char* other : {"", ".", "/", "/srv/models--a--b", "/srv/models--a--b/model",
-                            "/srv/datasets--a--b/snapshots/1", "/srv/models--/snapshots/1",
-                            "/srv/snapshots/1"}) {
+  for (const char* other :
+       {"", ".", "/", "/srv/models--a--b", "/srv/models--a--b/model",
+        "/srv/datasets--a--b/snapshots/1", "/srv/models--/snapshots/1", "/srv/snapshots/1"}) {
     EXPECT_EQ(HubRepositoryOf(other), "") << other;
   }
 }

@@ -218,8 +218,8 @@ TEST_F(WeightLoaderTest, AnIndexOnlySaysWhichShardsThereAre) {
     return WeightSource::Open(folder_.path()).status();
   };
   const std::string head = "a.safetensors", tail = "sub/b.safetensors";
-  EXPECT_THAT(opens({{kEmbeddings, head}, {kQ, tail}}), IsOk());           // too little
-  EXPECT_THAT(opens({{kEmbeddings, tail}, {kQ, head}}), IsOk());           // the wrong shard
+  EXPECT_THAT(opens({{kEmbeddings, head}, {kQ, tail}}), IsOk());             // too little
+  EXPECT_THAT(opens({{kEmbeddings, tail}, {kQ, head}}), IsOk());             // the wrong shard
   EXPECT_THAT(opens({{kQ, head}, {"a", tail}, {"model.b", head}}), IsOk());  // what is nowhere
   EXPECT_THAT(opens({{kEmbeddings, head}}), StatusIs(kInvalid, HasSubstr("q_proj.weight' is mis")));
   EXPECT_THAT(opens({{kEmbeddings, head}, {kQ, "c.safetensors"}}),
@@ -258,9 +258,9 @@ TEST_F(WeightLoaderTest, RefusesWeightsThatAreNotFiniteWithTheirPlace) {
   EXPECT_THAT(read(DType::kF32), IsOk());
   EXPECT_THAT(read(DType::kBF16), IsOk());
   EXPECT_THAT(read(DType::kF16),
-              StatusIs(kInvalid, AllOf(HasSubstr(folder_.path()), HasSubstr(kQ),
-                                       HasSubstr("row 3, column 5"), HasSubstr("found -100000"),
-                                       HasSubstr("overflows F16"))));
+              StatusIs(kInvalid,
+                       AllOf(HasSubstr(folder_.path()), HasSubstr(kQ), HasSubstr("row 3, column 5"),
+                             HasSubstr("found -100000"), HasSubstr("overflows F16"))));
   for (const float value : {NAN, INFINITY, -INFINITY}) {
     tensors_[kQ].values[8 * 2 + 7] = value;
     for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {

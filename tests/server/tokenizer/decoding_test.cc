@@ -1,11 +1,10 @@
-#include "server/tokenizer/decoder.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
 #include <vector>
 
+#include "server/tokenizer/decoder.h"
 #include "server/tokenizer/utf8.h"
 #include "tests/testutil/status_matchers.h"
 
@@ -30,9 +29,7 @@ json Strip(int start, int stop) {
 const json kFuse = {{"type", "Fuse"}};
 const json kByteFallback = {{"type", "ByteFallback"}};
 
-json Llama() {
-  return Sequence({Replace("\u2581", " "), kByteFallback, kFuse, Strip(1, 0)});
-}
+json Llama() { return Sequence({Replace("\u2581", " "), kByteFallback, kFuse, Strip(1, 0)}); }
 
 // As from a file, where numbers that are not negative are unsigned.
 absl::StatusOr<Decoder> Make(const json& root) {
@@ -68,15 +65,13 @@ TEST(DecoderTest, StripsTheFirstSpaceOfATextAlone) {
 TEST(DecoderTest, ARunOfBytesIsTextAsAWholeOrNot) {
   EXPECT_THAT(Parts(Llama(), {"<0xE7>", "<0x8C>", "<0xAB>", "x"}),
               ElementsAre("", "", "", "\u732bx", ""));
-  EXPECT_EQ(Whole(Llama(), {"<0xE7>", "<0x8C>", "<0xAB>", "<0xE7>"}),
-            "\uFFFD\uFFFD\uFFFD\uFFFD");
+  EXPECT_EQ(Whole(Llama(), {"<0xE7>", "<0x8C>", "<0xAB>", "<0xE7>"}), "\uFFFD\uFFFD\uFFFD\uFFFD");
   EXPECT_EQ(Whole(Llama(), {"<0x41>", "<0x4z>", "<0x42>"}), "A<0x4z>B");
 }
 
 TEST(DecoderTest, ReplacesAcrossTokensThatWereFused) {
   const json decoder = Sequence({kFuse, Replace("aa", "b")});
-  EXPECT_THAT(Parts(decoder, {"a", "a", "xa", "aa", "a"}),
-              ElementsAre("", "b", "x", "b", "b", ""));
+  EXPECT_THAT(Parts(decoder, {"a", "a", "xa", "aa", "a"}), ElementsAre("", "b", "x", "b", "b", ""));
   EXPECT_EQ(Whole(Replace("aa", "b"), {"a", "a", "aaa"}), "aaba");
   const json matches = {{"type", "Replace"}, {"pattern", {{"Regex", "a+"}}}, {"content", "b"}};
   EXPECT_EQ(Whole(Sequence({kFuse, matches}), {"a", "ax"}), "bx");

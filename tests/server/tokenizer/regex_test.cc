@@ -82,8 +82,8 @@ TEST(RegexTest, LiteralTakesNoSyntax) {
 }
 
 TEST(RegexTest, RefusesWhatIsNoPattern) {
-  for (const char* pattern : {"(", "[a", "a)", "*", "\\p{Nope}", "[b-a]", "[\\w-.]",
-                              "[!-\\p{L}]"}) {
+  for (const char* pattern :
+       {"(", "[a", "a)", "*", "\\p{Nope}", "[b-a]", "[\\w-.]", "[!-\\p{L}]"}) {
     EXPECT_THAT(Regex::Compile(pattern),
                 StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(pattern)))
         << pattern;
@@ -91,9 +91,8 @@ TEST(RegexTest, RefusesWhatIsNoPattern) {
 }
 
 TEST(RegexTest, RefusesWhatPcreHasNoEqualOf) {
-  for (const char* pattern :
-       {"(a)\\1", "[[:alpha:]]", "[a&&]", "(?m:.)", "a(?i)b", "\\h", "\\R",
-        "\\X", "\\K", "\\G", "(?<name>a)", "a{2}?", "\\pL", "\\", "\\u12"}) {
+  for (const char* pattern : {"(a)\\1", "[[:alpha:]]", "[a&&]", "(?m:.)", "a(?i)b", "\\h", "\\R",
+                              "\\X", "\\K", "\\G", "(?<name>a)", "a{2}?", "\\pL", "\\", "\\u12"}) {
     EXPECT_THAT(Regex::Compile(pattern),
                 StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("offset")))
         << pattern;

@@ -105,8 +105,8 @@ TEST(TokenModelTest, WordEndsAndMiddlesHaveTextsOfTheirOwn) {
 }
 
 // Of all ways to cut: the greatest sum, by trying them.
-double BestScore(const std::vector<std::pair<std::string, double>>& tokens,
-                 std::string_view text, double unknown) {
+double BestScore(const std::vector<std::pair<std::string, double>>& tokens, std::string_view text,
+                 double unknown) {
   if (text.empty()) return 0;
   double best = unknown + BestScore(tokens, text.substr(1), unknown);
   for (const auto& [token, score] : tokens) {
@@ -161,9 +161,8 @@ TEST(TokenModelTest, UnigramFusesWhatItDoesNotKnow) {
 }
 
 TEST(TokenModelTest, ScoresDecideWhatIsMerged) {
-  ASSERT_OK_AND_ASSIGN(
-      Vocabulary vocabulary,
-      Vocabulary::FromTexts({"?", "a", "b", "c", "ab", "bc", "abc", "<0xC3>", "aa"}));
+  ASSERT_OK_AND_ASSIGN(Vocabulary vocabulary, Vocabulary::FromTexts({"?", "a", "b", "c", "ab", "bc",
+                                                                     "abc", "<0xC3>", "aa"}));
   const ScoreMergeModel model(std::move(vocabulary), {0, 0, 0, 0, -2, -1, -3, 0, -4}, 0);
   EXPECT_THAT(Encode(model, "abc"), ElementsAre(6)) << "a and bc make abc";
   EXPECT_THAT(Encode(model, "abb"), ElementsAre(4, 2));
