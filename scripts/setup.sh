@@ -16,13 +16,14 @@
 #   SHIRA_SKIP_APT=1     do not call apt-get
 #   SHIRA_BUILD_ONLY=1   only what the programs are built of: neither the tests' Python libraries nor the demo model
 #   SHIRA_FUZZ=1         clang too, which the fuzz targets need for libFuzzer
+#   SHIRA_LINT=1         what scripts/lint.sh runs: clang, clang-format, ruff, mypy
 #   SHIRA_TSAN=1         .deps/tsan too: Debian's abseil compiled for the thread sanitizer, which preset tsan links
 #   SHIRA_SYSTEM_GRPC=1  no gRPC of our own: the programs link the system's, whose published faults are open (docs/security.md)
 #   SHIRA_CACHE=DIR      where what is built for every clone is kept (default: shira/ in XDG_CACHE_HOME, ~/.cache)
 #   PYTHON=python3       the interpreter that makes the environment
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ "${1:-}" = --help ] && { sed -n '2,23p' "$0" | sed 's/^# \{0,1\}//'; exit 0; }
+[ "${1:-}" = --help ] && { sed -n '2,24p' "$0" | sed 's/^# \{0,1\}//'; exit 0; }
 
 readonly deps=$PWD/.deps
 readonly model=$deps/models/smollm2-135m-instruct-q4_1.gguf
@@ -36,6 +37,7 @@ packages=(
 )
 [ -n "${SHIRA_BUILD_ONLY:-}" ] || packages+=(libgtest-dev libgmock-dev haproxy faketime)
 [ -z "${SHIRA_FUZZ:-}" ] || packages+=(clang)
+[ -z "${SHIRA_LINT:-}" ] || packages+=(clang clang-format)
 
 say() { printf '\033[1m[setup]\033[0m %s\n' "$*"; }
 die() { printf '[setup] error: %s\n' "$*" >&2; exit 1; }
@@ -81,6 +83,15 @@ install_python() {
   "${pip[@]}" install -r "$requirements" >>"$deps/pip.log" 2>&1 ||
     { tail -5 "$deps/pip.log" >&2; die "pip failed; see $deps/pip.log"; }
   stamp python "$want"
+}
+
+install_linters() {
+  local want; want=$(sha256sum scripts/lint_requirements.txt)
+  fresh linters "$want" && return
+  say "Python linters: into .deps/venv"
+  "$deps/venv/bin/python" -m pip --disable-pip-version-check --quiet install -r scripts/lint_requirements.txt >"$deps/pip.log" 2>&1 ||
+    { tail -5 "$deps/pip.log" >&2; die "pip failed; see $deps/pip.log"; }
+  stamp linters "$want"
 }
 
 # LibTorch's include folder also holds google/protobuf and fmt, which would shadow the system's: link only LibTorch's own headers.
@@ -177,6 +188,7 @@ make_grpc() {
 
 install_packages
 install_python
+[ -z "${SHIRA_LINT:-}" ] || install_linters
 link_libtorch
 make_grpc
 [ -z "${SHIRA_TSAN:-}" ] || make_tsan_abseil
