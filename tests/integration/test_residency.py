@@ -6,6 +6,8 @@ import tempfile
 import unittest
 
 import grpc
+import torch
+from safetensors.torch import load_file, save_file
 
 from fixtures import PROMPT, select, world
 from scraping import free_port, scrape, value
@@ -121,3 +123,27 @@ class ResidencyTest(unittest.TestCase):
                 full, after = cycle()
             self.assertGreater(full - before, 10 << 20)
             self.assertLess(after - before, (full - before) / 4, (before, full, after))
+
+    def test_refused_loads_give_the_memory_back(self):
+        """Files of 63 MB that say nothing of this model, and names that fill an error."""
+        with tempfile.TemporaryDirectory() as root:
+            folder = pathlib.Path(root) / "large"
+            shutil.copytree(self.folder / "big0", folder)
+            weights = folder / "adapter_model.safetensors"
+            entries = 32 << 10
+            tensors = load_file(weights)
+            for i in range(160):
+                tensors[f"base_model.model.no_such_parameter_{i}.shira_weight"] = torch.ones(entries)
+                tensors[f"base_model.model.no_such_parameter_{i}.shira_indices"] = torch.ones(2, entries, dtype=torch.int32)
+            save_file(tensors, weights)
+            self.assertGreater(weights.stat().st_size, 60 << 20)
+            with world().server("--adapter-root", root, adapters=(), environment=FREES_AT_ONCE) as (server, client):
+                def refuse(name):
+                    code, info, _, _ = error_of(lambda: client.admin.LoadAdapter(name=name, path=str(folder)))
+                    self.assertEqual((code, info.reason), (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ADAPTER"))
+
+                refuse("first")
+                before = server.resident_bytes()
+                for i in range(4):
+                    refuse(f"another{i}")
+                self.assertLess(server.resident_bytes() - before, 16 << 20)
