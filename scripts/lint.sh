@@ -14,7 +14,7 @@ format=(--dry-run -Werror) ruff=()
 [ "${1:-}" = --fix ] && { format=(-i); ruff=(--fix); }
 
 say "clang-format: C++"
-git ls-files '*.h' '*.cc' ':!proto/third_party' | xargs clang-format "${format[@]}"
+find adapters base bench client server tests tools -name '*.h' -o -name '*.cc' | xargs clang-format "${format[@]}"
 say "ruff and mypy: Python"
 "$bin/ruff" check --quiet "${ruff[@]}" bench tests examples scripts findings
 "$bin/mypy" --config-file mypy.ini bench scripts
