@@ -140,7 +140,6 @@ Catalog::Entry Catalog::Describe(const CatalogRecord& record) const {
   entry.info.load_duration = record.load_duration;
   entry.info.last_use = record.last_use;
   entry.held = record.held.deltas;
-  entry.retiring = record.retiring;
   return entry;
 }
 

@@ -76,7 +76,6 @@ class Catalog {
   struct Entry {
     AdapterInfo info;
     std::shared_ptr<const SparseAdapter> held;  // HeldTables::deltas
-    bool retiring = false;
   };
   std::optional<Entry> Get(std::string_view name) const ABSL_LOCKS_EXCLUDED(mutex_);
   // In the order of names, then versions.

@@ -186,12 +186,11 @@ absl::StatusOr<std::shared_ptr<CancellationToken>> Engine::Impl::Submit(Generati
       std::make_unique<Sequence>(next_id_++, std::move(request), sequence_limits_, SteadyNow());
   SHIRA_RETURN_IF_ERROR(CheckHolds(sequence->kv_demand()));
   const std::shared_ptr<CancellationToken> cancellation = sequence->cancellation();
-  const StateHandle& state = sequence->state();
   absl::MutexLock lock(&mutex_);
   SHIRA_RETURN_IF_ERROR(CheckRoomLocked());
   queue_.Push(std::move(sequence));
   // Still under the lock, so that the engine's thread cannot admit it before.
-  stats_.BookQueued(state);
+  stats_.BookQueued();
   ++in_flight_;
   news_ = true;
   return cancellation;
@@ -374,8 +373,7 @@ Room Engine::Impl::TryAdmit(SequenceId id) {
     return Room::kNotYet;
   }
   const SteadyTime now = SteadyNow();
-  stats_.BookAdmitted(sequence->state(), now - sequence->submitted(), memory->cached_tokens,
-                      memory_.prefixes() != nullptr);
+  stats_.BookAdmitted(memory->cached_tokens, memory_.prefixes() != nullptr);
   turns_[sequence->client()] = {.number = ++next_turn_, .time = now};
   sequence->Admit(*std::move(memory), now);
   running_.push_back(std::move(sequence));
@@ -415,9 +413,7 @@ void Engine::Impl::End(SequencePtr sequence, Outcome outcome) {
   preparation_.OnMemoryFreed();
   queue_moved_ = true;
   const absl::Status* failure = std::get_if<absl::Status>(&outcome);
-  stats_.BookEnd(sequence->state(), sequence->admitted(),
-                 failure == nullptr ? absl::OkStatus() : *failure,
-                 SteadyNow() - sequence->submitted());
+  stats_.BookEnd(sequence->admitted(), failure == nullptr ? absl::OkStatus() : *failure);
   {
     absl::MutexLock lock(&mutex_);
     --in_flight_;

@@ -8,8 +8,6 @@
 
 #include <array>
 #include <cstdint>
-#include <map>
-#include <string>
 
 #include "absl/time/time.h"
 #include "base/duration_histogram.h"
@@ -21,12 +19,6 @@ inline constexpr std::array<double, 18> kEngineSeconds = {0.001, 0.0025, 0.005, 
                                                           1.0,   2.5,    5.0,   10.0, 30.0, 60.0};
 using EngineDurations = DurationHistogram<kEngineSeconds>;
 
-// Generations by the name of an adapter that they use.
-struct AdapterGenerations {
-  int64_t queued = 0;
-  int64_t running = 0;
-};
-
 struct EngineStats {
   // Now.
   int64_t queued = 0;        // generations
@@ -36,14 +28,10 @@ struct EngineStats {
   int64_t kv_running_bytes = 0;  // of these: of running generations; the others are kept prefixes
   int64_t kv_budget_bytes = 0;
   int64_t kept_prefixes = 0;
-  int64_t kept_prefix_tokens = 0;                      // what several share counts several times
-  std::map<std::string, AdapterGenerations> adapters;  // those with a generation; not the base
 
   // Generations, since the start.
   int64_t finished = 0;
-  int64_t failed = 0;     // cancelled and expired ones included
-  int64_t cancelled = 0;  // of these
-  int64_t expired = 0;
+  int64_t failed = 0;      // cancelled and expired ones included
   int64_t not_finite = 0;  // their logits were not
   int64_t rejected = 0;    // not taken: the queue was full
 
@@ -57,17 +45,12 @@ struct EngineStats {
   // Steps, since the start.
   int64_t fused_steps = 0;    // every row in the resident state
   int64_t patched_steps = 0;  // some rows, or all, in other states
-  int64_t prefill_steps = 0;  // of all: with prompt tokens
   int64_t step_rows = 0;      // over all steps: decode rows and prompts
   int64_t patched_rows = 0;   // of these: in a state that was not resident
   int64_t switches = 0;
   absl::Duration switch_time;
 
-  EngineDurations queue_time;           // from the request to its admission
-  EngineDurations time_to_first_token;  // from the request
-  EngineDurations inter_token_time;     // between two tokens of an answer
-  EngineDurations generation_time;      // from the request to its end, finished ones
-  EngineDurations step_time;            // of the forward pass
+  EngineDurations step_time;  // of the forward pass
 };
 
 }  // namespace shira

@@ -56,8 +56,7 @@ Sequence::Sequence(SequenceId id, GenerationRequest request, const Limits& limit
       prompt_tokens_(static_cast<int64_t>(request_.prompt.size())),
       max_tokens_(std::min(request_.max_tokens, limits.max_sequence_tokens - prompt_tokens_)),
       submitted_(now),
-      waiting_since_(now),
-      last_token_(now) {
+      waiting_since_(now) {
   choices_.reserve(request_.choices);
   for (int32_t i = 0; i < request_.choices; ++i) {
     choices_.emplace_back(request_, i, max_tokens_, limits.vocab_size);
@@ -161,10 +160,6 @@ absl::StatusOr<Sequence::StepOutcome> Sequence::FinishStep(int64_t tokens,
                            choice.Continue(request_, logits.subspan(offset, vocab_size)));
     outcome.emitted_tokens += emitted ? 1 : 0;
     if (!was_prefill) offset += vocab_size;
-  }
-  if (outcome.emitted_tokens > 0) {
-    outcome.token_time = times.end - last_token_;
-    last_token_ = times.end;
   }
   return outcome;
 }

@@ -89,8 +89,6 @@ class Sequence {
     int64_t prompt_tokens = 0;     // that were stored
     bool prompt_complete = false;  // with this step
     int64_t emitted_tokens = 0;    // to the observer
-    // With emitted tokens, since the ones before them; of the first ones, since the request.
-    absl::Duration token_time;
   };
   // Books a step that was run with AddRows(tokens). From the logits of the rows that wanted them,
   // [rows][vocab_size], it samples the next tokens and hands them to the observer. DATA_LOSS for
@@ -127,7 +125,6 @@ class Sequence {
   int64_t cached_tokens_ = 0;
 
   SteadyTime waiting_since_;
-  SteadyTime last_token_;
   SteadyTime phase_start_;  // of prefill or decode, moved on by the switches in between
   bool stepped_ = false;
   GenerationTimings timings_;

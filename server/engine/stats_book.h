@@ -14,7 +14,6 @@
 #include "absl/time/time.h"
 #include "server/engine/engine_stats.h"
 #include "server/engine/sequence.h"
-#include "server/engine/step_costs.h"
 
 namespace shira {
 
@@ -22,19 +21,16 @@ namespace shira {
 class StatsBook {
  public:
   // A generation's way: it is queued or rejected; a queued one may be admitted; then it ends.
-  void BookQueued(const StateHandle& state);
+  void BookQueued();
   void BookRejected();
   // `keeps_prefixes`: whether cached tokens could have been found.
-  void BookAdmitted(const StateHandle& state, absl::Duration queued, int64_t cached_tokens,
-                    bool keeps_prefixes);
-  // `total`: since the request.
-  void BookEnd(const StateHandle& state, bool was_admitted, const absl::Status& status,
-               absl::Duration total);
+  void BookAdmitted(int64_t cached_tokens, bool keeps_prefixes);
+  void BookEnd(bool was_admitted, const absl::Status& status);
 
   // `rows`: decode rows and prompts; `patched_rows` of them in other states than the resident one.
-  void BookStep(const StepShape& shape, int64_t rows, int64_t patched_rows, absl::Duration took);
+  void BookStep(int64_t rows, int64_t patched_rows, absl::Duration took);
   void BookSwitch(absl::Duration took);
-  void BookTokens(const Sequence::StepOutcome& outcome, bool first);
+  void BookTokens(const Sequence::StepOutcome& outcome);
 
   // What holds now, as the engine's thread last saw it.
   void SetNow(int64_t running_rows, int64_t kv_running_bytes, const PrefixCache* prefixes);

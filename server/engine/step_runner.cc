@@ -142,7 +142,7 @@ void StepRunner::Book(const Batch& batch, absl::Duration took) {
   const int64_t patched =
       std::count_if(batch.rows.begin(), batch.rows.end(),
                     [&](const BatchRow& row) { return !(row.state->key == resident_->key); });
-  stats_.BookStep(shape, static_cast<int64_t>(batch.rows.size()), patched, took);
+  stats_.BookStep(static_cast<int64_t>(batch.rows.size()), patched, took);
   if (learns_) costs_.Observe(shape, took);
 }
 
@@ -150,7 +150,7 @@ absl::Status StepRunner::Finish(const Batch::Part& part, absl::Span<const float>
                                 const Sequence::StepTimes& times) {
   SHIRA_ASSIGN_OR_RETURN(const Sequence::StepOutcome outcome,
                          part.sequence->FinishStep(part.tokens, logits, times));
-  stats_.BookTokens(outcome, outcome.prompt_complete);
+  stats_.BookTokens(outcome);
   if (outcome.prompt_complete) {
     SHIRA_RETURN_IF_ERROR(part.sequence->SharePrompt(memory_));
   }

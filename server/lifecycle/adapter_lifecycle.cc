@@ -278,9 +278,6 @@ LifecycleStats AdapterLifecycle::stats() const {
   stats.unloads = impl_->ends.versions_ended();
   for (const Catalog::Entry& entry : impl_->catalog.List()) {
     const bool is_ready = entry.info.state == AdapterState::kReady;
-    stats.ready += is_ready;
-    stats.failed += entry.info.state == AdapterState::kFailed;
-    stats.retiring += entry.retiring;
     stats.pinned += entry.info.pinned;
     stats.in_memory += is_ready && impl_->views.IsInMemory(entry);
   }

@@ -26,9 +26,6 @@ struct LifecycleStats : LoadCounts, UseCounts {
   int64_t evicted_states = 0;
   int64_t evicted_deltas = 0;
 
-  int64_t ready = 0;  // versions
-  int64_t failed = 0;
-  int64_t retiring = 0;  // versions that are only there for the requests that use them
   int64_t pinned = 0;
   int64_t aliases = 0;
   int64_t in_memory = 0;  // READY ones whose state is in memory

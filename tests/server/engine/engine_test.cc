@@ -279,13 +279,8 @@ TEST_F(EngineTest, CountsWhatItDid) {
   EXPECT_EQ(stats.kv_budget_bytes, 1000);
   EXPECT_EQ(stats.fused_steps, 7);
   EXPECT_EQ(stats.patched_steps, 0);
-  EXPECT_EQ(stats.prefill_steps, 2);
   EXPECT_EQ(stats.step_rows, 7);
   EXPECT_EQ(stats.step_time.count, 7);
-  EXPECT_EQ(stats.queue_time.count, 2);
-  EXPECT_EQ(stats.time_to_first_token.count, 2);
-  EXPECT_EQ(stats.inter_token_time.count, 5);
-  EXPECT_EQ(stats.generation_time.count, 2);
 }
 
 TEST_F(EngineTest, HigherPriorityIsTakenFirst) {
