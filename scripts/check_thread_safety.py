@@ -68,7 +68,8 @@ def main():
             if status != 0:
                 failed += 1
                 print(f"\n{errors}", file=sys.stderr)
-            print(f"\r[thread safety] {number} of {len(entries)}, {failed} with errors", end="", flush=True)
+            if sys.stdout.isatty() or number == len(entries):
+                print(f"\r[thread safety] {number} of {len(entries)}, {failed} with errors", end="", flush=True)
     print()
     return 1 if failed else 0
 
