@@ -94,8 +94,8 @@ void ConnectionAcceptor::AcceptAll(int listening_fd) {
 }
 
 void ConnectionAcceptor::Refuse(int fd) {
+  ++refused_;  // before the client can see it
   close(fd);
-  ++refused_;
   const SteadyTime now = SteadyNow();
   if (now < next_log_) return;
   next_log_ = now + kLogInterval;
