@@ -68,8 +68,8 @@ ModelConfig FromGguf(const GgufFile& gguf, ConfigProblems* problems) {
   ModelConfig config =
       SharedFromGguf(gguf, GgufFieldsUnder(gguf, "llama.", problems), {}, problems);
   const auto& tensors = gguf.tensors();
-  config.attention_bias = tensors.count(std::string(kGgufFirstQueryBias)) != 0;
-  config.mlp_bias = tensors.count(std::string(kGgufFirstGateBias)) != 0;
+  config.attention_bias = HasGgufAttentionBias(gguf);
+  config.mlp_bias = HasGgufMlpBias(gguf);
   if (const auto found = tensors.find(std::string(kRotaryFactors)); found != tensors.end()) {
     if (const auto scaling = Llama3ScalingOf(found->second, config)) {
       config.rope_scaling = *scaling;
@@ -81,20 +81,13 @@ ModelConfig FromGguf(const GgufFile& gguf, ConfigProblems* problems) {
   return config;
 }
 
-std::vector<TensorSpec> Tensors(const ModelConfig& config) {
-  return SharedTensors(config, {.query_key_value_bias = config.attention_bias,
-                                .attention_output_bias = config.attention_bias,
-                                .mlp_bias = config.mlp_bias,
-                                .gguf_rotary_rows = GgufRows::kInterleavedHalves});
-}
-
 }  // namespace
 
 const ModelFamily kLlamaFamily = {.model_type = "llama",
                                   .gguf_architecture = "llama",
                                   .from_json = &FromJson,
                                   .from_gguf = &FromGguf,
-                                  .tensors = &Tensors,
+                                  .tensors = &LlamaTensors,
                                   .gguf_settings_tensor = kRotaryFactors};
 
 }  // namespace shira

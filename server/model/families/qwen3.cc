@@ -20,7 +20,7 @@ ModelConfig FromJson(const ConfigFields& fields) {
 ModelConfig FromGguf(const GgufFile& gguf, ConfigProblems* problems) {
   ModelConfig config =
       SharedFromGguf(gguf, GgufFieldsUnder(gguf, "qwen3.", problems), {}, problems);
-  config.attention_bias = gguf.tensors().count(std::string(kGgufFirstQueryBias)) != 0;
+  config.attention_bias = HasGgufAttentionBias(gguf);
   return config;
 }
 

@@ -74,4 +74,19 @@ std::vector<TensorSpec> SharedTensors(const ModelConfig& config,
   return tensors;
 }
 
+std::vector<TensorSpec> LlamaTensors(const ModelConfig& config) {
+  return SharedTensors(config, {.query_key_value_bias = config.attention_bias,
+                                .attention_output_bias = config.attention_bias,
+                                .mlp_bias = config.mlp_bias,
+                                .gguf_rotary_rows = GgufRows::kInterleavedHalves});
+}
+
+bool HasGgufAttentionBias(const GgufFile& gguf) {
+  return gguf.tensors().count("blk.0.attn_q.bias") != 0;
+}
+
+bool HasGgufMlpBias(const GgufFile& gguf) {
+  return gguf.tensors().count("blk.0.ffn_gate.bias") != 0;
+}
+
 }  // namespace shira

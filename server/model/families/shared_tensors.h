@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/gguf_file.h"
 #include "server/model/model_config.h"
 #include "server/model/tensor_spec.h"
 
@@ -27,11 +28,16 @@ struct SharedTensorOptions {
 std::vector<TensorSpec> SharedTensors(const ModelConfig& config,
                                       const SharedTensorOptions& options);
 
+// Those of Llama: the biases that the config says, and rotary rows in the order of its converters.
+std::vector<TensorSpec> LlamaTensors(const ModelConfig& config);
+
+// A GGUF file has no setting for biases: whether the first layer has them says so.
+bool HasGgufAttentionBias(const GgufFile& gguf);
+bool HasGgufMlpBias(const GgufFile& gguf);
+
 // GGUF's names of what files are told apart by.
 inline constexpr std::string_view kGgufEmbedding = "token_embd.weight";
 inline constexpr std::string_view kGgufOutput = "output.weight";
-inline constexpr std::string_view kGgufFirstQueryBias = "blk.0.attn_q.bias";
-inline constexpr std::string_view kGgufFirstGateBias = "blk.0.ffn_gate.bias";
 
 }  // namespace shira
 

@@ -50,17 +50,10 @@ ModelConfig FromJson(const ConfigFields& fields) {
 ModelConfig FromGguf(const GgufFile& gguf, ConfigProblems* problems) {
   ModelConfig config =
       SharedFromGguf(gguf, GgufFieldsUnder(gguf, "smollm3.", problems), {}, problems);
-  config.attention_bias = gguf.tensors().count(std::string(kGgufFirstQueryBias)) != 0;
-  config.mlp_bias = gguf.tensors().count(std::string(kGgufFirstGateBias)) != 0;
+  config.attention_bias = HasGgufAttentionBias(gguf);
+  config.mlp_bias = HasGgufMlpBias(gguf);
   SetInterval(kUsualInterval, config);
   return config;
-}
-
-std::vector<TensorSpec> Tensors(const ModelConfig& config) {
-  return SharedTensors(config, {.query_key_value_bias = config.attention_bias,
-                                .attention_output_bias = config.attention_bias,
-                                .mlp_bias = config.mlp_bias,
-                                .gguf_rotary_rows = GgufRows::kInterleavedHalves});
 }
 
 }  // namespace
@@ -69,7 +62,7 @@ const ModelFamily kSmolLm3Family = {.model_type = "smollm3",
                                     .gguf_architecture = "smollm3",
                                     .from_json = &FromJson,
                                     .from_gguf = &FromGguf,
-                                    .tensors = &Tensors,
+                                    .tensors = &LlamaTensors,
                                     .gguf_settings_tensor = ""};
 
 }  // namespace shira

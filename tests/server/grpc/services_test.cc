@@ -114,6 +114,17 @@ class ServicesTest : public LifecycleFixture {
     return inference_->Generate(&context, request, &response);
   }
 
+  // A stream that has begun and does not end by itself.
+  std::unique_ptr<grpc::ClientReader<v1::StreamGenerateResponse>> GenerateEndlessly(
+      grpc::ClientContext& context, const std::string& adapter = "") {
+    v1::StreamGenerateRequest request;
+    *request.mutable_request() = Request(kEndless, adapter);
+    auto reader = inference_->StreamGenerate(&context, request);
+    v1::StreamGenerateResponse first;
+    EXPECT_TRUE(reader->Read(&first));
+    return reader;
+  }
+
   grpc::Status Apply(const std::string& adapter, absl::Duration timeout) {
     grpc::ClientContext context;
     context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
@@ -256,11 +267,8 @@ TEST_F(ServicesTest, ACancelledCallFreesItsMemory) {
     return absl::OkStatus();
   });
   grpc::ClientContext context;
-  v1::StreamGenerateRequest request;
-  *request.mutable_request() = Request(kEndless);
-  const auto reader = inference_->StreamGenerate(&context, request);
+  const auto reader = GenerateEndlessly(context);
   v1::StreamGenerateResponse response;
-  ASSERT_TRUE(reader->Read(&response));
   EXPECT_GT(executor_.kv_used_bytes(), 0);
   context.TryCancel();
   while (reader->Read(&response)) {
@@ -273,11 +281,8 @@ TEST_F(ServicesTest, ACancelledCallFreesItsMemory) {
 TEST_F(ServicesTest, AnEndedEngineEndsTheCallWithItsReason) {
   gate_.Open(backend_);
   grpc::ClientContext context;
-  v1::StreamGenerateRequest request;
-  *request.mutable_request() = Request(kEndless);
-  const auto reader = inference_->StreamGenerate(&context, request);
+  const auto reader = GenerateEndlessly(context);
   v1::StreamGenerateResponse response;
-  ASSERT_TRUE(reader->Read(&response));
   llm_.Drain(absl::ZeroDuration());
   while (reader->Read(&response)) {
   }
@@ -320,11 +325,8 @@ TEST_F(ServicesTest, AnApplyWhoseTurnDoesNotComeLeavesTheDefaultAlone) {
 TEST_F(ServicesTest, AnUnloadCanCancelTheAdaptersGenerations) {
   gate_.Open(backend_);
   grpc::ClientContext generating;
-  v1::StreamGenerateRequest request;
-  *request.mutable_request() = Request(kEndless, "tone");
-  const auto reader = inference_->StreamGenerate(&generating, request);
+  const auto reader = GenerateEndlessly(generating, "tone");
   v1::StreamGenerateResponse response;
-  ASSERT_TRUE(reader->Read(&response));
 
   grpc::ClientContext unloading;
   v1::UnloadAdapterRequest unload;
@@ -340,11 +342,8 @@ TEST_F(ServicesTest, AnUnloadCanCancelTheAdaptersGenerations) {
 TEST_F(ServicesTest, AnUnloadWhoseCallerCancelsLeavesTheAdapterReady) {
   gate_.Open(backend_);
   grpc::ClientContext generating;
-  v1::StreamGenerateRequest request;
-  *request.mutable_request() = Request(kEndless, "tone");
-  const auto reader = inference_->StreamGenerate(&generating, request);
+  const auto reader = GenerateEndlessly(generating, "tone");
   v1::StreamGenerateResponse response;
-  ASSERT_TRUE(reader->Read(&response));
 
   grpc::ClientContext unloading;
   grpc::Status status;

@@ -10,6 +10,7 @@ import decoder_transformers_test as oracle  # first: it sets the environment of 
 import gguf
 import numpy as np
 import torch
+from gguf_writing import finish, open_writer
 from peft import PeftModel, ShiraConfig, get_peft_model
 
 from shira_testutil import make_tiny_model, parameter_hashes, run_binary
@@ -59,17 +60,8 @@ def write_gguf(model, path: pathlib.Path) -> None:
     config = model.config
     family = config.model_type
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    writer = gguf.GGUFWriter(path, family)
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer = open_writer(model, path, family, head_dim)
     writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
-    writer.add_key_length(head_dim)
-    writer.add_value_length(head_dim)
     if family == "phi3":
         writer.add_sliding_window(config.sliding_window or 0)
     architecture = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == family)
@@ -80,10 +72,7 @@ def write_gguf(model, path: pathlib.Path) -> None:
         if GGUF_INTERLEAVED[family] and module.endswith(("q_proj", "k_proj")):
             values = interleaved(values, head_dim)
         writer.add_tensor(f"{names.get_name(module)}.{kind}", np.ascontiguousarray(values))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
 
 
 class FamiliesTest(unittest.TestCase):

@@ -11,6 +11,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import gguf
 import numpy as np
 import torch
+from gguf_writing import finish, open_writer
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 from transformers.modeling_gguf_pytorch_utils import LlamaTensorProcessor
@@ -61,18 +62,9 @@ def random_blocks(kind: Kind, rows: int, cols: int, rng) -> np.ndarray:
 def write_gguf(model, path, kind: Kind, rng) -> None:
     """The model's architecture with random matrices of one kind."""
     config = model.config
-    writer = gguf.GGUFWriter(path, "llama")
+    writer = open_writer(model, path, "llama", config.head_dim)
     writer.add_name("tiny")
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
     writer.add_rope_dimension_count(config.head_dim)
-    writer.add_key_length(config.head_dim)
-    writer.add_value_length(config.head_dim)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_vocab_size(config.vocab_size)
     for name, parameter in model.named_parameters():
         if parameter.ndim == 1:
@@ -85,10 +77,7 @@ def write_gguf(model, path, kind: Kind, rng) -> None:
             writer.add_tensor(gguf_name(name), bits.view(np.uint8), raw_dtype=kind)
         else:
             writer.add_tensor(gguf_name(name), rng.standard_normal(tuple(parameter.shape)).astype(FLOATS[kind]))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
 
 
 class WeightLoaderTransformersTest(unittest.TestCase):
