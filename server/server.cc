@@ -46,6 +46,8 @@ namespace {
 constexpr std::chrono::seconds kLastWritesTimeout(2);
 // A client has one of them at most, so that decoding is left with some of the machine.
 constexpr int kTextThreads = 2;
+// Each may wait for running requests to end, for as long as its caller does.
+constexpr int kControlThreads = 16;
 
 void LogGrpc(gpr_log_func_args* args) {
   spdlog::debug("grpc: {}:{}: {}", args->file, args->line, args->message);
@@ -121,17 +123,23 @@ class Server::Impl {
                             .max_unread_bytes = options_.max_unread_bytes},
                            metrics_};
   std::unique_ptr<LoadedModel> model_;
-  // Two lanes, so that a disk that hangs does not block tokenizing. They use the model.
+  // Lanes, so that a disk that hangs does not block tokenizing, and calls that wait for requests do not
+  // keep adapters from being read for these. They use the model.
   WorkQueue text_work_{{.name = "tokenising", .threads = kTextThreads}};
   WorkQueue disk_work_{{.name = "adapters to be read",
                         .threads = options_.lifecycle.max_concurrent_loads + 1,
                         .max_waiting = 1024,
                         .max_waiting_per_owner = 256}};
+  WorkQueue control_work_{{.name = "changes that wait",
+                           .threads = kControlThreads,
+                           .max_waiting = 1024,
+                           .max_waiting_per_owner = 256}};
   const ServiceContext context_{.gate = gate_,
                                 .records = records_,
                                 .ledger = ledger_,
                                 .text_work = text_work_,
                                 .disk_work = disk_work_,
+                                .control_work = control_work_,
                                 .log_prompts = options_.log_prompts};
   InferenceService inference_{context_};
   AdapterAdminService admin_{context_};

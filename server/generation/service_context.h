@@ -19,6 +19,7 @@ struct ServiceContext {
   GenerationLedger& ledger;
   WorkQueue& text_work;      // for what takes long to tokenise
   WorkQueue& disk_work;      // for adapters to be read
+  WorkQueue& control_work;   // for what waits for running requests, the engine or the state file
   bool log_prompts = false;  // and answers
 };
 

@@ -2,25 +2,14 @@
 
 #include <spdlog/spdlog.h>
 
-#include "absl/functional/function_ref.h"
 #include "base/status_macros.h"
 #include "server/generation/error_details.h"
 #include "server/generation/log_text.h"
 #include "server/grpc/adapter_admin_service.h"
 #include "server/grpc/adapter_page.h"
 #include "server/grpc/proto_conversion.h"
-#include "server/grpc/status_conversion.h"
 
 namespace shira {
-namespace {
-
-grpc::Status Call(const BackendGate& gate,
-                  absl::FunctionRef<absl::Status(const Backend& backend)> call) {
-  const absl::StatusOr<const Backend*> backend = gate.Enter();
-  return ToGrpcStatus(backend.ok() ? call(**backend) : backend.status());
-}
-
-}  // namespace
 
 grpc::ServerUnaryReactor* AdapterAdminService::PinAdapter(grpc::CallbackServerContext* context,
                                                           const v1::PinAdapterRequest* request,
@@ -41,10 +30,10 @@ absl::Status AdapterAdminService::Pin(const Backend& backend, const v1::PinAdapt
   return absl::OkStatus();
 }
 
-grpc::Status AdapterAdminService::UnpinAdapter(grpc::ServerContext* /*context*/,
-                                               const v1::UnpinAdapterRequest* request,
-                                               v1::UnpinAdapterResponse* response) {
-  return Call(gate_, [&](const Backend& backend) -> absl::Status {
+grpc::ServerUnaryReactor* AdapterAdminService::UnpinAdapter(grpc::CallbackServerContext* context,
+                                                            const v1::UnpinAdapterRequest* request,
+                                                            v1::UnpinAdapterResponse* response) {
+  return FinishOnControl(*context, [request, response](const Backend& backend) -> absl::Status {
     const absl::StatusOr<AdapterInfo> info = backend.lifecycle.Unpin(request->name());
     if (!info.ok()) {
       return WithReason(info.status(), Operation::kUseAdapter, {{"name", request->name()}});
@@ -55,10 +44,10 @@ grpc::Status AdapterAdminService::UnpinAdapter(grpc::ServerContext* /*context*/,
   });
 }
 
-grpc::Status AdapterAdminService::SetAlias(grpc::ServerContext* /*context*/,
-                                           const v1::SetAliasRequest* request,
-                                           v1::SetAliasResponse* response) {
-  return Call(gate_, [&](const Backend& backend) -> absl::Status {
+grpc::ServerUnaryReactor* AdapterAdminService::SetAlias(grpc::CallbackServerContext* context,
+                                                        const v1::SetAliasRequest* request,
+                                                        v1::SetAliasResponse* response) {
+  return FinishOnControl(*context, [request, response](const Backend& backend) -> absl::Status {
     const absl::StatusOr<AliasInfo> alias =
         backend.lifecycle.SetAlias(request->name(), request->target());
     if (!alias.ok()) {
@@ -71,10 +60,10 @@ grpc::Status AdapterAdminService::SetAlias(grpc::ServerContext* /*context*/,
   });
 }
 
-grpc::Status AdapterAdminService::RollbackAlias(grpc::ServerContext* /*context*/,
-                                                const v1::RollbackAliasRequest* request,
-                                                v1::RollbackAliasResponse* response) {
-  return Call(gate_, [&](const Backend& backend) -> absl::Status {
+grpc::ServerUnaryReactor* AdapterAdminService::RollbackAlias(
+    grpc::CallbackServerContext* context, const v1::RollbackAliasRequest* request,
+    v1::RollbackAliasResponse* response) {
+  return FinishOnControl(*context, [request, response](const Backend& backend) -> absl::Status {
     const absl::StatusOr<AliasInfo> alias = backend.lifecycle.RollbackAlias(request->name());
     if (!alias.ok()) {
       return WithReason(alias.status(), Operation::kRollbackAlias, {{"name", request->name()}});
@@ -85,10 +74,10 @@ grpc::Status AdapterAdminService::RollbackAlias(grpc::ServerContext* /*context*/
   });
 }
 
-grpc::Status AdapterAdminService::DeleteAlias(grpc::ServerContext* /*context*/,
-                                              const v1::DeleteAliasRequest* request,
-                                              v1::DeleteAliasResponse* /*response*/) {
-  return Call(gate_, [&](const Backend& backend) -> absl::Status {
+grpc::ServerUnaryReactor* AdapterAdminService::DeleteAlias(grpc::CallbackServerContext* context,
+                                                           const v1::DeleteAliasRequest* request,
+                                                           v1::DeleteAliasResponse* /*response*/) {
+  return FinishOnControl(*context, [request](const Backend& backend) -> absl::Status {
     const absl::Status status = backend.lifecycle.DeleteAlias(request->name());
     if (!status.ok()) {
       return WithReason(status, Operation::kDeleteAlias, {{"name", request->name()}});
@@ -98,10 +87,10 @@ grpc::Status AdapterAdminService::DeleteAlias(grpc::ServerContext* /*context*/,
   });
 }
 
-grpc::Status AdapterAdminService::ListAliases(grpc::ServerContext* /*context*/,
-                                              const v1::ListAliasesRequest* request,
-                                              v1::ListAliasesResponse* response) {
-  return Call(gate_, [&](const Backend& backend) -> absl::Status {
+grpc::ServerUnaryReactor* AdapterAdminService::ListAliases(grpc::CallbackServerContext* context,
+                                                           const v1::ListAliasesRequest* request,
+                                                           v1::ListAliasesResponse* response) {
+  return FinishHere(*context, [&](const Backend& backend) -> absl::Status {
     SHIRA_ASSIGN_OR_RETURN(const AliasPage page, PageOf(backend.lifecycle.Aliases(), *request));
     for (const AliasInfo& alias : page.aliases) *response->add_aliases() = ToProto(alias);
     response->set_next_page_token(page.next_page_token);

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/out_of_memory.h"
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
 #include "base/strings.h"
@@ -21,7 +22,6 @@
 #include "server/grpc/proto_conversion.h"
 #include "server/grpc/request_conversion.h"
 #include "server/grpc/resident_states.h"
-#include "server/grpc/status_conversion.h"
 
 namespace shira {
 namespace {
@@ -49,11 +49,29 @@ bool IsAliased(const AdapterLifecycle& lifecycle, const std::string& name) {
 
 }  // namespace
 
-grpc::ServerUnaryReactor* AdapterAdminService::FinishOnDisk(
-    grpc::CallbackServerContext& context, std::function<absl::Status(const Backend&)> work) {
+grpc::ServerUnaryReactor* AdapterAdminService::FinishHere(grpc::CallbackServerContext& context,
+                                                          const Work& work) const {
+  const absl::StatusOr<const Backend*> backend = gate_.Enter();
+  return FinishWith(
+      context, backend.ok() ? CatchOutOfMemory([&] { return work(**backend); }) : backend.status());
+}
+
+grpc::ServerUnaryReactor* AdapterAdminService::FinishOnDisk(grpc::CallbackServerContext& context,
+                                                            Work work) {
+  return FinishOnLane(context_.disk_work, context, std::move(work));
+}
+
+grpc::ServerUnaryReactor* AdapterAdminService::FinishOnControl(grpc::CallbackServerContext& context,
+                                                               Work work) {
+  return FinishOnLane(context_.control_work, context, std::move(work));
+}
+
+grpc::ServerUnaryReactor* AdapterAdminService::FinishOnLane(WorkQueue& lane,
+                                                            grpc::CallbackServerContext& context,
+                                                            Work work) {
   const absl::StatusOr<const Backend*> backend = gate_.Enter();
   if (!backend.ok()) return FinishWith(context, backend.status());
-  return FinishOn(context_.disk_work, context_.records, context,
+  return FinishOn(lane, context_.records, context,
                   [backend = *backend, work = std::move(work)] { return work(*backend); });
 }
 
@@ -83,28 +101,24 @@ absl::Status AdapterAdminService::Load(const Backend& backend,
   return absl::OkStatus();
 }
 
-grpc::Status AdapterAdminService::UploadAdapter(
-    grpc::ServerContext* context, grpc::ServerReader<v1::UploadAdapterRequest>* stream,
-    v1::UploadAdapterResponse* response) {
-  return ToGrpcStatus(Upload(*context, *stream, *response));
-}
-
-absl::Status AdapterAdminService::Upload(grpc::ServerContext& context,
-                                         grpc::ServerReader<v1::UploadAdapterRequest>& stream,
-                                         v1::UploadAdapterResponse& response) {
-  SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate_.Enter());
-  const absl::StatusOr<AdapterLifecycle::LoadResult> loaded =
-      ReceiveUpload(backend->lifecycle, context, stream, upload_idle_timeout_);
-  if (!loaded.ok()) {
-    spdlog::warn("upload: refused: {}",
-                 ForLog(loaded.status().ToString(absl::StatusToStringMode::kWithNoExtraData),
-                        kMaxMessageBytes));
-    return loaded.status();
-  }
-  LogLoaded(*loaded);
-  *response.mutable_adapter() = ToProto(loaded->info, backend->model.parameter_count);
-  response.set_already_loaded(loaded->already_loaded);
-  return absl::OkStatus();
+grpc::ServerReadReactor<v1::UploadAdapterRequest>* AdapterAdminService::UploadAdapter(
+    grpc::CallbackServerContext* context, v1::UploadAdapterResponse* response) {
+  const absl::StatusOr<const Backend*> backend = gate_.Enter();
+  return ReceiveUpload(
+      backend.ok() ? absl::StatusOr<AdapterLifecycle*>(&(*backend)->lifecycle) : backend.status(),
+      context_.disk_work, context_.records, *context, upload_idle_timeout_,
+      [backend, response](const absl::StatusOr<AdapterLifecycle::LoadResult>& loaded) {
+        if (!loaded.ok()) {
+          spdlog::warn("upload: refused: {}",
+                       ForLog(loaded.status().ToString(absl::StatusToStringMode::kWithNoExtraData),
+                              kMaxMessageBytes));
+          return loaded.status();
+        }
+        LogLoaded(*loaded);
+        *response->mutable_adapter() = ToProto(loaded->info, (*backend)->model.parameter_count);
+        response->set_already_loaded(loaded->already_loaded);
+        return absl::OkStatus();
+      });
 }
 
 grpc::ServerUnaryReactor* AdapterAdminService::CreateBlend(grpc::CallbackServerContext* context,
@@ -149,16 +163,19 @@ absl::Status AdapterAdminService::Blend(const Backend& backend,
   return absl::OkStatus();
 }
 
-grpc::Status AdapterAdminService::UnloadAdapter(grpc::ServerContext* context,
-                                                const v1::UnloadAdapterRequest* request,
-                                                v1::UnloadAdapterResponse* /*response*/) {
-  return ToGrpcStatus(Unload(*request, *context));
+grpc::ServerUnaryReactor* AdapterAdminService::UnloadAdapter(
+    grpc::CallbackServerContext* context, const v1::UnloadAdapterRequest* request,
+    v1::UnloadAdapterResponse* /*response*/) {
+  const SteadyTime deadline = DeadlineOf(*context);
+  return FinishOnControl(*context, [context, request, deadline](const Backend& backend) {
+    return Unload(backend, *request, deadline, [context] { return context->IsCancelled(); });
+  });
 }
 
-absl::Status AdapterAdminService::Unload(const v1::UnloadAdapterRequest& request,
-                                         const grpc::ServerContext& context) {
-  SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate_.Enter());
-  SteadyTime wait_until = DeadlineOf(context);
+absl::Status AdapterAdminService::Unload(const Backend& backend,
+                                         const v1::UnloadAdapterRequest& request,
+                                         SteadyTime deadline, std::function<bool()> is_cancelled) {
+  SteadyTime wait_until = deadline;
   if (request.has_timeout()) {
     const absl::Duration timeout = FromProto(request.timeout());
     if (timeout < absl::ZeroDuration()) {
@@ -169,11 +186,11 @@ absl::Status AdapterAdminService::Unload(const v1::UnloadAdapterRequest& request
     wait_until = std::min(wait_until, SteadyNow() + timeout);
   }
 
-  const absl::Status status = backend->lifecycle.Unload(
-      request.name(), {.deadline = wait_until,
-                       .cancel_running = request.cancel_running(),
-                       .is_cancelled = [&context] { return context.IsCancelled(); }});
-  if (absl::IsFailedPrecondition(status) && IsAliased(backend->lifecycle, request.name())) {
+  const absl::Status status =
+      backend.lifecycle.Unload(request.name(), {.deadline = wait_until,
+                                                .cancel_running = request.cancel_running(),
+                                                .is_cancelled = std::move(is_cancelled)});
+  if (absl::IsFailedPrecondition(status) && IsAliased(backend.lifecycle, request.name())) {
     return WithReason(status, "ADAPTER_HAS_ALIAS", {{"name", request.name()}});
   }
   if (!status.ok()) {
@@ -183,18 +200,17 @@ absl::Status AdapterAdminService::Unload(const v1::UnloadAdapterRequest& request
   return absl::OkStatus();
 }
 
-grpc::Status AdapterAdminService::ListAdapters(grpc::ServerContext* /*context*/,
-                                               const v1::ListAdaptersRequest* request,
-                                               v1::ListAdaptersResponse* response) {
-  absl::StatusOr<const Backend*> backend = gate_.Enter();
-  if (!backend.ok()) return ToGrpcStatus(backend.status());
-  absl::StatusOr<AdapterPage> page = PageOf((*backend)->lifecycle.List(), *request);
-  if (!page.ok()) return ToGrpcStatus(page.status());
-  for (const AdapterInfo& info : page->adapters) {
-    *response->add_adapters() = ToProto(info, (*backend)->model.parameter_count);
-  }
-  response->set_next_page_token(page->next_page_token);
-  return grpc::Status::OK;
+grpc::ServerUnaryReactor* AdapterAdminService::ListAdapters(grpc::CallbackServerContext* context,
+                                                            const v1::ListAdaptersRequest* request,
+                                                            v1::ListAdaptersResponse* response) {
+  return FinishHere(*context, [&](const Backend& backend) -> absl::Status {
+    SHIRA_ASSIGN_OR_RETURN(const AdapterPage page, PageOf(backend.lifecycle.List(), *request));
+    for (const AdapterInfo& info : page.adapters) {
+      *response->add_adapters() = ToProto(info, backend.model.parameter_count);
+    }
+    response->set_next_page_token(page.next_page_token);
+    return absl::OkStatus();
+  });
 }
 
 grpc::ServerUnaryReactor* AdapterAdminService::GetAdapter(grpc::CallbackServerContext* context,
@@ -248,15 +264,18 @@ absl::Status AdapterAdminService::Apply(const Backend& backend,
   return absl::OkStatus();
 }
 
-grpc::Status AdapterAdminService::RevertAdapter(grpc::ServerContext* context,
-                                                const v1::RevertAdapterRequest* /*request*/,
-                                                v1::RevertAdapterResponse* response) {
-  return ToGrpcStatus(Revert(DeadlineOf(*context), *response));
+grpc::ServerUnaryReactor* AdapterAdminService::RevertAdapter(
+    grpc::CallbackServerContext* context, const v1::RevertAdapterRequest* /*request*/,
+    v1::RevertAdapterResponse* response) {
+  const SteadyTime deadline = DeadlineOf(*context);
+  return FinishOnControl(*context, [deadline, response](const Backend& backend) {
+    return Revert(backend, deadline, *response);
+  });
 }
 
-absl::Status AdapterAdminService::Revert(SteadyTime deadline, v1::RevertAdapterResponse& response) {
-  SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate_.Enter());
-  SHIRA_ASSIGN_OR_RETURN(const DefaultChangeResult applied, MakeDefault(*backend, {}, deadline));
+absl::Status AdapterAdminService::Revert(const Backend& backend, SteadyTime deadline,
+                                         v1::RevertAdapterResponse& response) {
+  SHIRA_ASSIGN_OR_RETURN(const DefaultChangeResult applied, MakeDefault(backend, {}, deadline));
   *response.mutable_switch_duration() = ToProto(applied.stats.duration);
   response.set_written(applied.stats.written);
   return absl::OkStatus();
@@ -284,37 +303,39 @@ absl::StatusOr<DefaultChangeResult> AdapterAdminService::MakeDefault(
   return change;
 }
 
-grpc::Status AdapterAdminService::GetResidentState(grpc::ServerContext* /*context*/,
-                                                   const v1::GetResidentStateRequest* /*request*/,
-                                                   v1::GetResidentStateResponse* response) {
-  absl::StatusOr<const Backend*> backend = gate_.Enter();
-  if (!backend.ok()) return ToGrpcStatus(backend.status());
-  absl::StatusOr<ResidentStates> states = ResidentStatesOf(**backend);
-  if (!states.ok()) return ToGrpcStatus(states.status());
-  *response->mutable_resident() = std::move(states->resident);
-  *response->mutable_default_state() = std::move(states->default_state);
-  response->set_switches((*backend)->engine.stats().switches);
-  const WeightIntegrity integrity = (*backend)->weight_guard.integrity();
-  response->mutable_damaged_parameters()->Assign(integrity.damaged.begin(),
-                                                 integrity.damaged.end());
-  if (integrity.last_verified != absl::InfinitePast()) {
-    *response->mutable_last_verified() = ToProto(integrity.last_verified);
-  }
-  return grpc::Status::OK;
+grpc::ServerUnaryReactor* AdapterAdminService::GetResidentState(
+    grpc::CallbackServerContext* context, const v1::GetResidentStateRequest* /*request*/,
+    v1::GetResidentStateResponse* response) {
+  return FinishHere(*context, [&](const Backend& backend) -> absl::Status {
+    SHIRA_ASSIGN_OR_RETURN(ResidentStates states, ResidentStatesOf(backend));
+    *response->mutable_resident() = std::move(states.resident);
+    *response->mutable_default_state() = std::move(states.default_state);
+    response->set_switches(backend.engine.stats().switches);
+    const WeightIntegrity integrity = backend.weight_guard.integrity();
+    response->mutable_damaged_parameters()->Assign(integrity.damaged.begin(),
+                                                   integrity.damaged.end());
+    if (integrity.last_verified != absl::InfinitePast()) {
+      *response->mutable_last_verified() = ToProto(integrity.last_verified);
+    }
+    return absl::OkStatus();
+  });
 }
 
-grpc::Status AdapterAdminService::VerifyWeights(grpc::ServerContext* context,
-                                                const v1::VerifyWeightsRequest* /*request*/,
-                                                v1::VerifyWeightsResponse* response) {
-  return ToGrpcStatus(Verify(DeadlineOf(*context), *response));
+grpc::ServerUnaryReactor* AdapterAdminService::VerifyWeights(
+    grpc::CallbackServerContext* context, const v1::VerifyWeightsRequest* /*request*/,
+    v1::VerifyWeightsResponse* response) {
+  const SteadyTime deadline = DeadlineOf(*context);
+  return FinishOnControl(*context, [deadline, response](const Backend& backend) {
+    return Verify(backend, deadline, *response);
+  });
 }
 
-absl::Status AdapterAdminService::Verify(SteadyTime deadline, v1::VerifyWeightsResponse& response) {
-  SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate_.Enter());
-  absl::StatusOr<VerifyReport> report = backend->engine.Verify(deadline);
+absl::Status AdapterAdminService::Verify(const Backend& backend, SteadyTime deadline,
+                                         v1::VerifyWeightsResponse& response) {
+  absl::StatusOr<VerifyReport> report = backend.engine.Verify(deadline);
   if (!report.ok()) return WithReason(report.status(), Operation::kControlEngine);
-  backend->weight_guard.Report(*report);
-  *response.mutable_state() = ToProto(report->state, backend->lifecycle.Describe(report->state));
+  backend.weight_guard.Report(*report);
+  *response.mutable_state() = ToProto(report->state, backend.lifecycle.Describe(report->state));
   for (const ParameterHashes& hashes : report->parameters) {
     *response.add_parameters() = ToProto(hashes);
   }

@@ -1,11 +1,14 @@
 #include "server/grpc/operations_service.h"
 
+#include <utility>
 #include <vector>
 
 #include "absl/time/clock.h"
+#include "base/out_of_memory.h"
+#include "base/status_macros.h"
+#include "server/grpc/call_work.h"
 #include "server/grpc/proto_conversion.h"
 #include "server/grpc/resident_states.h"
-#include "server/grpc/status_conversion.h"
 
 namespace shira {
 namespace {
@@ -65,42 +68,44 @@ void SetAdapters(const std::vector<AdapterInfo>& infos,
 
 }  // namespace
 
-grpc::Status OperationsService::GetServerStatus(grpc::ServerContext* /*context*/,
-                                                const v1::GetServerStatusRequest* /*request*/,
-                                                v1::GetServerStatusResponse* response) {
-  response->set_server_version(server_version_);
-  response->set_state(ToProto(context_.gate.state()));
-  *response->mutable_start_time() = shira::ToProto(start_time_);
-  *response->mutable_time() = shira::ToProto(absl::Now());
-  const Backend* backend = context_.gate.Peek();
-  if (backend == nullptr) return grpc::Status::OK;
+grpc::ServerUnaryReactor* OperationsService::GetServerStatus(
+    grpc::CallbackServerContext* context, const v1::GetServerStatusRequest* /*request*/,
+    v1::GetServerStatusResponse* response) {
+  return FinishWith(*context, CatchOutOfMemory([&] { return Status(*response); }));
+}
 
-  response->set_model(backend->model.name);
-  SetEngine(backend->engine.stats(), *response);
+absl::Status OperationsService::Status(v1::GetServerStatusResponse& response) const {
+  response.set_server_version(server_version_);
+  response.set_state(ToProto(context_.gate.state()));
+  *response.mutable_start_time() = shira::ToProto(start_time_);
+  *response.mutable_time() = shira::ToProto(absl::Now());
+  const Backend* backend = context_.gate.Peek();
+  if (backend == nullptr) return absl::OkStatus();
+
+  response.set_model(backend->model.name);
+  SetEngine(backend->engine.stats(), response);
   for (const AdapterLoad& load : context_.ledger.Loads()) {
-    v1::GetServerStatusResponse::AdapterLoad& proto = *response->add_adapter_loads();
+    v1::GetServerStatusResponse::AdapterLoad& proto = *response.add_adapter_loads();
     proto.set_adapter(load.adapter);
     proto.set_waiting(load.waiting);
     proto.set_running(load.running);
   }
-  v1::GetServerStatusResponse::Memory& memory = *response->mutable_memory();
+  v1::GetServerStatusResponse::Memory& memory = *response.mutable_memory();
   memory.set_process_bytes(ProcessMemoryBytes());
   memory.set_weight_bytes(backend->model.weight_bytes);
   memory.set_adapter_bytes(backend->lifecycle.memory_in_use_bytes());
   memory.set_adapter_budget_bytes(backend->adapter_memory_budget_bytes);
-  SetAdapters(backend->lifecycle.List(), *response->mutable_adapters());
+  SetAdapters(backend->lifecycle.List(), *response.mutable_adapters());
 
-  const absl::StatusOr<ResidentStates> states = ResidentStatesOf(*backend);
-  if (!states.ok()) return ToGrpcStatus(states.status());
-  *response->mutable_resident() = states->resident;
-  *response->mutable_default_state() = states->default_state;
+  SHIRA_ASSIGN_OR_RETURN(ResidentStates states, ResidentStatesOf(*backend));
+  *response.mutable_resident() = std::move(states.resident);
+  *response.mutable_default_state() = std::move(states.default_state);
   const WeightIntegrity integrity = backend->weight_guard.integrity();
-  response->mutable_damaged_parameters()->Assign(integrity.damaged.begin(),
-                                                 integrity.damaged.end());
+  response.mutable_damaged_parameters()->Assign(integrity.damaged.begin(), integrity.damaged.end());
   if (integrity.last_verified != absl::InfinitePast()) {
-    *response->mutable_last_verified() = shira::ToProto(integrity.last_verified);
+    *response.mutable_last_verified() = shira::ToProto(integrity.last_verified);
   }
-  return grpc::Status::OK;
+  return absl::OkStatus();
 }
 
 }  // namespace shira

@@ -16,10 +16,12 @@
 #include <thread>
 #include <vector>
 
+#include "absl/synchronization/notification.h"
 #include "base/strings.h"
+#include "base/work_queue.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
-#include "server/grpc/status_conversion.h"
+#include "server/logging/call_records.h"
 #include "shira/v1/adapter_admin.grpc.pb.h"
 #include "tests/server/lifecycle/lifecycle_fixture.h"
 
@@ -33,22 +35,26 @@ using ::testing::SizeIs;
 
 constexpr absl::Duration kIdleTimeout = absl::Milliseconds(300);
 
-class UploadService final : public v1::AdapterAdmin::Service {
+class UploadService final : public v1::AdapterAdmin::CallbackService {
  public:
-  explicit UploadService(AdapterLifecycle& lifecycle) : lifecycle_(lifecycle) {}
+  UploadService(AdapterLifecycle& lifecycle, WorkQueue& lane)
+      : lifecycle_(lifecycle), lane_(lane) {}
 
-  grpc::Status UploadAdapter(grpc::ServerContext* context,
-                             grpc::ServerReader<v1::UploadAdapterRequest>* stream,
-                             v1::UploadAdapterResponse* response) override {
-    const auto loaded = ReceiveUpload(lifecycle_, *context, *stream, kIdleTimeout);
-    if (!loaded.ok()) return ToGrpcStatus(loaded.status());
-    response->set_already_loaded(loaded->already_loaded);
-    response->mutable_adapter()->set_version(loaded->info.version);
-    return grpc::Status::OK;
+  grpc::ServerReadReactor<v1::UploadAdapterRequest>* UploadAdapter(
+      grpc::CallbackServerContext* context, v1::UploadAdapterResponse* response) override {
+    return ReceiveUpload(&lifecycle_, lane_, records_, *context, kIdleTimeout,
+                         [response](absl::StatusOr<AdapterLifecycle::LoadResult> loaded) {
+                           if (!loaded.ok()) return loaded.status();
+                           response->set_already_loaded(loaded->already_loaded);
+                           response->mutable_adapter()->set_version(loaded->info.version);
+                           return absl::OkStatus();
+                         });
   }
 
  private:
   AdapterLifecycle& lifecycle_;
+  WorkQueue& lane_;
+  const CallRecords records_;
 };
 
 std::string ReasonOf(const grpc::Status& status) {
@@ -69,7 +75,7 @@ class AdapterUploadTest : public testing::LifecycleFixture {
     AdapterLifecycle::Options options = Options();
     options.uploads = UploadStore::Options{store_.Path("uploads"), 1 << 20, 1 << 21};
     Restart(std::move(options));
-    service_ = std::make_unique<UploadService>(*lifecycle_);
+    service_ = std::make_unique<UploadService>(*lifecycle_, lane_);
     grpc::ServerBuilder builder;
     int port = 0;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
@@ -128,6 +134,7 @@ class AdapterUploadTest : public testing::LifecycleFixture {
   v1::UploadAdapterRequest header_;
   v1::UploadAdapterResponse response_;
   std::string bytes_;  // of both files
+  WorkQueue lane_{{.name = "uploads", .threads = 1}};
   std::unique_ptr<UploadService> service_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<v1::AdapterAdmin::Stub> stub_;
@@ -165,7 +172,8 @@ TEST_F(AdapterUploadTest, ACancelledStreamLeavesNothing) {
     EXPECT_EQ(status.error_code(), grpc::StatusCode::CANCELLED);
     EXPECT_THAT(Left(), IsEmpty()) << sent;
   }
-  EXPECT_EQ(lifecycle_->stats().upload_in_use_bytes, 0);
+  // Given back right after the folder is gone.
+  Await([&] { return lifecycle_->stats().upload_in_use_bytes == 0; });
 }
 
 TEST_F(AdapterUploadTest, AStreamThatStallsIsCancelled) {
@@ -227,6 +235,56 @@ TEST_F(AdapterUploadTest, WhatTheReaderRefusesLeavesNoFile) {
   EXPECT_THAT(Left(), IsEmpty());
 }
 
+TEST_F(AdapterUploadTest, StreamsThatWaitForTheirClientsHoldNoThread) {
+  constexpr int kWaiting = 40;
+  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
+  std::vector<std::unique_ptr<Stream>> streams;
+  std::vector<v1::UploadAdapterResponse> responses(kWaiting);
+  for (int i = 0; i < kWaiting; ++i) {
+    contexts.push_back(std::make_unique<grpc::ClientContext>());
+    streams.push_back(stub_->UploadAdapter(contexts.back().get(), &responses[i]));
+  }
+  const grpc::Status status = UploadWhole(64);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  for (int i = 0; i < kWaiting; ++i) {
+    contexts[i]->TryCancel();
+    EXPECT_EQ(streams[i]->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  }
+  EXPECT_THAT(Left(), SizeIs(1));  // what was loaded
+}
+
+TEST_F(AdapterUploadTest, AFullLaneRefusesNewStreamsAndDelaysThoseThatHaveBegun) {
+  absl::Notification go_on;
+  const auto fill = [&] {
+    absl::Notification begun;
+    ASSERT_TRUE(lane_
+                    .Add("other",
+                         [&] {
+                           begun.Notify();
+                           go_on.WaitForNotification();
+                         })
+                    .ok());
+    begun.WaitForNotification();
+    for (int owner = 0; lane_.Add(StrCat("other", owner), [] {}).ok(); ++owner) {
+    }
+  };
+  const auto has_begun = [&] { return lifecycle_->stats().upload_in_use_bytes > 0; };
+  const grpc::Status status = Upload([&](Stream& stream, grpc::ClientContext&) {
+    stream.Write(header_);
+    while (!has_begun()) absl::SleepFor(absl::Milliseconds(1));
+    fill();
+    stream.Write(Data(bytes_));
+    const grpc::Status refused = UploadWhole(64);
+    EXPECT_EQ(refused.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+    EXPECT_EQ(ReasonOf(refused), "SERVER_BUSY");
+    // The server is what is slow, not the client.
+    absl::SleepFor(kIdleTimeout * 2);
+    go_on.Notify();
+  });
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(Info("tone").state, AdapterState::kReady);
+}
+
 TEST_F(AdapterUploadTest, ManyAtATimeAreAllLoaded) {
   std::vector<std::thread> clients;
   for (int i = 0; i < 6; ++i) {
@@ -249,7 +307,7 @@ TEST_F(AdapterUploadTest, ManyAtATimeAreAllLoaded) {
 
 TEST_F(AdapterUploadTest, WithoutAFolderThereAreNoUploads) {
   Restart(Options());
-  UploadService without(*lifecycle_);
+  UploadService without(*lifecycle_, lane_);
   grpc::ServerBuilder builder;
   int port = 0;
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);

@@ -5,10 +5,10 @@
 #include <grpcpp/create_channel.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/health_check_service_interface.h>
-#include <grpcpp/resource_quota.h>
 #include <grpcpp/server_builder.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -57,9 +57,6 @@ class ServicesTest : public LifecycleFixture {
     grpc::ServerBuilder builder;
     int port = 0;
     grpc::EnableDefaultHealthCheckService(true);
-    grpc::ResourceQuota quota;
-    quota.SetMaxThreads(4);  // for calls that are not asynchronous
-    builder.SetResourceQuota(quota);
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
     builder.RegisterService(&inference_service_);
     builder.RegisterService(&admin_service_);
@@ -171,12 +168,6 @@ class ServicesTest : public LifecycleFixture {
     return FakeModelExecutor::Expected(FingerprintOf(weights_.data()), {1, 2, 3}, count);
   }
 
-  // Until the condition holds; the test's own timeout ends a wait in vain.
-  template <typename Condition>
-  static void Await(Condition condition) {
-    while (!condition()) absl::SleepFor(absl::Milliseconds(1));
-  }
-
   const bool keeps_deltas_;
   std::function<void(const std::string&)> read_hook_ ABSL_GUARDED_BY(hook_mutex_);
   ByteTokenizer tokenizer_;
@@ -198,11 +189,13 @@ class ServicesTest : public LifecycleFixture {
   CallRecords records_;
   WorkQueue text_work_{{.name = "tokenising"}};
   WorkQueue disk_work_{{.name = "adapters to be read", .threads = 8}};
+  WorkQueue control_work_{{.name = "changes that wait", .threads = 2}};
   const ServiceContext context_{.gate = gate_,
                                 .records = records_,
                                 .ledger = ledger_,
                                 .text_work = text_work_,
-                                .disk_work = disk_work_};
+                                .disk_work = disk_work_,
+                                .control_work = control_work_};
   InferenceService inference_service_{context_};
   AdapterAdminService admin_service_{context_};
   std::unique_ptr<grpc::Server> server_;
@@ -381,6 +374,49 @@ TEST_F(ServicesTest, UnloadingTakesTheAdapterOutOfTheWeights) {
   EXPECT_TRUE(memory.expired());
 }
 
+TEST_F(ServicesTest, UnloadsThatWaitHoldUpNoOthers) {
+  constexpr int kWaiting = 4;  // one of them has a thread of the lane, and no other call needs one
+  gate_.Open(backend_);
+  grpc::ClientContext unloading[kWaiting];
+  std::vector<StateHandle> uses;
+  std::vector<std::thread> callers;
+  for (int i = 0; i < kWaiting; ++i) {
+    const std::string name = StrCat("tone", i);
+    MustLoad(name, 3.0f + static_cast<float>(i));
+    uses.push_back(*lifecycle_->Acquire({{name, 1.0f}}));
+    callers.emplace_back([&, i, name] {
+      v1::UnloadAdapterRequest unload;
+      unload.set_name(name);
+      v1::UnloadAdapterResponse ignored;
+      EXPECT_FALSE(admin_->UnloadAdapter(&unloading[i], unload, &ignored).ok());
+    });
+  }
+  const auto unloads = [&] {
+    const std::vector<AdapterInfo> infos = lifecycle_->List();
+    return std::count_if(infos.begin(), infos.end(), [](const AdapterInfo& info) {
+      return info.state == AdapterState::kUnloading;
+    });
+  };
+  Await([&] { return unloads() == 1; });
+
+  constexpr auto kSoon = absl::Seconds(10);
+  EXPECT_TRUE(CheckHealth(kSoon).ok());
+  v1::GetAdapterResponse other;
+  EXPECT_TRUE(GetAdapter("terse", kSoon, other).ok());
+  v1::GenerateResponse answer;
+  EXPECT_TRUE(Generate(Request(1, "terse"), answer).ok());
+  grpc::ClientContext listing;
+  listing.set_deadline(absl::ToChronoTime(absl::Now() + kSoon));
+  v1::ListAdaptersResponse listed;
+  EXPECT_TRUE(admin_->ListAdapters(&listing, {}, &listed).ok());
+  EXPECT_EQ(unloads(), 1);
+
+  // Those in line end with their callers as well.
+  for (grpc::ClientContext& context : unloading) context.TryCancel();
+  for (std::thread& caller : callers) caller.join();
+  Await([&] { return unloads() == 0; });
+}
+
 // ---- A disk that hangs ---------------------------------------------------------------------------
 
 class HangingDiskTest : public ServicesTest {
@@ -397,7 +433,7 @@ TEST_F(HangingDiskTest, CallsThatReadAdaptersHoldUpNoOthers) {
     ++reading;
     go_on.WaitForNotification();
   });
-  // More than there are threads for calls that are not asynchronous; one of each kind among them.
+  // More than gRPC has threads; one of each kind among them.
   constexpr auto kLong = absl::Seconds(60);
   std::vector<std::thread> callers;
   for (int i = 0; i < 4; ++i) {

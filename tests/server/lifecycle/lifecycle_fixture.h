@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/steady_clock.h"
 #include "server/lifecycle/adapter_lifecycle.h"
@@ -74,6 +75,12 @@ class LifecycleFixture : public ::testing::Test {
     const std::optional<AdapterInfo> info = lifecycle_->Get(name);
     EXPECT_TRUE(info.has_value()) << name;
     return info.value_or(AdapterInfo());
+  }
+
+  // Until the condition holds; the test's own timeout ends a wait in vain.
+  template <typename Condition>
+  static void Await(Condition condition) {
+    while (!condition()) absl::SleepFor(absl::Milliseconds(1));
   }
 
   // Called inside of every compilation, on the thread that compiles.
