@@ -30,10 +30,10 @@ Decoder::Decoder(const ResidentWeights& weights, ParallelFor parallel_for, int64
       shape_(AttentionShapeOf(config_, dtype_)),
       parallel_for_(std::move(parallel_for)),
       weights_(ViewWeights(weights)),
-      rotary_embedding_(config_.head_dim, config_.rope_theta, config_.rope_scaling),
-      rotary_(rotary_embedding_, config_.head_dim, dtype_),
       attention_(shape_),
-      activations_(config_, slice_tokens) {}
+      activations_(config_, slice_tokens) {
+  for (const Rope& rope : config_.ropes) rotary_.emplace_back(rope, config_.head_dim, dtype_);
+}
 
 absl::Span<const float> Decoder::Forward(const CompiledState& resident,
                                          absl::Span<const BatchRow> rows) {
@@ -42,7 +42,9 @@ absl::Span<const float> Decoder::Forward(const CompiledState& resident,
   wanted_index_.clear();
   for (size_t i = 0; i < rows.size(); ++i) {
     const BatchRow& row = rows[i];
-    rotary_.Reserve(row.cache->length() + static_cast<int64_t>(row.tokens.size()));
+    for (RotaryTable& rotary : rotary_) {
+      rotary.Reserve(row.cache->length() + static_cast<int64_t>(row.tokens.size()));
+    }
     const int64_t index = static_cast<int64_t>(wanted_.size());
     wanted_index_.push_back(index);
     if (!row.wants_logits) continue;
@@ -107,6 +109,7 @@ void Decoder::RunLayer(int64_t layer, const Slice& slice, absl::Span<const Batch
 
 void Decoder::PlaceAndStore(int64_t layer, const Slice& slice, absl::Span<const BatchRow> rows) {
   const LayerSpec& spec = config_.layers[layer];
+  const RotaryTable& rotary = rotary_[spec.rope];
   NormHeads(weights_.layers[layer].query_norm, 0, shape_.num_heads, slice);
   NormHeads(weights_.layers[layer].key_norm, shape_.num_heads, shape_.num_kv_heads, slice);
   const int64_t heads = shape_.num_heads + shape_.num_kv_heads;
@@ -123,8 +126,8 @@ void Decoder::PlaceAndStore(int64_t layer, const Slice& slice, absl::Span<const 
     float* queries = activations_.qkv + token * stride;
     float* keys = queries + shape_.num_heads * shape_.head_dim;  // turned with the queries
     if (spec.positions == Positions::kRotary) {
-      RotateRow(dtype_, rotary_.cos(position), rotary_.sin(position), heads, shape_.head_dim,
-                queries);
+      RotateRow(dtype_, rotary.cos(position), rotary.sin(position), heads, shape_.head_dim,
+                rotary.rotary_dim(), queries);
     }
     StoreInPage(shape_, keys, keys + kv_width, position % kPageTokens,
                 CacheOf(rows[segment.row]).pages()[position / kPageTokens] + layer_offset);

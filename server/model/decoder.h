@@ -19,7 +19,6 @@
 #include "server/model/decoder_weights.h"
 #include "server/model/kernels/attention.h"
 #include "server/model/resident_weights.h"
-#include "server/model/rotary_embedding.h"
 #include "server/model/rotary_table.h"
 
 namespace shira {
@@ -83,8 +82,7 @@ class Decoder {
   const AttentionShape shape_;
   const ParallelFor parallel_for_;
   const DecoderWeights weights_;
-  const RotaryEmbedding rotary_embedding_;
-  RotaryTable rotary_;
+  std::vector<RotaryTable> rotary_;  // by ModelConfig::ropes
   Attention attention_;
   const Activations activations_;
   BatchPlan plan_;

@@ -23,6 +23,7 @@ enum class Positions {
 
 struct LayerSpec {
   Positions positions = Positions::kRotary;
+  int64_t rope = 0;  // which of ModelConfig::ropes turns the heads, where positions are rotary
   // Positions that a query attends to, its own among them and the others right before it; 0: all.
   int64_t window = 0;
 };

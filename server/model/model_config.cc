@@ -67,6 +67,18 @@ absl::Status ModelConfig::Validate() const {
       problems.Add(name, ": expected a positive number, found ", value);
     }
   };
+  const auto check_scaling = [&](const RopeScaling& scaling) {
+    if (scaling.kind == RopeScaling::Kind::kNone) return;
+    check_positive("rope factor", scaling.factor);
+    if (scaling.kind != RopeScaling::Kind::kLlama3) return;
+    check_positive("low_freq_factor", scaling.low_freq_factor);
+    check_positive("high_freq_factor", scaling.high_freq_factor);
+    check_size("original_max_position", scaling.original_max_position, INT32_MAX);
+    if (scaling.low_freq_factor >= scaling.high_freq_factor) {
+      problems.Add("low_freq_factor: expected less than high_freq_factor, ",
+                   scaling.high_freq_factor, ", found ", scaling.low_freq_factor);
+    }
+  };
   if (family == nullptr) problems.Add("family: none");
   check_size("hidden_size", hidden_size, kMaxSize);
   check_size("num_layers", num_layers, kMaxLayers);
@@ -79,19 +91,16 @@ absl::Status ModelConfig::Validate() const {
   if (num_kv_heads > 0 && num_heads % num_kv_heads != 0) {
     problems.Add("num_kv_heads: ", num_kv_heads, " does not divide num_heads, ", num_heads);
   }
-  if (head_dim % 2 != 0)
-    problems.Add("head_dim: rotary positions need an even one, found ", head_dim);
   check_positive("rms_norm_eps", rms_norm_eps);
-  check_positive("rope_theta", rope_theta);
-  if (rope_scaling.kind != RopeScaling::Kind::kNone)
-    check_positive("rope factor", rope_scaling.factor);
-  if (rope_scaling.kind == RopeScaling::Kind::kLlama3) {
-    check_positive("low_freq_factor", rope_scaling.low_freq_factor);
-    check_positive("high_freq_factor", rope_scaling.high_freq_factor);
-    check_size("original_max_position", rope_scaling.original_max_position, INT32_MAX);
-    if (rope_scaling.low_freq_factor >= rope_scaling.high_freq_factor) {
-      problems.Add("low_freq_factor: expected less than high_freq_factor, ",
-                   rope_scaling.high_freq_factor, ", found ", rope_scaling.low_freq_factor);
+  for (const Rope& rope : ropes) {
+    check_positive("rope_theta", rope.theta);
+    check_scaling(rope.scaling);
+    const int64_t rotary_dim = rope.rotary_dim_of(head_dim);
+    if (rotary_dim % 2 != 0) {
+      problems.Add("head_dim: rotary positions need an even one, found ", rotary_dim);
+    }
+    if (rotary_dim < 0 || rotary_dim > head_dim) {
+      problems.Add("rotary_dim: expected 1 to ", head_dim, ", found ", rotary_dim);
     }
   }
   if (num_layers <= kMaxLayers && static_cast<int64_t>(layers.size()) != num_layers) {
@@ -99,6 +108,9 @@ absl::Status ModelConfig::Validate() const {
   }
   for (const LayerSpec& layer : layers) {
     if (layer.window < 0) problems.Add("sliding window: expected none or more than 0 positions");
+    if (layer.rope < 0 || layer.rope >= static_cast<int64_t>(ropes.size())) {
+      problems.Add("rope of a layer: expected less than ", ropes.size(), ", found ", layer.rope);
+    }
   }
   for (const int32_t id : eos_token_ids) {
     if (id < 0 || id >= vocab_size) {

@@ -32,6 +32,15 @@ struct RopeScaling {
   int64_t original_max_position = 0;  // llama3 only
 };
 
+// Rotary positions of one kind of layer.
+struct Rope {
+  double theta = 10000.0;
+  RopeScaling scaling;
+  int64_t rotary_dim = 0;  // elements of a head that are turned, its first ones; 0: all
+
+  int64_t rotary_dim_of(int64_t head_dim) const { return rotary_dim == 0 ? head_dim : rotary_dim; }
+};
+
 // Beyond any known model.
 inline constexpr int64_t kMaxLayers = 1 << 12;
 
@@ -48,8 +57,7 @@ struct ModelConfig {
   int64_t vocab_size = 0;
   int64_t max_position = 0;  // tokens of context
   double rms_norm_eps = 1e-5;
-  double rope_theta = 10000.0;
-  RopeScaling rope_scaling;
+  std::vector<Rope> ropes = std::vector<Rope>(1);  // those that layers speak of, one at least
   bool tie_word_embeddings = false;
   bool attention_bias = false;  // where a family leaves it open whether attention has biases
   bool mlp_bias = false;

@@ -46,19 +46,20 @@ std::vector<float> FloatsOf(const at::Tensor& tensor) {
 
 }  // namespace
 
-RotaryEmbedding::RotaryEmbedding(int64_t head_dim, double theta, const RopeScaling& scaling) {
+RotaryEmbedding::RotaryEmbedding(const Rope& rope, int64_t head_dim) {
   const c10::InferenceMode inference;
+  const int64_t rotary_dim = rope.rotary_dim_of(head_dim);
   const at::Tensor exponents =
-      at::arange(0, head_dim, 2, at::kFloat).div(static_cast<double>(head_dim));
-  at::Tensor frequencies = at::reciprocal(at::pow(theta, exponents));
-  switch (scaling.kind) {
+      at::arange(0, rotary_dim, 2, at::kFloat).div(static_cast<double>(rotary_dim));
+  at::Tensor frequencies = at::reciprocal(at::pow(rope.theta, exponents));
+  switch (rope.scaling.kind) {
     case RopeScaling::Kind::kNone:
       break;
     case RopeScaling::Kind::kLinear:
-      frequencies = frequencies.div(scaling.factor);
+      frequencies = frequencies.div(rope.scaling.factor);
       break;
     case RopeScaling::Kind::kLlama3:
-      frequencies = ScaleAsLlama3(frequencies, scaling);
+      frequencies = ScaleAsLlama3(frequencies, rope.scaling);
       break;
   }
   inverse_frequencies_ = FloatsOf(frequencies);

@@ -18,9 +18,12 @@ namespace shira {
 // Immutable. Methods throw what LibTorch throws: torch_status.h makes a status of it.
 class RotaryEmbedding {
  public:
-  RotaryEmbedding(int64_t head_dim, double theta, const RopeScaling& scaling);
+  // For heads of `head_dim`.
+  RotaryEmbedding(const Rope& rope, int64_t head_dim);
 
-  // [positions, head_dim / 2], fp32 with values of a dtype.
+  int64_t frequencies() const { return static_cast<int64_t>(inverse_frequencies_.size()); }
+
+  // [positions, frequencies()], fp32 with values of a dtype.
   struct Angles {
     std::vector<float> cos;
     std::vector<float> sin;
@@ -29,7 +32,7 @@ class RotaryEmbedding {
   Angles Below(int64_t positions, DType dtype) const;
 
  private:
-  std::vector<float> inverse_frequencies_;  // [head_dim / 2]
+  std::vector<float> inverse_frequencies_;  // [rotary_dim / 2]
 };
 
 }  // namespace shira

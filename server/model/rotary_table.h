@@ -15,21 +15,24 @@ namespace shira {
 // Grows with the longest sequence so far. Not thread-safe.
 class RotaryTable {
  public:
-  // Angles of heads of `head_dim` rounded to `dtype`. `rotary` must outlive this object.
-  RotaryTable(const RotaryEmbedding& rotary, int64_t head_dim, DType dtype)
-      : rotary_(rotary), frequencies_(head_dim / 2), dtype_(dtype) {}
+  // Angles of heads of `head_dim` rounded to `dtype`.
+  RotaryTable(const Rope& rope, int64_t head_dim, DType dtype)
+      : rotary_(rope, head_dim), frequencies_(rotary_.frequencies()), dtype_(dtype) {}
+
+  // Elements of a head that are turned, its first ones.
+  int64_t rotary_dim() const { return 2 * frequencies_; }
 
   // Makes every position below `positions` available. Throws what RotaryEmbedding throws.
   void Reserve(int64_t positions);
 
-  // [head_dim / 2] of a position, valid until the next Reserve(). REQUIRES: it was reserved.
+  // [rotary_dim() / 2] of a position, valid until the next Reserve(). REQUIRES: it was reserved.
   const float* cos(int64_t position) const { return angles_.cos.data() + position * frequencies_; }
   const float* sin(int64_t position) const { return angles_.sin.data() + position * frequencies_; }
 
  private:
-  const RotaryEmbedding& rotary_;
-  const int64_t frequencies_;
-  const DType dtype_;
+  RotaryEmbedding rotary_;
+  int64_t frequencies_;
+  DType dtype_;
   int64_t positions_ = 0;
   RotaryEmbedding::Angles angles_;  // [positions_, frequencies_]
 };

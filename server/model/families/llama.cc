@@ -49,7 +49,7 @@ std::optional<RopeScaling> Llama3ScalingOf(const GgufTensor& slowdowns, const Mo
                       .original_max_position = 8192};
   for (int64_t i = 0; i < count; ++i) {
     const double inverse_frequency =
-        std::pow(config.rope_theta, -2.0 * static_cast<double>(i) / config.head_dim);
+        std::pow(config.ropes.front().theta, -2.0 * static_cast<double>(i) / config.head_dim);
     const double expected = Llama3Slowdown(scaling, inverse_frequency);
     // Converters compute in float32. Written so that a NaN differs.
     if (!(std::abs(slowdown(i) - expected) <= 1e-4 * expected)) return std::nullopt;
@@ -72,7 +72,7 @@ ModelConfig FromGguf(const GgufFile& gguf, ConfigProblems* problems) {
   config.mlp_bias = HasGgufMlpBias(gguf);
   if (const auto found = tensors.find(std::string(kRotaryFactors)); found != tensors.end()) {
     if (const auto scaling = Llama3ScalingOf(found->second, config)) {
-      config.rope_scaling = *scaling;
+      config.ropes.front().scaling = *scaling;
     } else {
       problems->unsupported.Add(std::string(kRotaryFactors),
                                 ": its factors are not those of Llama 3");

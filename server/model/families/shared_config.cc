@@ -107,12 +107,13 @@ ModelConfig SharedFromJson(const ConfigFields& fields, const JsonDefaults& defau
 
   // Newer files have everything in rope_parameters, older ones rope_theta apart and the rest in
   // rope_scaling.
-  config.rope_theta = fields.Float("rope_theta", defaults.rope_theta);
+  Rope& own_rope = config.ropes.front();
+  own_rope.theta = fields.Float("rope_theta", defaults.rope_theta);
   std::optional<ConfigFields> rope = fields.Object("rope_scaling");
   if (!rope) rope = fields.Object("rope_parameters");
   if (rope) {
-    config.rope_theta = rope->Float("rope_theta", config.rope_theta);
-    config.rope_scaling = RopeScalingFromJson(*rope, fields, config.max_position);
+    own_rope.theta = rope->Float("rope_theta", own_rope.theta);
+    own_rope.scaling = RopeScalingFromJson(*rope, fields, config.max_position);
   }
 
   if (const std::string act = fields.String("hidden_act", "silu"); act != "silu") {
@@ -159,8 +160,8 @@ ModelConfig SharedFromGguf(const GgufFile& gguf, const ConfigFields& fields,
   config.intermediate_size = fields.Int("feed_forward_length");
   config.max_position = fields.Int("context_length");
   config.rms_norm_eps = fields.Float("attention.layer_norm_rms_epsilon");
-  config.rope_theta = fields.Float("rope.freq_base", 10000.0);
-  config.rope_scaling = RopeScalingFromGguf(fields);
+  config.ropes = {
+      {.theta = fields.Float("rope.freq_base", 10000.0), .scaling = RopeScalingFromGguf(fields)}};
   config.tie_word_embeddings = tensors.count(std::string(kGgufOutput)) == 0;
   SetLayers(config);
 

@@ -59,8 +59,8 @@ HWY_ATTR void RmsNormImpl(const float* x, const T* weight, double eps, int64_t s
 
 template <typename T>
 HWY_ATTR void RotateImpl(const float* cos, const float* sin, int64_t num_heads, int64_t head_dim,
-                         float* heads) {
-  const int64_t half = head_dim / 2;
+                         int64_t rotary_dim, float* heads) {
+  const int64_t half = rotary_dim / 2;
   for (int64_t head = 0; head < num_heads; ++head) {
     float* first = heads + head * head_dim;
     float* second = first + half;
@@ -106,9 +106,10 @@ void RmsNormTyped(DType dtype, const float* x, const void* weight, double eps, i
   });
 }
 void RotateTyped(DType dtype, const float* cos, const float* sin, int64_t num_heads,
-                 int64_t head_dim, float* heads) {
-  WithResidentType(dtype,
-                   [&]<typename T>(T) { RotateImpl<T>(cos, sin, num_heads, head_dim, heads); });
+                 int64_t head_dim, int64_t rotary_dim, float* heads) {
+  WithResidentType(dtype, [&]<typename T>(T) {
+    RotateImpl<T>(cos, sin, num_heads, head_dim, rotary_dim, heads);
+  });
 }
 void SiluGateTyped(DType dtype, const float* gate_up, int64_t size, float* y) {
   WithResidentType(dtype, [&]<typename T>(T) { SiluGateImpl<T>(gate_up, size, y); });
@@ -161,8 +162,8 @@ void RmsNormRow(DType dtype, const float* x, const void* weight, double eps, int
 }
 
 void RotateRow(DType dtype, const float* cos, const float* sin, int64_t num_heads, int64_t head_dim,
-               float* heads) {
-  HWY_DYNAMIC_DISPATCH(RotateTyped)(dtype, cos, sin, num_heads, head_dim, heads);
+               int64_t rotary_dim, float* heads) {
+  HWY_DYNAMIC_DISPATCH(RotateTyped)(dtype, cos, sin, num_heads, head_dim, rotary_dim, heads);
 }
 
 void SiluGateRow(DType dtype, const float* gate_up, int64_t size, float* y) {

@@ -28,10 +28,11 @@ void AddRow(DType dtype, const float* delta, int64_t size, float* x);
 void RmsNormRow(DType dtype, const float* x, const void* weight, double eps, int64_t size,
                 float* y);
 
-// Turns heads in place, half-split: element i with element i + head_dim / 2.
-//   heads: [num_heads, head_dim]; cos, sin: [head_dim / 2], values of the dtype
+// Turns the first `rotary_dim` elements of each head in place, half-split: element i with element
+// i + rotary_dim / 2.
+//   heads: [num_heads, head_dim]; cos, sin: [rotary_dim / 2], values of the dtype
 void RotateRow(DType dtype, const float* cos, const float* sin, int64_t num_heads, int64_t head_dim,
-               float* heads);
+               int64_t rotary_dim, float* heads);
 
 // y = silu(gate) * up. gate_up: [2 * size], gate first; y: [size].
 void SiluGateRow(DType dtype, const float* gate_up, int64_t size, float* y);

@@ -60,8 +60,8 @@ TEST_F(HuggingFaceConfigTest, AbsentMembersHaveTheDefaultsOfTransformers) {
   EXPECT_EQ(config.vocab_size, 320);
   EXPECT_EQ(config.max_position, 2048);
   EXPECT_EQ(config.rms_norm_eps, 1e-6);
-  EXPECT_EQ(config.rope_theta, 10000.0);
-  EXPECT_EQ(config.rope_scaling.kind, RopeScaling::Kind::kNone);
+  EXPECT_EQ(config.ropes[0].theta, 10000.0);
+  EXPECT_EQ(config.ropes[0].scaling.kind, RopeScaling::Kind::kNone);
   EXPECT_FALSE(config.tie_word_embeddings);
   EXPECT_FALSE(config.attention_bias);
   EXPECT_FALSE(config.mlp_bias);
@@ -87,7 +87,7 @@ TEST_F(HuggingFaceConfigTest, ReadsEveryMemberAndIgnoresDTypesAndNulls) {
   EXPECT_EQ(config.head_dim, 32);
   EXPECT_EQ(config.max_position, 512);
   EXPECT_EQ(config.rms_norm_eps, 1e-5);
-  EXPECT_EQ(config.rope_theta, 5e5);
+  EXPECT_EQ(config.ropes[0].theta, 5e5);
   EXPECT_TRUE(config.tie_word_embeddings);
   EXPECT_TRUE(config.attention_bias);
   EXPECT_TRUE(config.mlp_bias);
@@ -103,21 +103,21 @@ TEST_F(HuggingFaceConfigTest, ReadsRopeParametersOfNewFiles) {
                                    {"low_freq_factor", 1.0},
                                    {"high_freq_factor", 4.0},
                                    {"original_max_position_embeddings", 8192}}}}));
-  EXPECT_EQ(config.rope_theta, 5e5);
-  EXPECT_EQ(config.rope_scaling.kind, RopeScaling::Kind::kLlama3);
-  EXPECT_EQ(config.rope_scaling.factor, 8.0);
-  EXPECT_EQ(config.rope_scaling.low_freq_factor, 1.0);
-  EXPECT_EQ(config.rope_scaling.high_freq_factor, 4.0);
-  EXPECT_EQ(config.rope_scaling.original_max_position, 8192);
+  EXPECT_EQ(config.ropes[0].theta, 5e5);
+  EXPECT_EQ(config.ropes[0].scaling.kind, RopeScaling::Kind::kLlama3);
+  EXPECT_EQ(config.ropes[0].scaling.factor, 8.0);
+  EXPECT_EQ(config.ropes[0].scaling.low_freq_factor, 1.0);
+  EXPECT_EQ(config.ropes[0].scaling.high_freq_factor, 4.0);
+  EXPECT_EQ(config.ropes[0].scaling.original_max_position, 8192);
 }
 
 TEST_F(HuggingFaceConfigTest, ReadsRopeScalingOfOlderFiles) {
   ASSERT_OK_AND_ASSIGN(
       const ModelConfig config,
       ReadWith({{"rope_theta", 2e4}, {"rope_scaling", {{"type", "linear"}, {"factor", 2}}}}));
-  EXPECT_EQ(config.rope_theta, 2e4);
-  EXPECT_EQ(config.rope_scaling.kind, RopeScaling::Kind::kLinear);
-  EXPECT_EQ(config.rope_scaling.factor, 2.0);
+  EXPECT_EQ(config.ropes[0].theta, 2e4);
+  EXPECT_EQ(config.ropes[0].scaling.kind, RopeScaling::Kind::kLinear);
+  EXPECT_EQ(config.ropes[0].scaling.factor, 2.0);
 }
 
 TEST_F(HuggingFaceConfigTest, GenerationConfigOverridesTheEndOfText) {
@@ -213,12 +213,12 @@ TEST(ModelConfigTest, ValidateListsEveryProblem) {
   ModelConfig config = SmallConfig();
   EXPECT_THAT(config.Validate(), IsOk());
   config.family = nullptr;
-  config.layers.resize(2, {.window = -1});
+  config.layers.resize(2, {.rope = 1, .window = -1});
   config.num_kv_heads = 3;
   config.head_dim = 15;
   config.rms_norm_eps = NAN;
-  config.rope_theta = -1;
-  config.rope_scaling = {
+  config.ropes[0].theta = -1;
+  config.ropes[0].scaling = {
       .kind = RopeScaling::Kind::kLlama3, .factor = 0, .low_freq_factor = 4, .high_freq_factor = 4};
   config.eos_token_ids = {-1, 320};
   EXPECT_THAT(
@@ -227,6 +227,7 @@ TEST(ModelConfigTest, ValidateListsEveryProblem) {
           kInvalid,
           AllOf(HasSubstr("family: none"), HasSubstr("layers: expected 1, found 2"),
                 HasSubstr("sliding window: expected none"),
+                HasSubstr("rope of a layer: expected less than 1, found 1"),
                 HasSubstr("3 does not divide num_heads, 4"), HasSubstr("an even one, found 15"),
                 HasSubstr("rms_norm_eps"), HasSubstr("rope_theta"), HasSubstr("rope factor"),
                 HasSubstr("original_max_position"), HasSubstr("low_freq_factor: expected less"),
@@ -339,8 +340,8 @@ TEST(GgufConfigTest, ReadsSizesAndDefaults) {
   EXPECT_EQ(config.vocab_size, 320);
   EXPECT_EQ(config.max_position, 256);
   EXPECT_EQ(config.rms_norm_eps, 0.5);
-  EXPECT_EQ(config.rope_theta, 10000.0);
-  EXPECT_EQ(config.rope_scaling.kind, RopeScaling::Kind::kNone);
+  EXPECT_EQ(config.ropes[0].theta, 10000.0);
+  EXPECT_EQ(config.ropes[0].scaling.kind, RopeScaling::Kind::kNone);
   EXPECT_TRUE(config.tie_word_embeddings);
   EXPECT_FALSE(config.attention_bias);
   EXPECT_THAT(config.eos_token_ids, IsEmpty());
@@ -355,9 +356,9 @@ TEST(GgufConfigTest, ReadsHeadsRopeAndEndOfText) {
   ASSERT_OK_AND_ASSIGN(const ModelConfig config, metadata.Read());
   EXPECT_EQ(config.num_kv_heads, 2);
   EXPECT_EQ(config.head_dim, 32);
-  EXPECT_EQ(config.rope_theta, 5e5);
-  EXPECT_EQ(config.rope_scaling.kind, RopeScaling::Kind::kLinear);
-  EXPECT_EQ(config.rope_scaling.factor, 4.0);
+  EXPECT_EQ(config.ropes[0].theta, 5e5);
+  EXPECT_EQ(config.ropes[0].scaling.kind, RopeScaling::Kind::kLinear);
+  EXPECT_EQ(config.ropes[0].scaling.factor, 4.0);
   EXPECT_THAT(config.eos_token_ids, ElementsAre(2, 3));
 }
 
@@ -390,11 +391,11 @@ TEST(GgufConfigTest, RecognisesTheRotaryFactorsOfLlama3) {
   ASSERT_OK_AND_ASSIGN(
       const ModelConfig config,
       LlamaMetadata().Sizes().Tensor("rope_freqs.weight", Llama3Factors(32)).Read());
-  EXPECT_EQ(config.rope_scaling.kind, RopeScaling::Kind::kLlama3);
-  EXPECT_EQ(config.rope_scaling.factor, 32.0);
-  EXPECT_EQ(config.rope_scaling.low_freq_factor, 1.0);
-  EXPECT_EQ(config.rope_scaling.high_freq_factor, 4.0);
-  EXPECT_EQ(config.rope_scaling.original_max_position, 8192);
+  EXPECT_EQ(config.ropes[0].scaling.kind, RopeScaling::Kind::kLlama3);
+  EXPECT_EQ(config.ropes[0].scaling.factor, 32.0);
+  EXPECT_EQ(config.ropes[0].scaling.low_freq_factor, 1.0);
+  EXPECT_EQ(config.ropes[0].scaling.high_freq_factor, 4.0);
+  EXPECT_EQ(config.ropes[0].scaling.original_max_position, 8192);
 }
 
 TEST(GgufConfigTest, RefusesOtherRotaryFactors) {

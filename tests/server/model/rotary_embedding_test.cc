@@ -11,14 +11,13 @@ namespace {
 ModelConfig Config(RopeScaling scaling = {}) {
   ModelConfig config;
   config.head_dim = 4;
-  config.rope_theta = 100.0;  // frequencies 1 and 0.1
-  config.rope_scaling = scaling;
+  config.ropes[0].theta = 100.0;  // frequencies 1 and 0.1
+  config.ropes[0].scaling = scaling;
   return config;
 }
 
 RotaryEmbedding::Angles AnglesBelow(int64_t positions, const ModelConfig& config) {
-  return RotaryEmbedding(config.head_dim, config.rope_theta, config.rope_scaling)
-      .Below(positions, DType::kF32);
+  return RotaryEmbedding(config.ropes[0], config.head_dim).Below(positions, DType::kF32);
 }
 
 float SineAt(const ModelConfig& config, int64_t position, int64_t frequency) {

@@ -173,7 +173,7 @@ TEST_F(FamiliesTest, Phi3HasOneParameterForWhatIsMultipliedTogether) {
 TEST_F(FamiliesTest, SmolLm3SaysWhichLayersHaveNoPositions) {
   ASSERT_OK_AND_ASSIGN(ModelConfig config, Read("smollm3"));
   EXPECT_THAT(RotaryLayersOf(config), ElementsAre(true, true, true, false));
-  EXPECT_EQ(config.rope_theta, 2e6);
+  EXPECT_EQ(config.ropes[0].theta, 2e6);
   EXPECT_TRUE(config.tie_word_embeddings);
   ASSERT_OK_AND_ASSIGN(config, Read("smollm3", {{"no_rope_layer_interval", 2}}));
   EXPECT_THAT(RotaryLayersOf(config), ElementsAre(true, false, true, false));

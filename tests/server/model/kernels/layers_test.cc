@@ -96,8 +96,12 @@ TEST_P(LayersTest, RmsNormEqualsDouble) {
 
 TEST_P(LayersTest, HeadsTurnByTheirAngles) {
   constexpr int64_t kHeads = 3;
-  for (const int64_t head_dim : {2, 16, 24, 64, 80}) {
-    const int64_t half = head_dim / 2;
+  constexpr struct {
+    int64_t head_dim, rotary_dim;
+  } kWidths[] = {{2, 2}, {16, 16}, {24, 24}, {64, 64}, {80, 80}, {80, 20}, {24, 16}};
+  for (const auto& widths : kWidths) {
+    const int64_t head_dim = widths.head_dim, rotary_dim = widths.rotary_dim;
+    const int64_t half = rotary_dim / 2;
     const std::vector<float> heads = RandomNumbers(dtype(), kHeads * head_dim, random_).values;
     std::vector<float> cos, sin;
     for (int64_t i = 0; i < half; ++i) {
@@ -106,7 +110,7 @@ TEST_P(LayersTest, HeadsTurnByTheirAngles) {
     }
     OnEveryTarget([&] {
       std::vector<float> turned = heads;
-      RotateRow(dtype(), cos.data(), sin.data(), kHeads, head_dim, turned.data());
+      RotateRow(dtype(), cos.data(), sin.data(), kHeads, head_dim, rotary_dim, turned.data());
       for (int64_t head = 0; head < kHeads; ++head) {
         for (int64_t i = 0; i < half; ++i) {
           const int64_t at = head * head_dim + i;
@@ -114,6 +118,9 @@ TEST_P(LayersTest, HeadsTurnByTheirAngles) {
           const double tolerance = Tolerance(std::abs(a) + std::abs(b), 2);
           ASSERT_NEAR(turned[at], a * cos[i] - b * sin[i], tolerance);
           ASSERT_NEAR(turned[at + half], b * cos[i] + a * sin[i], tolerance);
+        }
+        for (int64_t i = rotary_dim; i < head_dim; ++i) {
+          ASSERT_EQ(turned[head * head_dim + i], heads[head * head_dim + i]);
         }
       }
       ExpectValues(turned);
