@@ -14,6 +14,7 @@
 #include "base/thread_team.h"
 #include "server/engine/engine.h"
 #include "server/engine/step_cost_measurement.h"
+#include "server/executor/torch/torch_executor.h"
 #include "server/lifecycle/adapter_lifecycle.h"
 #include "server/model/cpu_executor.h"
 #include "server/model/model_names.h"
@@ -43,6 +44,20 @@ absl::StatusOr<std::unique_ptr<ResidentWeights>> LoadWeights(const WeightSource&
                std::string(ResidentDTypeName(options.dtype)),
                absl::ToDoubleMilliseconds(SteadyNow() - start));
   return weights;
+}
+
+// Takes the weights where they are to be copied to a device.
+absl::StatusOr<std::unique_ptr<ModelExecutor>> CreateExecutor(
+    std::unique_ptr<ResidentWeights>& weights, const ServerOptions& options,
+    ThreadTeam& team) {
+  if (options.device.empty()) {
+    return CreateCpuExecutor(
+        *weights, {.kv_budget_bytes = options.kv_cache_bytes, .parallel_for = team.parallel_for()});
+  }
+  spdlog::info("model: computed by LibTorch on {}; adapters take turns", options.device);
+  return CreateTorchExecutor(std::move(weights), {.device = options.device,
+                                                  .kv_budget_bytes = options.kv_cache_bytes,
+                                                  .threads = team.threads()});
 }
 
 BaseModelIdentity IdentityOf(const SwitchEngine& engine, const ModelConfig& config,
@@ -105,7 +120,8 @@ absl::StatusOr<Engine::Options> EngineOptions(const ServerOptions& options, Mode
   engine.max_running = options.max_running;
   engine.max_choices = options.max_choices;
   engine.step.step_tokens = options.step_tokens;
-  engine.step.row_patching = options.row_patching ? RowPatching::kAuto : RowPatching::kOff;
+  engine.step.row_patching =
+      options.row_patching && executor.mixes_states() ? RowPatching::kAuto : RowPatching::kOff;
   engine.max_prefixes = options.max_prefixes;
   SHIRA_ASSIGN_OR_RETURN(engine.costs,
                          MeasureStepCosts(executor, switch_engine, kMeasurementBudget));
@@ -150,7 +166,7 @@ absl::StatusOr<ModelOnDisk> ModelOnDisk::Open(const ServerOptions& options) {
 struct LoadedModel::Parts {
   std::unique_ptr<ThreadTeam> team;  // the process's one
   TextTools text;
-  std::unique_ptr<ResidentWeights> weights;
+  std::unique_ptr<ResidentWeights> weights;  // nullptr: the executor has them
   std::unique_ptr<ModelExecutor> executor;
   std::unique_ptr<SwitchEngine> switch_engine;
   std::unique_ptr<WeightGuard> weight_guard;
@@ -174,10 +190,9 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(ModelOnDisk model
   const ParallelFor parallel_for = parts->team->parallel_for();
   parts->text = std::move(model.text);
   SHIRA_ASSIGN_OR_RETURN(parts->weights, LoadWeights(*model.weights, options, parallel_for, stop));
-  SHIRA_ASSIGN_OR_RETURN(
-      parts->executor,
-      CreateCpuExecutor(*parts->weights,
-                        {.kv_budget_bytes = options.kv_cache_bytes, .parallel_for = parallel_for}));
+  const ModelConfig config = parts->weights->config();
+  const int64_t weight_bytes = parts->weights->bytes();
+  SHIRA_ASSIGN_OR_RETURN(parts->executor, CreateExecutor(parts->weights, options, *parts->team));
   WeightMemory& memory = parts->executor->weights();
   int64_t elements = 0;
   for (const ParameterShape& parameter : memory.parameters().parameters()) {
@@ -187,7 +202,7 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(ModelOnDisk model
       std::make_unique<SwitchEngine>(memory, SwitchEngine::Options{.parallel_for = parallel_for});
   parts->weight_guard = std::make_unique<WeightGuard>(*parts->switch_engine);
   parts->reader = std::make_unique<AdapterReader>(
-      IdentityOf(*parts->switch_engine, parts->weights->config(), std::move(model.names)),
+      IdentityOf(*parts->switch_engine, config, std::move(model.names)),
       AdapterLimits{.max_file_bytes = static_cast<uint64_t>(options.max_adapter_bytes),
                     .max_entries = options.max_adapter_entries});
   SHIRA_ASSIGN_OR_RETURN(Engine::Options engine_options,
@@ -202,7 +217,6 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(ModelOnDisk model
                          AdapterLifecycle::Create(LifecycleOptionsOf(options, *parts->engine),
                                                   *parts->reader, *parts->switch_engine));
 
-  const ModelConfig& config = parts->weights->config();
   const std::optional<ChatTemplate>& chat_template = parts->text.chat_template;
   std::unique_ptr<LoadedModel> loaded(new LoadedModel(std::move(parts)));
   Parts& owned = *loaded->parts_;
@@ -211,7 +225,7 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(ModelOnDisk model
                         .architecture = config.architecture,
                         .parameter_count = elements,
                         .dtype = std::string(ResidentDTypeName(options.dtype)),
-                        .weight_bytes = owned.weights->bytes(),
+                        .weight_bytes = weight_bytes,
                         .vocab_size = owned.executor->vocab_size(),
                         .context_length = static_cast<int32_t>(owned.engine->context_length()),
                         .num_layers = static_cast<int32_t>(config.num_layers),

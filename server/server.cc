@@ -23,6 +23,7 @@
 #include "server/access/access_control.h"
 #include "server/adapter_startup.h"
 #include "server/descriptor_limit.h"
+#include "server/executor/torch/torch_executor.h"
 #include "server/generation/backend.h"
 #include "server/generation/generation_ledger.h"
 #include "server/grpc/adapter_admin_service.h"
@@ -75,6 +76,7 @@ struct CheckedConfig {
 
 absl::StatusOr<CheckedConfig> Check(const ServerOptions& options) {
   SHIRA_RETURN_IF_ERROR(CheckPaths(options));
+  if (!options.device.empty()) SHIRA_RETURN_IF_ERROR(CheckTorchDevice(options.device));
   if (options.uses_tls()) SHIRA_RETURN_IF_ERROR(CheckTlsFiles(TlsOptionsOf(options).files));
   CheckedConfig checked;
   SHIRA_ASSIGN_OR_RETURN(checked.access, AccessControl::Create(AccessOptions(options)));

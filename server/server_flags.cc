@@ -69,6 +69,9 @@ void DefineModelFlags(CLI::App& app, Flags& flags) {
       "The base model: a Hugging Face folder or a GGUF file (required)");
   Add(app, group, "--dtype", flags.dtype, "Type of the weights in memory")
       ->check(CLI::IsMember({"float32", "bfloat16", "float16"}));
+  Add(app, group, "--device", options.device,
+      "Compute by LibTorch on this device (cpu, cuda, cuda:1), one adapter at a time; default: on "
+      "the CPU by the server's own kernels, which are faster there");
   Add(app, group, "--threads", options.threads, "Threads that compute; 0: one per core");
   AddRepeatable(
       app, group, "--base-model", options.base_model_names,

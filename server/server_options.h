@@ -24,7 +24,8 @@ struct NamedAdapter {
 };
 
 struct ServerOptions {
-  std::string model;                          // a Hugging Face folder or a .gguf file
+  std::string model;   // a Hugging Face folder or a .gguf file
+  std::string device;  // of LibTorch's, which computes then; empty: the CPU, by our own kernels
   DType dtype = DType::kBF16;                 // of the resident weights: kF32, kBF16 or kF16
   int threads = 0;                            // for computing; 0: all cores
   std::vector<std::string> base_model_names;  // empty: taken from the model

@@ -1,22 +1,15 @@
 #include "adapters/switch/host_weight_memory.h"
 
-#include <algorithm>
 #include <cstring>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "adapters/switch/scatter.h"
+#include "adapters/switch/weight_hash.h"
 #include "base/problem_list.h"
 #include "base/status_macros.h"
 
 namespace shira {
-namespace {
-
-// What is copied at a time to be hashed with other elements than memory's.
-constexpr int64_t kHashedAtOnceBytes = int64_t{1} << 20;
-
-}  // namespace
-
 HostWeightMemory::HostWeightMemory(ParameterMap map, std::vector<std::byte*> data,
                                    ParallelFor parallel_for)
     : map_(std::move(map)), data_(std::move(data)), parallel_for_(std::move(parallel_for)) {}
@@ -55,23 +48,7 @@ void HostWeightMemory::Read(int64_t parameter, int64_t first_row, int64_t last_r
 
 Sha256Digest HostWeightMemory::Hash(int64_t parameter, const ElementOverlay* overlay) const {
   if (overlay == nullptr) return Sha256::Of(bytes(parameter));
-  const size_t element_bytes = map_.element_bytes();
-  const ParameterShape& shape = map_.parameters()[parameter];
-  const int64_t row_bytes = shape.cols * static_cast<int64_t>(element_bytes);
-  const int64_t step = std::clamp<int64_t>(kHashedAtOnceBytes / row_bytes, 1, shape.rows);
-  std::vector<std::byte> slice(step * row_bytes);
-  Sha256 hash;
-  for (int64_t row = 0; row < shape.rows; row += step) {
-    const int64_t end = std::min(row + step, shape.rows);
-    const auto rows = absl::MakeSpan(slice).first((end - row) * row_bytes);
-    Read(parameter, row, end, rows);
-    overlay->table->ForEachInRows(row, end, [&](uint32_t entry, int64_t element) {
-      std::memcpy(rows.data() + element * element_bytes, overlay->values + entry * element_bytes,
-                  element_bytes);
-    });
-    hash.Update(rows);
-  }
-  return hash.Finish();
+  return HashByRows(*this, parameter, overlay);
 }
 
 int64_t HostWeightMemory::Transition(const CompiledState& from, const CompiledState& to) {

@@ -55,7 +55,7 @@ class Measurement {
     SHIRA_RETURN_IF_ERROR(Prepare(budget));
     StepCosts::Coefficients c;
     SHIRA_RETURN_IF_ERROR(MeasureFused(c));
-    SHIRA_RETURN_IF_ERROR(MeasurePatches(c));
+    if (executor_.mixes_states()) SHIRA_RETURN_IF_ERROR(MeasurePatches(c));
     SHIRA_RETURN_IF_ERROR(MeasurePrompt(c));
     MeasureSwitches(c);
     return StepCosts(c);

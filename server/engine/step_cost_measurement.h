@@ -14,7 +14,7 @@
 
 namespace shira {
 
-// Runs steps of zeros, fused and patched, and switches to and fro, for about `budget` (each kind
+// Runs steps of zeros, fused and, where the executor mixes states, patched, and switches to and fro, for about `budget` (each kind
 // once even if that takes longer). The patches and switches are those of a state that changes
 // nothing: its entries, as many per matrix as an adapter of rank 2 has, hold the base's own values.
 // So the weights are at every moment what they were; at the end the base is resident. REQUIRES: the

@@ -2,7 +2,8 @@
 //
 // The seam between the engine and the model: one forward pass over a mixed batch of prefill chunks
 // and decode rows, whose rows may want different states of the weights. The engine's tests put a
-// double here; server/model/cpu_executor.h computes with this project's own kernels.
+// double here; server/model/cpu_executor.h computes with this project's own kernels, and
+// server/executor/torch/torch_executor.h with LibTorch's.
 
 #ifndef SHIRA_SERVER_EXECUTOR_MODEL_EXECUTOR_H_
 #define SHIRA_SERVER_EXECUTOR_MODEL_EXECUTOR_H_
@@ -40,10 +41,14 @@ class ModelExecutor {
   // Tokens per page: what Fork() shares is a multiple of it.
   virtual int64_t page_tokens() const = 0;
 
+  // Whether rows may want other states than the resident one.
+  virtual bool mixes_states() const = 0;
+
   // Runs one pass and appends every row's tokens to its cache. Returns the logits of the rows that
   // want them, in order: [rows that want logits][vocab_size], float, valid until the next call.
   // `resident` is the state that the weights are in; a row of another state is computed with weight
-  // rows that are patched in cache while they are multiplied (row patching, design of the switch).
+  // rows that are patched in cache while they are multiplied (row patching, design of the switch),
+  // where mixes_states(), and else refused (INVALID_ARGUMENT).
   // A row's logits, keys and values are the same bit for bit whatever the other rows are, however
   // its tokens are cut into chunks, and whether its state is resident or patched. On an error the
   // caches are as before. REQUIRES: no cache occurs twice; every cache has room for its tokens;

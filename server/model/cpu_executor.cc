@@ -2,10 +2,9 @@
 
 #include <utility>
 
-#include "absl/container/flat_hash_set.h"
 #include "adapters/switch/host_weight_memory.h"
 #include "base/status_macros.h"
-#include "base/strings.h"
+#include "server/executor/check_rows.h"
 #include "server/model/decoder.h"
 #include "server/model/kv_cache.h"
 #include "server/model/kv_page_pool.h"
@@ -35,10 +34,11 @@ class CpuExecutor final : public ModelExecutor {
   }
 
   int64_t page_tokens() const override { return kPageTokens; }
+  bool mixes_states() const override { return true; }
 
   absl::StatusOr<absl::Span<const float>> Forward(const CompiledState& resident,
                                                   absl::Span<const BatchRow> rows) override {
-    SHIRA_RETURN_IF_ERROR(Check(rows));
+    SHIRA_RETURN_IF_ERROR(CheckRows(rows, vocab_size()));
     if (rows.empty()) return absl::Span<const float>();
     try {
       return decoder_->Forward(resident, rows);
@@ -53,31 +53,6 @@ class CpuExecutor final : public ModelExecutor {
   int64_t kv_used_bytes() const override { return pool_->used_bytes(); }
 
  private:
-  // What would otherwise write or read outside of memory.
-  absl::Status Check(absl::Span<const BatchRow> rows) const {
-    absl::flat_hash_set<const SequenceCache*> caches;
-    for (size_t i = 0; i < rows.size(); ++i) {
-      const BatchRow& row = rows[i];
-      const auto problem = [i](const auto&... parts) {
-        return absl::InvalidArgumentError(StrCat("forward pass, row ", i, ": ", parts...));
-      };
-      if (row.cache == nullptr) return problem("no cache");
-      if (row.state == nullptr) return problem("no state");
-      if (row.tokens.empty()) return problem("no tokens");
-      if (!caches.insert(row.cache).second) return problem("its cache occurs twice");
-      const int64_t room = row.cache->capacity() - row.cache->length();
-      if (static_cast<int64_t>(row.tokens.size()) > room) {
-        return problem(row.tokens.size(), " tokens for a cache with room for ", room);
-      }
-      for (const int32_t token : row.tokens) {
-        if (token < 0 || token >= vocab_size()) {
-          return problem("token ", token, " is outside the vocabulary of ", vocab_size());
-        }
-      }
-    }
-    return absl::OkStatus();
-  }
-
   const ModelConfig& config_;
   const std::unique_ptr<HostWeightMemory> memory_;
   const std::shared_ptr<KvPagePool> pool_;

@@ -180,6 +180,7 @@ class FakeModelExecutor : public ModelExecutor {
   int32_t vocab_size() const override { return kVocabSize; }
   int64_t context_length() const override { return options_.context_length; }
   int64_t page_tokens() const override { return options_.page_tokens; }
+  bool mixes_states() const override { return true; }
   int64_t kv_budget_bytes() const override { return options_.kv_budget_tokens; }
   int64_t kv_used_bytes() const override { return used_tokens_; }
 

@@ -62,20 +62,21 @@ def load(folder, dtype, **options):
     return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPES[dtype], **options).eval()
 
 
-def run_logits(model_path, dtype, prompts, prefill, vocab_size):
-    """What the decoder makes of the prompts: per prompt [tokens - prefill + 1, vocab_size]."""
+def run_logits(model_path, dtype, prompts, prefill, vocab_size, device=None):
+    """What the decoder, or LibTorch on a device, makes of the prompts: per prompt [tokens - prefill + 1, vocab_size]."""
     with tempfile.TemporaryDirectory() as folder:
         prompts_file, out = pathlib.Path(folder, "prompts"), pathlib.Path(folder, "logits")
         prompts_file.write_text("".join(" ".join(map(str, prompt)) + "\n" for prompt in prompts))
-        shira_testutil.run_binary("run_decoder", "logits", model_path, dtype, prompts_file, prefill, out)
+        executor = ["--device", device] if device else []
+        shira_testutil.run_binary("run_decoder", *executor, "logits", model_path, dtype, prompts_file, prefill, out)
         logits = torch.from_numpy(numpy.fromfile(out, numpy.float32)).view(-1, vocab_size)
     return logits.split([max(len(prompt) - prefill, 0) + 1 for prompt in prompts])
 
 
-def largest_difference(model, model_path, dtype, prompts, prefill):
+def largest_difference(model, model_path, dtype, prompts, prefill, device=None):
     """Over all logits, against one pass of transformers over each whole prompt."""
     largest = 0.0
-    found = run_logits(model_path, dtype, prompts, prefill, model.config.vocab_size)
+    found = run_logits(model_path, dtype, prompts, prefill, model.config.vocab_size, device)
     for prompt, logits in zip(prompts, found):
         with torch.inference_mode():
             expected = model(torch.tensor([prompt])).logits[0].float()[min(prefill, len(prompt)) - 1:]

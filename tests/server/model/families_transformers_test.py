@@ -92,6 +92,16 @@ class FamiliesTest(unittest.TestCase):
 
         self.for_each_model(check)
 
+    def test_logits_of_libtorchs_executor_equal_transformers(self):
+        def check(title, _, folder):
+            for dtype in oracle.DTYPES:
+                difference = oracle.largest_difference(
+                    oracle.load(folder, dtype), folder, dtype, prompts(), prefill=7, device="cpu")
+                print(f"{title}, {dtype}, LibTorch: largest difference {difference:.2g}")
+                self.assertLess(difference, oracle.TINY_TOLERANCE[dtype], dtype)
+
+        self.for_each_model(check)
+
     def test_greedy_tokens_equal_transformers(self):
         def check(_, model, folder):
             together = prompts((40, 40, 40))

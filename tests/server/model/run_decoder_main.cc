@@ -4,7 +4,7 @@
 // run_decoder greedy MODEL DTYPE PROMPTS TOKENS
 //     Prints TOKENS greedy tokens of each prompt on a line of its own; timings on stderr.
 //
-// PROMPTS is a file of token ids, one prompt per line. Prompts run together in one batch.
+// --device DEVICE before that: by LibTorch on that device. PROMPTS is a file of token ids, one prompt per line. Prompts run together in one batch.
 
 #include <algorithm>
 #include <chrono>
@@ -20,6 +20,7 @@
 
 #include "base/status_macros.h"
 #include "base/thread_team.h"
+#include "server/executor/torch/torch_executor.h"
 #include "server/model/cpu_executor.h"
 #include "server/model/resident_weights.h"
 #include "server/model/weight_loader.h"
@@ -112,7 +113,28 @@ absl::Status PrintGreedy(shira::ModelExecutor& executor, std::vector<Prompt>& pr
   return absl::OkStatus();
 }
 
+constexpr int64_t kKvBytes = int64_t{1} << 30;
+
+// Takes the weights where they are to be copied to a device.
+absl::StatusOr<std::unique_ptr<shira::ModelExecutor>> CreateExecutor(
+    const std::string& device, std::unique_ptr<shira::ResidentWeights>& weights,
+    shira::ThreadTeam& team) {
+  if (device.empty()) {
+    return shira::CreateCpuExecutor(
+        *weights, {.kv_budget_bytes = kKvBytes, .parallel_for = team.parallel_for()});
+  }
+  return shira::CreateTorchExecutor(
+      std::move(weights),
+      {.device = device, .kv_budget_bytes = kKvBytes, .threads = team.threads()});
+}
+
 absl::Status Run(int argc, char** argv) {
+  std::string device;
+  if (argc > 7 && std::string_view(argv[1]) == "--device") {
+    device = argv[2];
+    argc -= 2;
+    argv += 2;
+  }
   const std::string_view mode = argv[1];
   const std::optional<shira::DType> dtype = shira::ParseDType(argv[3]);
   const int64_t count = std::atoll(argv[5]);
@@ -121,11 +143,9 @@ absl::Status Run(int argc, char** argv) {
   }
   shira::ThreadTeam team(shira::ThreadTeam::DefaultThreads());
   SHIRA_ASSIGN_OR_RETURN(const auto source, shira::WeightSource::Open(argv[2]));
-  SHIRA_ASSIGN_OR_RETURN(const auto weights,
+  SHIRA_ASSIGN_OR_RETURN(auto weights,
                          shira::ResidentWeights::Load(*source, *dtype, team.parallel_for(), {}));
-  SHIRA_ASSIGN_OR_RETURN(const auto executor,
-                         shira::CreateCpuExecutor(*weights, {.kv_budget_bytes = int64_t{4} << 30,
-                                                             .parallel_for = team.parallel_for()}));
+  SHIRA_ASSIGN_OR_RETURN(const auto executor, CreateExecutor(device, weights, team));
   std::vector<Prompt> prompts = ReadPrompts(argv[4]);
   for (Prompt& prompt : prompts) {
     SHIRA_ASSIGN_OR_RETURN(prompt.cache, executor->NewSequence(prompt.tokens.size() + count));

@@ -1,0 +1,79 @@
+// File: server/executor/torch/torch_decoder.h
+//
+// The forward pass of a decoder-only transformer in LibTorch's operations, with transformers'
+// roundings: what server/model/decoder.h does with our kernels, from the same configuration and
+// layers.
+
+#ifndef SHIRA_SERVER_EXECUTOR_TORCH_TORCH_DECODER_H_
+#define SHIRA_SERVER_EXECUTOR_TORCH_TORCH_DECODER_H_
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "server/executor/batch_row.h"
+#include "server/executor/torch/torch_cache.h"
+#include "server/executor/torch/torch_weights.h"
+#include "server/model/model_config.h"
+#include "server/model/rotary_table.h"
+
+namespace shira {
+
+// Not thread-safe. Methods throw what LibTorch throws.
+class TorchDecoder {
+ public:
+  // Reads the weights where they are, at each call; both must outlive this object.
+  TorchDecoder(const TorchWeights& weights, const TorchCachePool& pool);
+
+  // One pass over all rows; appends their tokens to their caches, all or (when it throws) none.
+  // Returns [rows that want logits, vocab_size], fp32, on the CPU, in the rows' order. REQUIRES: as
+  // ModelExecutor::Forward(), and the weights are those of every row's state; caches are TorchCaches.
+  at::Tensor Forward(absl::Span<const BatchRow> rows);
+
+ private:
+  struct Linear {
+    at::Tensor weight, bias;  // no bias: undefined
+  };
+  struct Layer {
+    at::Tensor attention_norm, query_norm, key_norm, mlp_norm;
+    Linear qkv, attention_out, gate_up, down;
+  };
+  // A row's tokens among those of the pass.
+  struct Segment {
+    TorchCache* cache;
+    int64_t begin;  // of its tokens, in the pass
+    int64_t tokens;
+    int64_t position;  // of the first one, in its sequence
+  };
+  // Cosines and sines of the pass's positions, [tokens, 1, rotary_dim / 2].
+  struct Angles {
+    at::Tensor cos, sin;
+  };
+
+  Linear LinearAt(TensorPlace place) const;
+  // Of every kind of rotary positions that the model has.
+  std::vector<Angles> AnglesOf(absl::Span<const Segment> segments);
+  at::Tensor RunLayer(int64_t layer, absl::Span<const Segment> segments,
+                      absl::Span<const Angles> angles, const at::Tensor& hidden);
+  // [tokens, heads * head_dim], after the row's keys and values are in its cache.
+  at::Tensor Attend(int64_t layer, const Segment& segment, const at::Tensor& queries,
+                    const at::Tensor& keys, const at::Tensor& values) const;
+  // [tokens, keys]: which keys a row's tokens see. Undefined: all.
+  at::Tensor MaskOf(const LayerSpec& spec, const Segment& segment, int64_t first_key) const;
+  at::Tensor Norm(const at::Tensor& x, const at::Tensor& weight) const;
+
+  const ModelConfig& config_;
+  const DType dtype_;
+  const at::Device device_;
+  const TorchCachePool& pool_;
+  std::vector<RotaryTable> rotary_;  // by ModelConfig::ropes
+  at::Tensor embedding_, final_norm_;
+  Linear output_;
+  std::vector<Layer> layers_;
+};
+
+}  // namespace shira
+
+#endif  // SHIRA_SERVER_EXECUTOR_TORCH_TORCH_DECODER_H_
