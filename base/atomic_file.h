@@ -58,7 +58,7 @@ class AtomicFile {
 // All of it at once: Create(), Append() and Commit().
 absl::Status WriteFileAtomically(const std::string& path, std::string_view text);
 
-// A hidden name in the same folder that nobody else uses.
+// A hidden name in the same folder, unique to this call.
 std::string TemporaryNeighbour(const std::string& path);
 
 // Removes the temporary neighbours of `path` that a program has left which was killed. REQUIRES: no

@@ -9,7 +9,7 @@
 
 namespace shira {
 
-// For messages with text in them that others have made as long as they wanted, a name in a file for
+// For messages that quote text of unbounded length from elsewhere, a name in a file for
 // example: `text` itself, or if it has more than `max_bytes`, its beginning and its end with a note
 // in between on how much was left out, which comes on top. Cuts no character of UTF-8 apart.
 std::string Excerpt(std::string_view text, size_t max_bytes);

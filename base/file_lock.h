@@ -13,7 +13,7 @@
 
 namespace shira {
 
-// Thread-compatible; movable. The system lets go of the lock when the program ends, however it
+// Thread-compatible; movable. The system releases the lock when the program ends, however it
 // does.
 class FileLock {
  public:

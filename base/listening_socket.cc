@@ -160,7 +160,7 @@ int OpenOne(const TcpAddress& address, bool dual_stack) {
   Fd fd(socket(address.address.ss_family, kSocketFlags, 0));
   if (fd.get() < 0) return -1;
   const int on = 1;
-  // Connections of the server before may still be closing. On Linux this lets nobody share a port.
+  // Connections of an earlier server may still be closing. On Linux this does not share the port.
   setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
   if (address.address.ss_family == AF_INET6) {
     const int v6_only = dual_stack ? 0 : 1;

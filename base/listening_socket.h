@@ -23,8 +23,8 @@ namespace shira {
 class ListeningSocket {
  public:
   // HOST is an address or a name (all of whose addresses are listened on), 0.0.0.0 and [::] are all
-  // of this machine; port 0 is any free one, the same for every address. A socket file that nobody
-  // listens on any more is taken over; one that somebody listens on, and any other file, is not.
+  // of this machine; port 0 is any free one, the same for every address. A socket file without
+  // a listener is replaced; one with a listener, and any other file, is not.
   // UNAVAILABLE says why it cannot be.
   static absl::StatusOr<ListeningSocket> Open(const std::string& address);
 

@@ -1,7 +1,7 @@
 // File: base/parallel.h
 //
-// How a library runs a loop on the process's threads: their owner, who has a ThreadTeam, hands in a
-// ParallelFor. Two pools in one process would fight for the cores.
+// How a library runs a loop on the process's threads: the owner of the ThreadTeam passes in a
+// ParallelFor. Two pools in one process would compete for the cores.
 
 #ifndef SHIRA_BASE_PARALLEL_H_
 #define SHIRA_BASE_PARALLEL_H_

@@ -22,14 +22,14 @@ template <typename Key, typename T>
 class SingleFlight {
  public:
   // Calls make() on this thread, or waits for the thread that is doing so for an equal key, and
-  // returns the same as that one, errors included. A flight ends whatever happens in it: want of
-  // memory is RESOURCE_EXHAUSTED for everybody. Nothing is kept once it has ended. make() must not
-  // ask for its own key.
+  // returns the same as that one, errors included. A flight always ends: a failed
+  // allocation is RESOURCE_EXHAUSTED for all callers. Nothing is kept once it has ended. make()
+  // must not call Do() with its own key.
   //
   // `on_join`: called before waiting for another thread.
   // `on_landing`: called by the thread that has made it, when make() is over, as the flight ends:
-  // whoever asks for the key before gets this result, whoever asks after it makes it anew. Every
-  // flight waits for that, so it must be short, and must not ask for anything here.
+  // calls for the key before it get this result, calls after it run make() again. Every flight
+  // waits for it, so it must be short, and must not call Do().
   absl::StatusOr<T> Do(
       const Key& key, absl::FunctionRef<absl::StatusOr<T>()> make,
       absl::FunctionRef<void()> on_join = +[] {}, absl::FunctionRef<void()> on_landing = +[] {})

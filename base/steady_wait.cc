@@ -26,7 +26,7 @@ struct Alarm {
 // Rings alarms when their time has come: takes each one's mutex, so that its conditions are looked
 // at again. The thread sleeps in poll(), whose time-out is the monotonic clock's.
 //
-// Its own mutex may be taken by those who hold an alarm's. So the thread never holds both.
+// Threads that hold an alarm's mutex may take this object's. So its thread never holds both.
 class AlarmClock {
  public:
   // Never destroyed: waits may outlive static objects.
@@ -41,7 +41,7 @@ class AlarmClock {
     if (place == alarms_.begin()) Wake();
   }
 
-  // The alarm is not touched any more once this has returned. May let go of its mutex meanwhile.
+  // The alarm is not touched any more once this has returned. May release its mutex meanwhile.
   void Clear(SteadyTime time, Alarm* alarm) ABSL_NO_THREAD_SAFETY_ANALYSIS {
     {
       absl::MutexLock lock(&mutex_);

@@ -1,7 +1,7 @@
 // File: base/weak_pool.h
 //
-// Equal objects kept once: whoever makes another gets the one that is in use already. The pool
-// holds nobody's memory, so an object goes with its last user.
+// Equal objects kept once: a caller that makes another gets the one that is in use already. The
+// pool holds weak references, so an object is freed with its last user.
 
 #ifndef SHIRA_BASE_WEAK_POOL_H_
 #define SHIRA_BASE_WEAK_POOL_H_
@@ -18,7 +18,7 @@ namespace shira {
 template <typename Key, typename T>
 class WeakPool {
  public:
-  // nullptr if nobody uses such an object.
+  // nullptr if no such object is in use.
   std::shared_ptr<const T> Find(const Key& key) const {
     const auto found = objects_.find(key);
     return found == objects_.end() ? nullptr : found->second.lock();
@@ -29,7 +29,7 @@ class WeakPool {
     std::weak_ptr<const T>& slot = objects_[key];
     if (std::shared_ptr<const T> used = slot.lock()) return used;
     slot = object;
-    // Entries of objects that nobody uses any more would gather; sweeping when the map has doubled
+    // Entries of freed objects would accumulate; removing them when the map's size has doubled
     // keeps the cost constant per call.
     if (objects_.size() > 2 * swept_size_ + kFewEntries) {
       absl::erase_if(objects_, [](const auto& entry) { return entry.second.expired(); });

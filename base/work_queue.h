@@ -47,7 +47,7 @@ class WorkQueue {
   };
 
   void Run() ABSL_LOCKS_EXCLUDED(mutex_);
-  // The place of the next owner in turns_ who may have a thread, or the end.
+  // The place in turns_ of the next owner that may have a thread, or the end.
   std::deque<std::string>::iterator Next() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Options options_;

@@ -26,7 +26,7 @@ struct ErrorInfo {
   std::string domain;
   // UPPER_SNAKE_CASE.
   std::string reason;
-  // Names the thing at fault.
+  // Names the subject of the error.
   std::map<std::string, std::string> metadata;
   // When to try again (google.rpc.RetryInfo), if the server said so.
   std::optional<absl::Duration> retry_delay;

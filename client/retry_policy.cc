@@ -9,7 +9,7 @@
 namespace shira {
 namespace {
 
-// What changes nothing, however often it is asked. A service without a method means all of its.
+// The idempotent calls. A service without a method means all of its methods.
 constexpr char kRepeatable[] = R"({"service": "shira.v1.Inference"},
   {"service": "shira.v1.Operations"},
   {"service": "shira.v1.AdapterAdmin", "method": "ListAdapters"},

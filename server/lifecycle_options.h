@@ -24,7 +24,7 @@ struct LifecycleOptions {
   std::string upload_dir;  // empty: no uploads
   int64_t max_upload_bytes = int64_t{1} << 30;
   int64_t upload_quota_bytes = int64_t{16} << 30;
-  // Of each name that are kept beside the newest, of those whose files are the server's own.
+  // Kept of each name beside the newest, if their files belong to the server.
   int64_t keep_versions = 0;
   int max_concurrent_loads = 4;    // adapters
   absl::Duration verify_interval;  // zero: the weights are verified on demand alone

@@ -10,7 +10,7 @@
 //   largest        w(i) * d(i) of the largest magnitude; of equal ones, of the lowest digest
 //   TIES           s = +1 if sum of d(i) >= 0, else -1: the elected sign, to which weights
 //                  contribute nothing. Then the sum of w(i) * d(i) over the operands whose d(i) has
-//                  sign s, divided by their number. An element where nobody has sign s is 0.
+//                  sign s, divided by their number. An element where none has sign s is 0.
 //   at random      d(i) is divided by `density` where it is kept
 //
 // This is peft/utils/merge_utils.py (task_arithmetic, ties with the "total" method, dare_linear,

@@ -25,7 +25,7 @@ struct ResidentParameter {
   std::string name;  // Hugging Face name
   int64_t rows = 0;  // 1 for a vector
   int64_t cols = 0;
-  std::byte* data = nullptr;  // [rows, cols], contiguous; somebody else's
+  std::byte* data = nullptr;  // [rows, cols], contiguous; not owned
 
   int64_t elements() const { return rows * cols; }
 };

@@ -79,7 +79,7 @@ class SwitchEngine {
     std::function<absl::Status(int64_t bytes)> reserve = [](int64_t) { return absl::OkStatus(); };
   };
 
-  // `memory` must hold the pristine base, outlive the engine and be written by nobody else. Hashes
+  // `memory` must hold the pristine base, outlive the engine and have no other writer. Hashes
   // every parameter (about 1 s per GB on a core).
   SwitchEngine(WeightMemory& memory, Options options);
 

@@ -1,8 +1,8 @@
 // File: adapters/switch/weight_memory.h
 //
 // The resident weights as a switch sees them: elements that are gathered and written at the
-// positions of index tables, and hashed. Whoever computes with the weights owns them and says how
-// they are kept: row-major in memory (host_weight_memory.h), encoded, or on a device.
+// positions of index tables, and hashed. The executor owns them and decides how
+// they are stored: row-major in memory (host_weight_memory.h), encoded, or on a device.
 
 #ifndef SHIRA_ADAPTERS_SWITCH_WEIGHT_MEMORY_H_
 #define SHIRA_ADAPTERS_SWITCH_WEIGHT_MEMORY_H_
@@ -26,8 +26,8 @@ struct ElementOverlay {
 };
 
 // Parameters are positions in parameters(); elements are row-major and of its dtype, whatever the
-// memory holds. Const methods may run on several threads at a time and beside whoever computes with
-// the weights; Transition() runs alone, on the thread that owns the weights.
+// memory holds. Const methods may run on several threads at a time and during a forward pass;
+// Transition() runs alone, on the thread that owns the weights.
 class WeightMemory {
  public:
   virtual ~WeightMemory() = default;

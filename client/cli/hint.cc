@@ -69,7 +69,7 @@ std::string HintFor(const absl::Status& status, const HintSources& sources) {
     return "";
   }
   // What follows was made by gRPC, on either side of the wire.
-  // Where it is known why nobody answers (TLS on one side alone), the message says what to do.
+  // Where the reason is known (TLS on one side alone), the message says what to do.
   if (absl::IsUnavailable(status) && absl::StrContains(status.message(), "check that it runs")) {
     return "Start one with 'shira-server --model FOLDER', or say where it is: --server HOST:PORT, "
            "or the environment variable SHIRA_SERVER.";

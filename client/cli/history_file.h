@@ -20,8 +20,8 @@ namespace shira::cli {
 std::string DefaultHistoryPath();
 
 // A line each, appended whole, so that programs that run at a time lose nothing of each other.
-// Nobody else can read the file (mode 0600), nor the folder if it is made here (0700). Movable; not
-// thread-safe.
+// Only its owner can read the file (mode 0600), and the folder if it is made here (0700).
+// Movable; not thread-safe.
 class HistoryFile {
  public:
   // Lines that are kept; older ones go when the file is opened and holds twice as many.

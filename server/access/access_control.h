@@ -1,6 +1,6 @@
 // File: server/access/access_control.h
 //
-// Decides about every call: who is it, and may they. No gRPC here.
+// Authenticates and authorizes every call. No gRPC here.
 
 #ifndef SHIRA_SERVER_ACCESS_ACCESS_CONTROL_H_
 #define SHIRA_SERVER_ACCESS_ACCESS_CONTROL_H_

@@ -1,7 +1,7 @@
 // File: server/access/method_access.h
 //
 // Which role each method of the server needs: one table. A method that is not in it cannot be
-// called by anybody, and fails a test that walks the service descriptors.
+// called at all, and fails a test that walks the service descriptors.
 
 #ifndef SHIRA_SERVER_ACCESS_METHOD_ACCESS_H_
 #define SHIRA_SERVER_ACCESS_METHOD_ACCESS_H_

@@ -1,6 +1,6 @@
 // File: server/catalog/adapter_selection.h
 //
-// Weighted sets of adapters: as somebody asks for one, and as what its names meant.
+// Weighted sets of adapters: as a request names them, and as the versions that the names meant.
 
 #ifndef SHIRA_SERVER_CATALOG_ADAPTER_SELECTION_H_
 #define SHIRA_SERVER_CATALOG_ADAPTER_SELECTION_H_
@@ -12,7 +12,7 @@
 
 namespace shira {
 
-// One adapter of a set that somebody asks for: by name, by name@version, or by an alias.
+// One adapter of a requested set: by name, by name@version, or by an alias.
 struct AdapterSelectionTerm {
   std::string name;
   double weight = 1.0;

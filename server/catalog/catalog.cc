@@ -178,7 +178,7 @@ Catalog::Uses& Catalog::Uses::operator=(Uses&& other) noexcept {
 }
 
 Catalog::Uses::~Uses() {
-  versions_.clear();  // what is held goes with its version
+  versions_.clear();  // held tables are freed with their version
   if (!records_.empty()) catalog_->Release(*this);
 }
 

@@ -12,7 +12,7 @@
 //
 // A name means its newest version that is not kUnloading. A version that is replaced serves the
 // requests that it has and ends with the last of them, unless an alias mentions it, the default
-// state names it, it is pinned, or Options::keep_versions keeps it: then it stays kReady, to be had
+// state names it, it is pinned, or Options::keep_versions keeps it: then it stays kReady, available
 // as name@version, until that is over. However a version ends, Options::on_end is called for it.
 //
 // What a client names is an adapter, "name@version" or an alias.
@@ -60,8 +60,8 @@ class Catalog {
 
   struct Options {
     int64_t max_adapters = 10'000;  // and as many aliases
-    // Of each name so many versions before the newest stay, of those whose files are the server's
-    // own. They go when an adapter or an upload would be refused for want of room.
+    // Of each name this many versions before the newest stay, if their files belong to the server.
+    // They are removed when an adapter or an upload would be refused for lack of room.
     int64_t keep_versions = 0;
     // Called for every version that ends, once, without the lock, on the thread that has ended it
     // and before the method that did so returns.
@@ -95,7 +95,7 @@ class Catalog {
   absl::StatusOr<std::vector<AdapterRef>> Resolve(
       absl::Span<const AdapterSelectionTerm> terms) const ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Versions that somebody uses: none of them ends before this is destroyed. Move-only;
+  // Versions in use: none of them ends before this is destroyed. Move-only;
   // thread-compatible; may be destroyed on any thread. The catalog must outlive it.
   class Uses {
    public:
@@ -160,7 +160,7 @@ class Catalog {
 
   // ---- Loading ----
 
-  // The right to load under a name, which nobody else has until EndLoad(). To be ended in any case.
+  // The exclusive right to load under a name, until EndLoad(), which must be called in any case.
   class LoadTurn {
     friend class Catalog;
     RecordPtr newest;  // of the name: a new one that is kLoading, or kReady or kFailed
@@ -204,7 +204,7 @@ class Catalog {
   // Versions that are to go, of which those that were kReady are kUnloading.
   class Unloading {
    public:
-    // Of those with content; empty from then on, since entries hold what goes with the versions.
+    // Of those with content; empty from then on, since entries keep the versions' tables.
     std::vector<Entry> TakeEntries() { return std::exchange(entries_, {}); }
 
    private:
@@ -216,9 +216,9 @@ class Catalog {
   // Of a name every version, of name@version that one.
   //   NOT_FOUND            no such adapter
   //   FAILED_PRECONDITION  part of the default state, or an alias names it
-  //   ABORTED              being loaded or unloaded by somebody else
+  //   ABORTED              another call is loading or unloading it
   absl::StatusOr<Unloading> BeginUnload(const std::string& name) ABSL_LOCKS_EXCLUDED(mutex_);
-  // Waits until nobody uses them, and ends them all then. False if somebody does at the deadline.
+  // Waits until none is in use, and ends them all then. False if one still is at the deadline.
   bool AwaitAndEnd(const Unloading& unloading, SteadyTime deadline) ABSL_LOCKS_EXCLUDED(mutex_);
   // Back to kReady. Returns how many requests use them.
   int64_t GiveUp(const Unloading& unloading) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -287,14 +287,14 @@ class Catalog {
 
   // ---- Versions: catalog_versions.cc ----
 
-  // What keeps a version although a newer one is there: somebody wants this very version.
+  // Whether a version stays although a newer one is there: an alias, a pin or the default names it.
   bool IsWanted(const CatalogRecord& record) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Takes what nothing keeps any more of a name's older versions out of service; each goes with its
-  // last user. Called after everything that may end what keeps one.
+  // Takes those of a name's older versions out of service that nothing keeps any more; each ends
+  // with its last user. Called after everything that may end what keeps one.
   void RetireUnkept(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool EndRecentOf(std::optional<FileOwner> owner) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Where every version ends: forgets it and its place in the aliases' histories; EndingLock tells
-  // of it. REQUIRES: nobody uses it; changes_ has counted that it goes.
+  // Where every version ends: removes it and its place in the aliases' histories; EndingLock
+  // reports it. REQUIRES: it is not in use; changes_ has counted its end.
   void Erase(const RecordPtr& record) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool HasContentLocked(const Sha256Digest& digest) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FailRecord(CatalogRecord& record, const absl::Status& error)

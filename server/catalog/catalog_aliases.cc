@@ -1,4 +1,4 @@
-// Aliases: the part of Catalog that moves them and lets go of what they kept.
+// Aliases: the part of Catalog that moves them and releases what they kept.
 
 #include "base/status_macros.h"
 #include "base/strings.h"

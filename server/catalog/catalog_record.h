@@ -24,7 +24,7 @@ namespace shira {
 struct CompiledState;
 struct SparseAdapter;
 
-// Where an adapter's deltas are to be had again.
+// Where an adapter's deltas can be read again from.
 struct AdapterOrigin {
   std::string path = "";    // as shown; empty for a blend that was not saved
   std::string source = "";  // what to read; empty: HeldTables::deltas has them
@@ -33,8 +33,8 @@ struct AdapterOrigin {
   FileOwner owner = FileOwner::kUser;
 };
 
-// What stays in memory with a version, whatever room is needed. The catalog knows nothing of it: it
-// keeps it, and lets it go.
+// What stays in memory with a version and is never evicted. The catalog only holds the references,
+// and releases them with the version.
 struct HeldTables {
   // Deltas that cannot be read again from the origin; else nullptr.
   std::shared_ptr<const SparseAdapter> deltas = nullptr;
@@ -80,8 +80,8 @@ using AdapterVersions = std::map<int64_t, RecordPtr>;
 // for more than the requests that it has; else nullptr.
 RecordPtr NewestOf(const AdapterVersions& versions);
 
-// Whether it is one of the last `keep_versions` before the newest, of those whose files are the
-// server's own: others may be written over by the next version.
+// Whether it is one of the last `keep_versions` before the newest, among those whose files belong
+// to the server: a user's files may be overwritten by the next version.
 bool IsRecent(const AdapterVersions& versions, const CatalogRecord& record, int64_t keep_versions);
 
 }  // namespace shira

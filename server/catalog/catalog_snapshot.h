@@ -31,7 +31,7 @@ namespace shira {
 
 // Who deletes the files that an adapter was read from, when it is unloaded.
 enum class FileOwner {
-  kUser,    // nobody
+  kUser,    // the user; the server never does
   kUpload,  // they were uploaded
   kBlend,   // they hold a blend that was not saved, or not exactly
 };

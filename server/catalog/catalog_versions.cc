@@ -1,4 +1,4 @@
-// Versions: the part of Catalog in which they come and go, and what of them survives a restart.
+// Versions: the part of Catalog that adds and ends them, and saves them for a restart.
 
 #include <algorithm>
 #include <set>

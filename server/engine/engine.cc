@@ -94,7 +94,7 @@ class Engine::Impl {
   void Admit() ABSL_LOCKS_EXCLUDED(mutex_);
   // When no generation can be admitted: prepares the states of those that come next.
   void PrepareNext(const AdmissionSnapshot& snapshot) ABSL_LOCKS_EXCLUDED(mutex_);
-  // What those who have something queued or running have had. Valid until a sequence ends.
+  // What the clients with queued or running generations have had. Valid until a sequence ends.
   ClientShares SharesOf(absl::Span<const SequenceView> queued, SteadyTime now);
   // Takes memory for a queued sequence and makes it a running one, or ends it.
   Room TryAdmit(SequenceId id) ABSL_LOCKS_EXCLUDED(mutex_);

@@ -104,7 +104,7 @@ class Sequence {
   // Once all answers are finished.
   std::optional<GenerationResult> Result() const;
 
-  // The last event: frees KV memory, unpins the adapters, and then tells the observer, who may
+  // The last event: frees KV memory, unpins the adapters, and then tells the observer, which may
   // thus unload them. Nothing may be called after it.
   void End(std::variant<GenerationResult, absl::Status> outcome);
 

@@ -46,10 +46,10 @@ class StatePreparation {
   // failure.
   Progress Advance(Sequence& sequence, bool others_run, absl::Status& error);
 
-  // Begins to prepare, if that is needed and there is room for it. For those who come next.
+  // Begins to prepare, if that is needed and there is room for it. For the next in the queue.
   void Begin(const Sequence& sequence, bool others_run);
 
-  // It is not queued any more. What is under way for it comes to nothing.
+  // It is not queued any more. Work under way for it is discarded.
   void Forget(SequenceId id);
   // A generation has ended: it may be worth trying again.
   void OnMemoryFreed() { ++freed_; }

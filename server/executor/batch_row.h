@@ -13,7 +13,7 @@
 namespace shira {
 
 // The KV memory of one sequence: pages, some of which it may share with others. Destroying it
-// frees what nobody shares.
+// frees the pages that are not shared.
 class SequenceCache {
  public:
   virtual ~SequenceCache() = default;

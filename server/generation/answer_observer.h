@@ -62,7 +62,7 @@ class AnswerObserver final : public GenerationObserver {
   TokenLogprob WithBytes(const TokenProbability& token) const;
   AnswerEnd EndOf(const ChoiceResult& result) const;
 
-  // Before the sink hears of it, so that whoever has the answer finds it counted.
+  // Before the sink gets the end, so that a client that has its answer finds it counted.
   void CountEnd(std::string_view outcome, int64_t generated_tokens,
                 std::optional<absl::Duration> queue);
   void Send(AnswerChunk chunk);

@@ -69,7 +69,7 @@ class BackendGate {
   // UNAVAILABLE, reason MODEL_LOADING or SERVER_DRAINING, when the gate is not open.
   absl::StatusOr<const Backend*> Enter() const;
 
-  // For those who only look, whatever the gate says; nullptr before Open().
+  // For reading only, without checking the gate; nullptr before Open().
   const Backend* Peek() const { return backend_.load(); }
   State state() const { return state_.load(); }
 

@@ -13,7 +13,7 @@
 namespace shira {
 
 // Text that a client had a hand in, for a line of the log: control characters are escaped, so that
-// nobody can forge a line, and the length is bounded.
+// it cannot forge a line, and the length is bounded.
 inline std::string ForLog(std::string_view text, size_t max_bytes = 128) {
   return absl::Utf8SafeCHexEscape(ShortenForTrailers(text, max_bytes));
 }

@@ -43,7 +43,7 @@ class PromptBuilder {
   // there is no template. REQUIRES: CheckAndComplete() accepts the input.
   absl::StatusOr<Prompt> Build(const PromptInput& input) const;
 
-  // Its parts, for those who want the tokens alone, which may be none.
+  // The parts of Build(), for callers that want the tokens alone; there may be none.
   absl::StatusOr<Prompt> FromText(const std::string& text, const EncodeOptions& options) const;
   absl::StatusOr<Prompt> FromChat(const Conversation& chat) const;
 

@@ -36,7 +36,7 @@ struct GenerationCaller {
 };
 
 // Checks the request and writes out what is implied (CheckAndComplete), and counts it for the
-// caller as long as anybody holds the entry that it returns.
+// caller while the entry that it returns exists.
 absl::StatusOr<std::shared_ptr<GenerationLedger::Entry>> AdmitGeneration(
     const ServiceContext& service, const Backend& backend, const GenerationCaller& caller,
     GenerateRequest& request);

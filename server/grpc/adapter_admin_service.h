@@ -102,7 +102,7 @@ class AdapterAdminService final : public v1::AdapterAdmin::CallbackService {
   static absl::StatusOr<DefaultChangeResult> MakeDefault(
       const Backend& backend, absl::Span<const AdapterSelectionTerm> terms, SteadyTime deadline);
 
-  // Those who come through the gate: answered here, or as FinishOn() in one of the lanes.
+  // For calls that need the gate to be open: answered here, or as FinishOn() in one of the lanes.
   using Work = std::function<absl::Status(const Backend&)>;
   grpc::ServerUnaryReactor* FinishHere(grpc::CallbackServerContext& context,
                                        const Work& work) const;

@@ -24,8 +24,8 @@ using CallMetadata = std::multimap<grpc::string_ref, grpc::string_ref>;
 // The value of a header that occurs once; else empty.
 std::string_view FindOnly(const CallMetadata& metadata, std::string_view name);
 
-// Everything that the caller shows of himself: all authorization headers, so that whoever decides
-// sees that there are several, and the names of his certificate. Refers to `metadata`.
+// All credentials that the caller sent: every authorization header, so that the check sees
+// where there are several, and the names of the client certificate. Refers to `metadata`.
 CallerCredentials CredentialsOf(const CallMetadata& metadata, const grpc::AuthContext& context);
 
 // What HTTP/2 counts for a header (RFC 7541, 4.1).

@@ -21,8 +21,8 @@ GrpcBuild LinkedGrpc();
 // One line for people: the version and the fixes.
 std::string Describe(const GrpcBuild& build);
 
-// What an operator has to know whose server can be reached from other machines; empty if there is
-// nothing to know.
+// A warning for the operator of a server that can be reached from other machines; empty if there
+// is none.
 std::string RiskOf(const GrpcBuild& build);
 
 }  // namespace shira

@@ -22,7 +22,7 @@ class OpenConnections {
  public:
   explicit OpenConnections(int64_t limit) : limit_(limit) {}
 
-  // Counts the connection of a descriptor that was just opened and that somebody else will close.
+  // Counts the connection of a descriptor that was just opened and that other code will close.
   // False, and nothing is counted, when the limit is reached.
   bool TryAdd(int fd) ABSL_LOCKS_EXCLUDED(mutex_);
 

@@ -183,7 +183,7 @@ struct MacroDefinition {
   std::string name;  // empty for the body of {% call %}
   std::vector<std::string> parameters;
   std::vector<ExpressionPtr> defaults;  // of the last parameters
-  // The body mentions these, hence the macro takes them.
+  // Whether the body uses these, and so the macro accepts them.
   bool uses_caller = false;
   bool uses_kwargs = false;
   bool uses_varargs = false;

@@ -57,7 +57,7 @@ class BoundArguments {
 
 struct BuiltinEntry;
 
-// What functions need of the rendering that calls them.
+// The parts of the rendering that functions use.
 class Runtime {
  public:
   virtual ~Runtime() = default;
@@ -117,10 +117,10 @@ const BuiltinTable& SelectionFilters();
 const BuiltinTable* MethodsOf(const Value& value);
 const BuiltinTable& StringMethods();
 
-// What a str method gives when its receiver is marked as safe: the same, marked as safe as well.
+// The result of a str method on a receiver that is marked as safe: marked as safe too.
 Value MarkAs(const Value& receiver, Value result);
 
-// value as a string that keeps its mark: str(value) for what is none.
+// `value` as a string, with its mark as safe kept; str(value) for other types.
 absl::StatusOr<Value> SoftString(const Value& value);
 
 // INVALID_ARGUMENT for missing, unknown and repeated arguments.

@@ -50,9 +50,9 @@ struct ChatTemplateOptions {
 class ChatTemplate {
  public:
   // INVALID_ARGUMENT for a syntax error, UNIMPLEMENTED for a construct outside of the subset; both
-  // give line and column. Nothing is left to be found out during rendering that the text alone
-  // shows: unknown tags, filters, tests and global functions are refused here.
-  // RESOURCE_EXHAUSTED for a template that is nested too deeply (jinja_limits.h).
+  // give line and column. Every error that the text
+  // alone shows is reported here: unknown tags, filters, tests and global functions.
+  // RESOURCE_EXHAUSTED for a template that is nested too deeply (limits.h).
   // `for_tools` is rendered instead where the variable `tools` is there and not none.
   static absl::StatusOr<ChatTemplate> Parse(
       std::string_view source, std::optional<std::string_view> for_tools = std::nullopt);
@@ -64,7 +64,7 @@ class ChatTemplate {
   // INVALID_ARGUMENT when the template calls raise_exception() (with its message) or an operation
   // fails on its operands; UNIMPLEMENTED for a method of Python that is outside of the subset,
   // which only the values reveal; RESOURCE_EXHAUSTED past the bounds on steps, depth and output
-  // size (jinja_limits.h): these name line and column. INVALID_ARGUMENT also for text that is not
+  // size (limits.h): these name line and column. INVALID_ARGUMENT also for text that is not
   // UTF-8 and for JSON that is malformed, with the name of the message or option, and for a last
   // message to continue that the template does not write as it is.
   absl::StatusOr<std::string> Render(absl::Span<const ChatMessage> messages,

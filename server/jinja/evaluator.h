@@ -55,7 +55,7 @@ class Evaluator : public Runtime {
     Evaluator& evaluator_;
   };
 
-  // Puts line and column before the message, unless a node further in has done so.
+  // Puts line and column before the message, unless an inner node has done so.
   absl::Status Locate(const Position& position, const absl::Status& status);
 
  private:

@@ -16,8 +16,8 @@
 
 namespace shira::jinja {
 
-// What the names of a template refer to, as far as its text tells: the parser reports them in the
-// order of the text.
+// Resolves the names of a template as far as its text allows: the parser reports them in the order
+// of the text.
 class NameObserver {
  public:
   virtual ~NameObserver() = default;

@@ -15,7 +15,7 @@
 namespace shira::jinja {
 
 // INVALID_ARGUMENT when the template raises or an operation fails, RESOURCE_EXHAUSTED past the
-// bounds of jinja_limits.h, UNIMPLEMENTED for a method that only the values reveal; each with line
+// bounds of limits.h, UNIMPLEMENTED for a method that only the values reveal; each with line
 // and column. `variables` has string keys.
 absl::StatusOr<std::string> RenderTemplate(const Block& block, const Dict& variables,
                                            absl::Time now);

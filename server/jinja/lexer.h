@@ -1,8 +1,8 @@
 // File: server/jinja/lexer.h
 //
 // Template text to tokens, with the settings of transformers: trim_blocks, lstrip_blocks, and one
-// newline dropped at the end of the template. White space control is settled here, so that the
-// parser sees text that is to be printed as it is.
+// newline dropped at the end of the template. White space control is applied here, so that the
+// parser gets text that is printed as it is.
 
 #ifndef SHIRA_SERVER_JINJA_LEXER_H_
 #define SHIRA_SERVER_JINJA_LEXER_H_

@@ -1,7 +1,7 @@
 // File: server/jinja/limits.h
 //
 // The bounds that keep a hostile template from exhausting the stack, the memory or the time of the
-// server. Chat templates come from model files that somebody else made, and they run on every
+// server. Chat templates come from untrusted model files, and they run on every
 // request.
 
 #ifndef SHIRA_SERVER_JINJA_LIMITS_H_

@@ -1,7 +1,7 @@
 // File: server/jinja/object.h
 //
 // The values that have state or can be called: iterators, namespaces, macros, bound methods, the
-// loop variable, cycler and joiner. They belong to one rendering, hence to one thread.
+// loop variable, cycler and joiner. They belong to one rendering and are used by one thread.
 
 #ifndef SHIRA_SERVER_JINJA_OBJECT_H_
 #define SHIRA_SERVER_JINJA_OBJECT_H_
@@ -23,8 +23,8 @@ struct BuiltinEntry;
 struct MacroDefinition;
 class Scope;
 
-// A Python iterator: gives each item once, on demand, so that an error in an item that nobody asks
-// for does not happen.
+// A Python iterator: gives each item once, on demand, so that an error in an item that is
+// never requested does not occur.
 class Iterator : public Object {
  public:
   // The next item, nullopt at the end.
@@ -51,8 +51,8 @@ bool IsIterable(const Value& value);
 absl::StatusOr<std::vector<Value>> ToVector(const Value& value, Budget& budget);
 
 // namespace(...): the one object whose attributes a template can set. Cycles through it are broken
-// by the interpreter, which clears every namespace when the rendering ends; hence its contents do
-// not count towards depth().
+// by the interpreter, which clears every namespace when the rendering ends, so its contents do not
+// count towards depth().
 class Namespace : public Object {
  public:
   explicit Namespace(Dict attributes) : attributes_(std::move(attributes)) {}
@@ -97,7 +97,7 @@ class Function : public Object {
   Value receiver_;
 };
 
-// The `loop` variable. Looks ahead only when asked for something that needs it.
+// The `loop` variable. Looks ahead only for the attributes that need it.
 class Loop : public Object {
  public:
   // `size`: of what is iterated, where that has one.

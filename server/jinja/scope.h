@@ -2,9 +2,9 @@
 //
 // Where a name is looked up: a scope of variables and the scopes around it.
 //
-// Names are looked up when they are read. jinja2 settles them when it compiles, and differs in one
-// case: where a block inside of another reads a variable of the caller that the outer block sets
-// further down, jinja2 takes it for undefined until then.
+// Names are looked up when they are read. jinja2 resolves them when it compiles, and differs in one
+// case: where a nested block reads a variable of the caller that the enclosing block sets further
+// down, jinja2 treats it as undefined until then.
 
 #ifndef SHIRA_SERVER_JINJA_SCOPE_H_
 #define SHIRA_SERVER_JINJA_SCOPE_H_

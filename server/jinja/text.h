@@ -1,8 +1,8 @@
 // File: server/jinja/text.h
 //
-// Python's str operations on UTF-8 (utf8.h): templates index, strip and change the case of text by
-// code point and by Python's own idea of white space and case. Every argument is valid UTF-8, and
-// so is every result. Pure functions.
+// Python's str operations on UTF-8: templates index, strip and change the case of text by code
+// point and by Python's definitions of white space and case. Every argument is valid UTF-8, and so
+// is every result. Pure functions.
 
 #ifndef SHIRA_SERVER_JINJA_TEXT_H_
 #define SHIRA_SERVER_JINJA_TEXT_H_
@@ -29,7 +29,7 @@ enum class Side { kLeft, kRight, kBoth };
 std::string_view Strip(std::string_view text, Side side,
                        std::optional<std::string_view> characters = std::nullopt);
 
-// Takes the affix away where it is there, and says whether it was.
+// Removes the affix if it is there; returns whether it was.
 bool ConsumePrefix(std::string_view& text, std::string_view prefix);
 bool ConsumeSuffix(std::string_view& text, std::string_view suffix);
 

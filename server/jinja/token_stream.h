@@ -43,7 +43,7 @@ class TokenStream {
   size_t index_ = 0;
 };
 
-// How a message calls the token.
+// The token as error messages show it.
 std::string Describe(const Token& token);
 
 }  // namespace shira::jinja

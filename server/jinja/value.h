@@ -1,7 +1,7 @@
 // File: server/jinja/value.h
 //
 // A value of the template language: what Python would hold while jinja2 renders. Values are
-// immutable except for the objects of jinja_object.h, and cheap to copy. Integers have 64 bits,
+// immutable except for the objects of object.h, and cheap to copy. Integers have 64 bits,
 // where Python's are unbounded: an operation that would leave that range fails.
 
 #ifndef SHIRA_SERVER_JINJA_VALUE_H_
@@ -27,7 +27,7 @@ namespace shira::jinja {
 class Dict;
 class Value;
 
-// A mutable or callable thing; jinja_object.h has the kinds.
+// A mutable or callable value; object.h has the kinds.
 class Object {
  public:
   virtual ~Object() = default;

@@ -51,7 +51,7 @@ class AdapterBlending {
                                             const std::string& save_path);
 
  private:
-  // Where a blend is to be had again.
+  // Where a blend can be read again from.
   struct Backing {
     AdapterOrigin origin;
     std::shared_ptr<const SparseAdapter> held;  // nullptr if the origin's source has exactly it

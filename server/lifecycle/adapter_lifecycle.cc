@@ -46,7 +46,7 @@ struct AdapterLifecycle::Impl {
         unloading(catalog, views, ends),
         default_change(catalog, states, options.apply) {}
 
-  // Whatever a result says, of this call's changes or of somebody else's, is saved before.
+  // Every change that a result shows, of this call or of another, is saved before.
   template <typename Result>
   Result Saved(Result result) {
     saver.Save();
@@ -144,7 +144,7 @@ absl::StatusOr<AdapterLifecycle::LoadResult> AdapterLifecycle::LoadUpload(
 }
 
 UploadStore* AdapterLifecycle::uploads() {
-  impl_->removal.RemoveNow();  // whoever asks may need the room
+  impl_->removal.RemoveNow();  // the caller may need the room
   return impl_->uploads.get();
 }
 

@@ -65,11 +65,11 @@ class AdapterLifecycle {
     // read again later. Nothing is ever written there.
     std::vector<std::string> operator_paths = {};
     int64_t max_adapters = 10'000;  // and as many aliases
-    // Of each name so many versions before the newest stay, of those whose files are the server's
-    // own: others may be written over by the next version. They go when an adapter or an upload
-    // would be refused for want of room.
+    // Of each name this many versions before the newest stay, if their files belong to the server:
+    // a user's files may be overwritten by the next version. They are removed when an adapter or an
+    // upload would be refused for lack of room.
     int64_t keep_versions = 0;
-    // For deltas and compiled states in memory, for as long as anybody holds them; what several
+    // For deltas and compiled states in memory, for as long as they are in use; what several
     // share counts once. Unused ones are evicted when room is needed (adapter_memory.h), and read
     // or compiled again when they are needed. What is being read is not counted.
     int64_t memory_budget_bytes = int64_t{8} << 30;
@@ -108,8 +108,8 @@ class AdapterLifecycle {
   RestoreReport Restore();
 
   // Loads `path` (absolute, or relative to a root) under `name`. `expected_sha256` is hexadecimal
-  // or empty. Who asks for what somebody else is loading (the same name, path and digest) waits for
-  // that, and gets its result.
+  // or empty. A call for what is being loaded already (the same name, path and digest) waits for
+  // that load, and gets its result.
   //   INVALID_ARGUMENT   bad name ("base" is reserved), and whatever the reader refuses
   //   PERMISSION_DENIED  the path leads out of the roots
   //   NOT_FOUND          there is nothing at the path
@@ -171,7 +171,7 @@ class AdapterLifecycle {
   // before the wait: the place to cancel the running requests instead.
   //   NOT_FOUND            no such adapter
   //   FAILED_PRECONDITION  part of the default state: revert first; or an alias names it
-  //   ABORTED              being loaded or unloaded by somebody else
+  //   ABORTED              another call is loading or unloading it
   //   DEADLINE_EXCEEDED    still in use at the deadline; it is kReady again
   //   CANCELLED            still in use when `is_cancelled`, which is asked several times a second,
   //                        said true; it is kReady again
@@ -218,7 +218,7 @@ class AdapterLifecycle {
   //   RESOURCE_EXHAUSTED   over the budget
   absl::StatusOr<StateHandle> Acquire(absl::Span<const AdapterSelectionTerm> terms);
 
-  // Pins the adapters alone, which takes no time: the handle's state is to be had when it is needed.
+  // Pins the adapters alone, which takes no time: the handle's state is got when it is needed.
   // Errors of Acquire() about names and weights; RESOURCE_EXHAUSTED for what is larger than the whole
   // budget.
   absl::StatusOr<StateHandle> Hold(absl::Span<const AdapterSelectionTerm> terms);

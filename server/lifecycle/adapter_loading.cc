@@ -71,7 +71,7 @@ absl::StatusOr<AdapterLoadResult> AdapterLoading::LoadShared(const Request& requ
     SHIRA_ASSIGN_OR_RETURN(turn, parts_.catalog.BeginLoad(request.name, request.path));
     return LoadAlone(request, *turn);
   };
-  // With the flight, so that nobody joins a load whose name others may change already.
+  // With the flight, so that no call joins a load whose name others may change already.
   const auto end_turn = [&] {
     if (turn.has_value()) parts_.catalog.EndLoad(*turn);
   };

@@ -1,7 +1,7 @@
 // File: server/lifecycle/adapter_loading.h
 //
-// Loading and replacing: read, check, compile, and only then publish. Who asks for what somebody else
-// is loading (the same name, path and digest) waits for that (base/single_flight.h).
+// Loading and replacing: read, check, compile, and only then publish. A load of what is
+// being loaded already (the same name, path and digest) joins that load (base/single_flight.h).
 
 #ifndef SHIRA_SERVER_LIFECYCLE_ADAPTER_LOADING_H_
 #define SHIRA_SERVER_LIFECYCLE_ADAPTER_LOADING_H_
@@ -49,9 +49,9 @@ class AdapterLoading {
                                                std::string_view expected_sha256,
                                                const AdapterLoadOptions& options);
 
-  // How every load ends that has something new: publishes kReady, or what an error leaves. Whoever
-  // makes adapters otherwise calls it too. `held`: Catalog's HeldTables::deltas. REQUIRES: the
-  // adapter's own state is compiled.
+  // How every load ends that has something new: publishes kReady, or what an error leaves. Blends
+  // end with it too. `held`: Catalog's HeldTables::deltas. REQUIRES: the adapter's own state is
+  // compiled.
   absl::StatusOr<AdapterLoadResult> Finish(
       const Catalog::LoadTurn& turn, SteadyTime start,
       const absl::StatusOr<std::shared_ptr<const SparseAdapter>>& adapter, AdapterOrigin origin,

@@ -1,6 +1,6 @@
 // File: server/lifecycle/adapter_unloading.h
 //
-// Ending an adapter when somebody asks for it.
+// Ending an adapter on request.
 
 #ifndef SHIRA_SERVER_LIFECYCLE_ADAPTER_UNLOADING_H_
 #define SHIRA_SERVER_LIFECYCLE_ADAPTER_UNLOADING_H_

@@ -28,8 +28,8 @@ class CatalogSaver {
                std::function<void(const absl::Status&)> on_error)
       : catalog_(catalog), store_(store), removal_(removal), on_error_(std::move(on_error)) {}
 
-  // Saves what has changed, waits for whoever is saving it, and deletes the files of what is gone.
-  // Called before anybody is told of a change, whoever has made it.
+  // Saves what has changed, or waits for the thread that is saving it, and deletes the files of
+  // what is gone. Called before any call reports a change, its own or another's.
   void Save() ABSL_LOCKS_EXCLUDED(saving_mutex_);
 
   // The state file could not be written since this many changes.

@@ -17,7 +17,7 @@ absl::Status DefaultChange::Set(absl::Span<const AdapterSelectionTerm> terms) {
 
 DefaultChangeResult DefaultChange::Make(absl::Span<const AdapterSelectionTerm> terms,
                                         SteadyTime deadline, std::shared_ptr<const void> owner) {
-  // Before its turn: a disk that hangs holds up nobody else's change.
+  // Before its turn: a disk that hangs does not hold up other changes.
   const absl::StatusOr<StateHandle> state = states_.Acquire(terms, std::move(owner));
   if (!state.ok()) return {.status = state.status(), .step = DefaultChangeStep::kAcquire};
   {
@@ -34,7 +34,7 @@ DefaultChangeResult DefaultChange::Make(absl::Span<const AdapterSelectionTerm> t
     absl::MutexLock lock(&mutex_);
     is_changing_ = false;
   };
-  // Weights first: which state is resident matters to nobody's answer, so an error of Set() (an
+  // Weights first: which state is resident does not affect any answer, so an error of Set() (an
   // adapter is being unloaded meanwhile) leaves everything that a client can see as it was.
   const absl::StatusOr<SwitchStats> stats = apply_(*state, deadline);
   if (!stats.ok()) return {.status = stats.status(), .step = DefaultChangeStep::kApply};

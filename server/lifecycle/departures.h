@@ -1,8 +1,8 @@
 // File: server/lifecycle/departures.h
 //
-// What has to happen elsewhere when content is gone, that is, when its last version
-// has ended in whatever way: the weights leave states with it, prompts that were run with it are
-// forgotten. That takes the engine's thread, and versions end on any thread, under any lock, the
+// What has to happen in the engine when content is gone, that is, when its last version
+// has ended: states with it are removed from the weights, cached prompts that used it are
+// dropped. That takes the engine's thread, and versions end on any thread, under any lock, the
 // engine's own included. So it is done on a thread for that alone.
 
 #ifndef SHIRA_SERVER_LIFECYCLE_DEPARTURES_H_

@@ -2,7 +2,7 @@
 //
 // Deletes the files of versions that are gone, once the state file does not name them any more: a
 // server that is killed in between finds them again at its next start. Versions end on any thread,
-// the engine's included, which waits for no disk; so there is a thread for what nobody else removes.
+// the engine's included, which waits for no disk; so a thread removes what no other caller does.
 
 #ifndef SHIRA_SERVER_LIFECYCLE_FILE_REMOVAL_H_
 #define SHIRA_SERVER_LIFECYCLE_FILE_REMOVAL_H_
@@ -33,7 +33,7 @@ class FileRemoval {
   // The state file has the catalog as of this change.
   void OnSaved(int64_t change) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // When it returns, all that could be removed is gone, whoever removes it.
+  // When it returns, all that could be removed is gone, whichever thread removed it.
   void RemoveNow() ABSL_LOCKS_EXCLUDED(mutex_, removing_mutex_);
 
   // Files that no snapshot ever named, at once.

@@ -62,7 +62,7 @@ struct AdapterUnloadOptions {
   SteadyTime deadline = SteadyTime::InfiniteFuture();  // of the wait for running requests
   // Ends the requests that use it instead of waiting for them.
   bool cancel_running = false;
-  // Asked several times a second while it waits: whether whoever asked for it is gone.
+  // Called several times a second while it waits: whether the caller has gone away.
   std::function<bool()> is_cancelled = [] { return false; };
 };
 

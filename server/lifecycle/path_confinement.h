@@ -16,8 +16,8 @@
 
 namespace shira {
 
-// Immutable. Looks at the file system, but opens no file. Somebody who can write below a root can
-// swap a folder for a link after the check: roots belong to the operator.
+// Immutable. Looks at the file system, but opens no file. A user who can write below a root can
+// swap a folder for a link after the check: only the operator should write there.
 class PathConfinement {
  public:
   // INVALID_ARGUMENT for a root that is neither a folder nor a regular file.

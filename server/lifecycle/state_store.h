@@ -37,13 +37,13 @@ class StateStore {
   // What the file held when it was opened; nullopt if it was not there.
   const std::optional<CatalogSnapshot>& opened() const { return opened_; }
 
-  // Puts the snapshot on the disk, in the place of the one before: whoever reads the file, also
-  // after a crash, finds one or the other. Errors of WriteFile.
+  // Replaces the snapshot on the disk atomically: a reader of the file, also
+  // after a crash, finds the old or the new one. Errors of WriteFile.
   absl::Status Write(const CatalogSnapshot& snapshot) const;
 
   // Where blends are kept. It exists.
   const std::string& blends_folder() const { return blends_folder_; }
-  // A path in it that nothing has.
+  // A path in it that is not in use.
   std::string NewBlendPath() const;
 
  private:

@@ -99,7 +99,7 @@ class UploadStore {
   // Deletes a complete upload, whose folder Commit() returned.
   void Remove(const std::string& path) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // The folders of complete uploads, in order; and others that somebody has put there.
+  // The folders of complete uploads, in order; and other folders in it.
   std::vector<std::string> List() const ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Whether a folder has a name that only an upload gets, and nothing in it but what one can bring.

@@ -1,9 +1,9 @@
 // File: server/lifecycle/version_ends.h
 //
-// What has to happen when a version of an adapter has ended, whoever has ended it: its tables leave
-// the memory, its files are deleted, and when no other version has its content, the weights leave
-// states with it and prompts that were run with it are forgotten. The catalog calls it for every
-// version that it forgets, so no way to end one can leave anything out.
+// What has to happen when a version of an adapter has ended, for any reason: its tables are freed,
+// its files are deleted, and when no other version has its content, states with it are removed from
+// the weights and cached prompts that used it are dropped. The catalog calls it for every version
+// that it removes, so no way to end one can leave a step out.
 
 #ifndef SHIRA_SERVER_LIFECYCLE_VERSION_ENDS_H_
 #define SHIRA_SERVER_LIFECYCLE_VERSION_ENDS_H_

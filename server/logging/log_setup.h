@@ -26,7 +26,7 @@ struct LogOptions {
 };
 
 // Makes spdlog's default logger write there. Lines are written by a thread of their own, and
-// dropped rather than waited for when nobody reads them: the engine's thread logs too. A line says
+// dropped rather than waited for when they are not read: the engine's thread logs too. A line says
 // how many were lost.
 void StartLogging(const LogOptions& options);
 

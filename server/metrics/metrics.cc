@@ -90,7 +90,7 @@ class Metrics::Impl final : public prometheus::Collectable {
 
   std::vector<prometheus::MetricFamily> Collect() const override
       ABSL_LOCKS_EXCLUDED(sources_mutex_) {
-    // What goes on now, then what was counted: who has left the gauges is in the counters.
+    // Gauges before counters: what has ended meanwhile is then counted at least once.
     std::map<std::string, prometheus::MetricFamily> sampled = Sampled();
     std::vector<prometheus::MetricFamily> families = registry_.Collect();
     for (auto& [name, family] : sampled) families.push_back(std::move(family));

@@ -15,7 +15,7 @@
 
 namespace shira {
 
-// Views: whoever writes the resident memory writes these.
+// Views of the resident memory: a write there changes these.
 struct DecoderWeights {
   // A norm's weights or a projection's biases. No data where the model has none.
   struct Vector {

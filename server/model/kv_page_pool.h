@@ -18,9 +18,9 @@
 
 namespace shira {
 
-// Address space for the whole budget is taken once; a page takes memory from when it is first
-// written until some time after nobody has it. Memory comes in the system's large pages, where it
-// has them: attention reads half as fast from small ones. Thread-safe.
+// Address space for the whole budget is reserved once; a page takes memory from its first write
+// until some time after its last owner has returned it. Memory comes in the system's huge pages,
+// where it has them: attention reads half as fast from small ones. Thread-safe.
 class KvPagePool {
  public:
   // As many pages of at least `page_bytes` (> 0) as the budget has room for. RESOURCE_EXHAUSTED
@@ -36,7 +36,7 @@ class KvPagePool {
   int64_t page_bytes() const { return page_bytes_; }  // rounded up to the system's pages
   int64_t budget_bytes() const { return budget_bytes_; }
   int64_t free_pages() const ABSL_LOCKS_EXCLUDED(mutex_);
-  // Of pages that somebody has, each counted once.
+  // Of pages that have an owner, each counted once.
   int64_t used_bytes() const ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Appends `count` pages with one owner each to `pages`, their contents undefined. False, and

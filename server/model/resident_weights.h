@@ -26,8 +26,8 @@
 
 namespace shira {
 
-// Owns the memory; it stays where it is for this object's life. Thread-compatible: who writes
-// weights (the switch) must be the thread that runs the model.
+// Owns the memory; it stays where it is for this object's life. Thread-compatible: weights are
+// written (by the switch) on the thread that runs the model.
 class ResidentWeights {
  public:
   // Row-major, in the resident dtype, 64-byte aligned.

@@ -1,10 +1,10 @@
 // File: server/residency/adapter_memory.h
 //
-// What of the adapters is kept in memory, under one budget: compiled states, and the deltas that they
+// The adapters' tables in memory, under one budget: compiled states, and the deltas that they
 // are compiled from. Both are caches. A compiled state is all that a request with weight 1 needs;
 // deltas are needed for other weights and for blends, and can be read again from the adapter's
 // file. So when room is needed, deltas go first, then states, in each case the least recently used
-// of those that nobody holds.
+// of those that are not in use.
 //
 // Shared parts count once (memory_charge.h): in bf16 the first adapter of a kind costs about 6
 // bytes per entry (2 each for positions, originals and fused values), each further one with the
@@ -36,7 +36,7 @@ class AdapterMemory {
       : budget_(MemoryBudget::Create(budget_bytes)), ledger_(budget_) {}
 
   // Makes room for something that is about to be allocated. RESOURCE_EXHAUSTED when evicting
-  // everything that nobody holds would not be enough; if that can be told beforehand, nothing is
+  // everything that is not in use would not be enough; if that is known beforehand, nothing is
   // evicted.
   absl::StatusOr<MemoryBudget::Reservation> Reserve(int64_t bytes) ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -46,8 +46,8 @@ class AdapterMemory {
       ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Keeps a new state, for which `reservation` was made; from now on it counts what the state
-  // really costs. Returns what others have to hold: the bytes are given back when the cache and
-  // everybody else have let it go. REQUIRES: no state with its key is kept.
+  // really costs. Returns what others have to hold: the bytes are released when the cache and
+  // all other holders have released it. REQUIRES: no state with its key is kept.
   std::shared_ptr<const CompiledState> KeepState(std::shared_ptr<const CompiledState> state,
                                                  MemoryBudget::Reservation reservation)
       ABSL_LOCKS_EXCLUDED(mutex_);
@@ -58,13 +58,13 @@ class AdapterMemory {
   std::shared_ptr<const SparseAdapter> KeepDeltas(std::shared_ptr<const SparseAdapter> adapter)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // For deltas that cannot be read again: they count, but are never evicted; whoever holds the
-  // result keeps them. RESOURCE_EXHAUSTED as Reserve().
+  // For deltas that cannot be read again: they count, but are never evicted: they stay while
+  // the result is held. RESOURCE_EXHAUSTED as Reserve().
   absl::StatusOr<std::shared_ptr<const SparseAdapter>> HoldDeltas(
       std::shared_ptr<const SparseAdapter> adapter) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Forgets an adapter's deltas and the states with it in them. What somebody holds keeps its
-  // memory, and its part of the budget, until they let it go.
+  // Removes an adapter's deltas and the states that contain it. What is in use keeps its
+  // memory, and its part of the budget, until it is released.
   void Drop(const Sha256Digest& adapter) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // What is kept of one adapter, whose own state is `own_state`.

@@ -29,7 +29,7 @@ struct DeltaSource {
   std::shared_ptr<const SparseAdapter> held;
 };
 
-// Of a version that somebody uses.
+// Of a version in use.
 DeltaSource SourceOf(const Catalog::Uses::Version& version);
 
 // Reads an adapter from where it was loaded, if it may still be read from there.

@@ -1,7 +1,7 @@
 // File: server/residency/memory_budget.h
 //
 // Counts bytes against a limit. A reservation travels with the object that it is for, so bytes are
-// given back exactly when the memory is: also when somebody else held the last reference.
+// released exactly when the memory is freed, on whichever thread holds the last reference.
 //
 //   SHIRA_ASSIGN_OR_RETURN(MemoryBudget::Reservation bytes,
 //   budget->Reserve(adapter->memory_bytes())); adapter = WithReservation(std::move(adapter),
@@ -68,7 +68,7 @@ class MemoryBudget : public std::enable_shared_from_this<MemoryBudget> {
   int64_t in_use_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
-// `object`, which holds `reservation` from now on until nobody uses it: a Reservation, or anything
+// `object`, which holds `reservation` until its last reference is gone: a Reservation, or anything
 // made of them.
 template <typename T, typename R>
 std::shared_ptr<const T> WithReservation(std::shared_ptr<const T> object, R reservation) {

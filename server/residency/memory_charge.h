@@ -32,7 +32,7 @@ struct MemoryParts {
   int64_t own_bytes = 0;       // freed with the object
   std::vector<Shared> shared;  // each once
 
-  // Of everything, as if nobody else had the shared parts.
+  // Of everything, shared parts in full.
   int64_t full_bytes() const;
 };
 
@@ -45,7 +45,7 @@ MemoryParts PartsOf(const CompiledState& state);
 struct MemoryCharge {
   struct SharedPart {
     MemoryBudget::Reservation reservation;
-    // Destroyed first. Here, so that its address is nobody else's while it is charged.
+    // Destroyed first. Kept here, so that its address is not reused while it is charged.
     std::shared_ptr<const void> object;
   };
 

@@ -17,8 +17,8 @@
 
 namespace shira {
 
-// An object is pinned while anybody besides the cache holds it: requests, the default state, the
-// switch engine. Pinned objects are not evicted, since that would free nothing. Thread-compatible.
+// An object is pinned while a reference outside of the cache exists: of requests, the default
+// state, the switch engine. Pinned objects are not evicted, since that would free nothing. Thread-compatible.
 template <typename Key, typename T>
 class ResidentCache {
  public:
@@ -69,7 +69,7 @@ class ResidentCache {
     return bytes;
   }
 
-  // Forgets every object whose key fulfils `predicate`, pinned or not.
+  // Removes every object whose key satisfies `predicate`, pinned or not.
   template <typename Predicate>
   void EraseIf(Predicate predicate) {
     for (auto it = entries_.begin(); it != entries_.end();) {
@@ -82,8 +82,8 @@ class ResidentCache {
  private:
   using List = std::list<Entry>;  // most recently used first
 
-  // If the cache is the only holder, that changes behind the caller's back at most by way of a weak
-  // pointer, and then an object that is evicted lives on, counted, with whoever was faster.
+  // If the cache holds the only reference, only a weak pointer can make another meanwhile; then the
+  // evicted object lives on, still counted, until that reference is gone.
   static bool IsPinned(const Entry& entry) { return entry.object.use_count() > 1; }
 
   typename List::iterator Erase(typename List::iterator it) {

@@ -57,7 +57,7 @@ absl::StatusOr<StateHandle> ServedStates::ToHeldHandle(absl::StatusOr<Catalog::U
                                                        std::shared_ptr<const void> owner) {
   SHIRA_RETURN_IF_ERROR(uses.status());
   SHIRA_ASSIGN_OR_RETURN(const StateKey key, KeyOf(*uses));
-  // Or it would wait for memory that nobody can give back.
+  // Or it would wait for memory that can never become free.
   SHIRA_RETURN_IF_ERROR(states_.CheckFits(uses->entries()));
   std::vector<AdapterRef> adapters = uses->adapters();
   const std::shared_ptr<const CompiledState> known =

@@ -53,13 +53,13 @@ class ServedStates {
                                       std::shared_ptr<const void> owner);
   absl::StatusOr<StateHandle> AcquireDefault(std::shared_ptr<const void> owner);
 
-  // Pins the adapters alone, which takes no time: the handle's state is to be had when it is needed.
+  // Pins the adapters alone, which takes no time: the handle's state is got when it is needed.
   // Errors of Catalog::Resolve(); RESOURCE_EXHAUSTED for what is larger than the whole budget.
   absl::StatusOr<StateHandle> Hold(absl::Span<const AdapterSelectionTerm> terms,
                                    std::shared_ptr<const void> owner);
   absl::StatusOr<StateHandle> HoldDefault(std::shared_ptr<const void> owner);
 
-  // The state of what somebody uses. `on_memory`: as StateSource::Get().
+  // The state of versions in use. `on_memory`: as StateSource::Get().
   absl::StatusOr<std::shared_ptr<const CompiledState>> Supply(
       const Catalog::Uses& uses, absl::FunctionRef<void()> on_memory = +[] {})
       ABSL_LOCKS_EXCLUDED(mutex_);
@@ -68,21 +68,21 @@ class ServedStates {
       const Catalog::Uses::Version& version);
 
   // Takes the memory for an adapter's own state and compiles it, so that switching to it needs no
-  // more. Whoever holds the result keeps it in memory.
+  // more. It stays in memory while the result is held.
   absl::StatusOr<std::shared_ptr<const CompiledState>> CompileOwn(
       const std::shared_ptr<const SparseAdapter>& adapter);
 
   // Keeps a state in memory as the default's, if that is what the default means now.
   void KeepIfDefault(const Catalog::Uses& uses, std::shared_ptr<const CompiledState> state)
       ABSL_LOCKS_EXCLUDED(default_mutex_);
-  // Lets go of the default's state if the default means something else by now. Called after
+  // Releases the default's state if the default means something else by now. Called after
   // everything that may change what its names mean.
   void RefreshDefault() ABSL_LOCKS_EXCLUDED(default_mutex_);
 
   UseCounts counts() const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
-  // A handle's: it lets go of the versions.
+  // A handle's: it releases the versions.
   class HeldAdapters;
 
   absl::StatusOr<StateHandle> ToHandle(absl::StatusOr<Catalog::Uses> uses,

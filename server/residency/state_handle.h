@@ -35,7 +35,7 @@ class StateHandle {
  public:
   // No state; not usable in a request.
   StateHandle() = default;
-  // One that is to be had from `source` when it is needed, unless it is `known` and still in memory
+  // A state that is got from `source` when it is needed, unless it is `known` and still in memory
   // by then.
   StateHandle(StateKey key, std::weak_ptr<const CompiledState> known,
               std::vector<AdapterRef> adapters, std::shared_ptr<StateSource> source)

@@ -1,7 +1,7 @@
 // File: server/residency/state_supplier.h
 //
-// Compiled states on demand, within the memory budget: from memory, or compiled by one of those who
-// want the same one while the others wait for it (single_flight.h).
+// Compiled states on demand, within the memory budget: from memory, or compiled by one of the
+// callers that need the same one while the others wait for it (single_flight.h).
 
 #ifndef SHIRA_SERVER_RESIDENCY_STATE_SUPPLIER_H_
 #define SHIRA_SERVER_RESIDENCY_STATE_SUPPLIER_H_
@@ -28,14 +28,14 @@ class StateSupplier {
 
   // The state with the key `key`, whose adapters have `entries` entries together. If it has to be
   // compiled, the memory that so many entries need is taken first, then `on_memory` is called, and
-  // then `read` for the adapters. Errors of AdapterMemory::Reserve(), which cost nobody a file to be
+  // then `read` for the adapters. Errors of AdapterMemory::Reserve(), which come before a file is
   // read, of `read` and of SwitchEngine::Compile().
   using ReadAdapters = absl::FunctionRef<absl::StatusOr<std::vector<WeightedAdapterRef>>()>;
   absl::StatusOr<std::shared_ptr<const CompiledState>> Get(const StateKey& key, int64_t entries,
                                                            absl::FunctionRef<void()> on_memory,
                                                            ReadAdapters read);
 
-  // RESOURCE_EXHAUSTED when a state of so many entries could not be had if nobody had any memory.
+  // RESOURCE_EXHAUSTED when a state of so many entries does not fit into the whole budget.
   absl::Status CheckFits(int64_t entries) const;
 
  private:
