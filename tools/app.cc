@@ -1,6 +1,6 @@
 #include "tools/app.h"
 
-#include <utility>
+#include "base/terminal/command_line.h"
 
 namespace shira::tools {
 namespace {
@@ -15,34 +15,21 @@ constexpr char kFooter[] =
     "  shira-adapter extract --base llama --tuned llama-tuned --density 0.01 --out tuned.adapter\n"
     "  shira-adapter from-lora --help";
 
-constexpr char kGlobalGroup[] = "Options of every command";
-
-// On every command and not only at the top, so that each --help is complete.
-void AddGlobalOptions(CLI::App& app, GlobalOptions& globals) {
-  app.set_help_flag("-h,--help", "Print this help and exit")->group(kGlobalGroup);
-  app.add_flag("--json", globals.json,
-               "Print exactly one JSON object on standard output, also for errors")
-      ->group(kGlobalGroup);
-}
-
 }  // namespace
 
 std::unique_ptr<CLI::App> BuildApp(Invocation& invocation) {
-  auto app =
-      std::make_unique<CLI::App>("Works on SHiRA adapters without a server", "shira-adapter");
-  app->get_formatter()->column_width(34);
-  AddGlobalOptions(*app, invocation.globals);
-  app->set_version_flag("--version", "shira-adapter " SHIRA_VERSION)
-      ->description("Print the version and exit")
-      ->group(kGlobalGroup);
-  app->footer(kFooter);
-  app->require_subcommand(1);
-  for (const Command& command : Commands()) {
-    CLI::App* subcommand = app->add_subcommand(command.name);
-    CommandRunner runner = command.setup(*subcommand);
-    AddGlobalOptions(*subcommand, invocation.globals);
-    subcommand->callback([&invocation, runner = std::move(runner)] { invocation.run = runner; });
-  }
+  const Program program = {.name = "shira-adapter",
+                           .version = SHIRA_VERSION,
+                           .description = "Works on SHiRA adapters without a server",
+                           .footer = kFooter,
+                           .groups = {},
+                           .formatter = std::make_shared<CLI::Formatter>(),
+                           .add_options = [&invocation](CLI::App& app) {
+                             AddHelpOption(app);
+                             AddJsonOption(app, invocation.json);
+                           }};
+  auto app = NewParser(program);
+  AddCommands(*app, program, Commands(), invocation.run);
   return app;
 }
 

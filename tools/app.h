@@ -9,13 +9,12 @@
 #include <memory>
 
 #include "tools/commands.h"
-#include "tools/session.h"
 
 namespace shira::tools {
 
 // What a command line asked for.
 struct Invocation {
-  GlobalOptions globals;
+  bool json = false;
   // Of the command that was named.
   CommandRunner run;
 };

@@ -7,26 +7,15 @@
 #define SHIRA_TOOLS_COMMANDS_H_
 
 #include <CLI/CLI.hpp>
-#include <functional>
 
-#include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "tools/exit_code.h"
+#include "base/terminal/command_line.h"
 #include "tools/session.h"
 
 namespace shira::tools {
 
-// Does what a command is for. Prints its result on success; an error is returned and printed by the
-// caller.
-using CommandRunner = std::function<absl::StatusOr<ExitCode>(Session&)>;
-
-// Gives `app` its description, options and examples, and returns what to run once they are parsed.
-using CommandSetup = CommandRunner (*)(CLI::App& app);
-
-struct Command {
-  const char* name;
-  CommandSetup setup;
-};
+using CommandRunner = RunCommand<Session>;
+using Command = CommandOf<Session>;
 
 // In the order in which --help shows them.
 absl::Span<const Command> Commands();

@@ -5,7 +5,7 @@
 
 #include "base/status_macros.h"
 #include "base/strings.h"
-#include "client/cli/text_table.h"
+#include "base/terminal/text_table.h"
 #include "tools/adapter_input.h"
 #include "tools/adapter_output.h"
 #include "tools/commands.h"
@@ -73,9 +73,9 @@ absl::StatusOr<ExitCode> Convert(Session& session, const Options& options) {
                        {"values", options.output.values},
                        {"entries", adapter.entries()}});
   } else {
-    session.out().Write(StrCat("Wrote ", options.output.path, ": ",
-                               cli::FormatCount(adapter.entries()), " entries, from ",
-                               input.adapter->format, " to ", writer->name, "\n"));
+    session.out().Write(StrCat("Wrote ", options.output.path, ": ", FormatCount(adapter.entries()),
+                               " entries, from ", input.adapter->format, " to ", writer->name,
+                               "\n"));
   }
   return ExitCode::kOk;
 }

@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_format.h"
 #include "base/status_macros.h"
-#include "client/cli/text_table.h"
+#include "base/terminal/text_table.h"
 #include "tools/adapter_difference.h"
 #include "tools/adapter_input.h"
 #include "tools/commands.h"
@@ -23,12 +23,12 @@ struct Options {
 
 std::vector<std::string> Row(const std::string& name, const Overlap& overlap) {
   return {name,
-          cli::FormatCount(overlap.entries_a),
-          cli::FormatCount(overlap.entries_b),
-          cli::FormatCount(overlap.common),
+          FormatCount(overlap.entries_a),
+          FormatCount(overlap.entries_b),
+          FormatCount(overlap.common),
           absl::StrFormat("%.2f %%", 100 * overlap.jaccard()),
-          cli::FormatCount(overlap.equal),
-          cli::FormatCount(overlap.sign_conflicts),
+          FormatCount(overlap.equal),
+          FormatCount(overlap.sign_conflicts),
           absl::StrFormat("%+.4f", overlap.cosine())};
 }
 
@@ -44,16 +44,15 @@ std::string Text(const std::vector<ParameterOverlap>& parameters, const Overlap&
     for (const auto& [part, overlap] : parts) rows.push_back(Row(part, overlap));
   }
   rows.push_back(Row("total", total));
-  using cli::Align;
-  return cli::FormatTable({{all ? "PARAMETER" : "PART"},
-                           {"IN A", Align::kRight},
-                           {"IN B", Align::kRight},
-                           {"IN BOTH", Align::kRight},
-                           {"OF ALL", Align::kRight},
-                           {"EQUAL", Align::kRight},
-                           {"SIGN CONFLICTS", Align::kRight},
-                           {"COSINE", Align::kRight}},
-                          rows);
+  return FormatTable({{all ? "PARAMETER" : "PART"},
+                      {"IN A", Align::kRight},
+                      {"IN B", Align::kRight},
+                      {"IN BOTH", Align::kRight},
+                      {"OF ALL", Align::kRight},
+                      {"EQUAL", Align::kRight},
+                      {"SIGN CONFLICTS", Align::kRight},
+                      {"COSINE", Align::kRight}},
+                     rows);
 }
 
 Json ToJson(const Overlap& overlap) {

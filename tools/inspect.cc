@@ -8,7 +8,7 @@
 #include "base/atomic_file.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
-#include "client/cli/text_table.h"
+#include "base/terminal/text_table.h"
 #include "tools/adapter_input.h"
 #include "tools/adapter_stats.h"
 #include "tools/commands.h"
@@ -25,9 +25,6 @@ struct Options {
   bool force = false;
 };
 
-using cli::Align;
-using cli::FormatCount;
-
 // Densities are shown only where the shapes are the model's.
 std::string Density(const EntryStats& stats, bool exact_shapes) {
   return exact_shapes ? absl::StrFormat("%.3f %%", 100 * stats.density()) : "-";
@@ -42,12 +39,12 @@ std::vector<std::string> Row(const std::string& name, const EntryStats& stats, b
 }
 
 std::string Table(const std::string& heading, const std::vector<std::vector<std::string>>& rows) {
-  return cli::FormatTable({{heading},
-                           {"ENTRIES", Align::kRight},
-                           {"DENSITY", Align::kRight},
-                           {"NORM", Align::kRight},
-                           {"LARGEST", Align::kRight}},
-                          rows);
+  return FormatTable({{heading},
+                      {"ENTRIES", Align::kRight},
+                      {"DENSITY", Align::kRight},
+                      {"NORM", Align::kRight},
+                      {"LARGEST", Align::kRight}},
+                     rows);
 }
 
 EntryStats Total(const std::vector<ParameterStats>& all) {
@@ -102,10 +99,10 @@ std::string Summary(const AdapterInput& input, const std::vector<ParameterStats>
       {"Base model", adapter.base_model.empty() ? "not given" : adapter.base_model},
       {"SHA-256", adapter.digest.Hex()},
       {"Entries", entries},
-      {"In memory", cli::FormatBytes(adapter.memory_bytes())},
+      {"In memory", FormatBytes(adapter.memory_bytes())},
   };
   if (adapter.scale != 1) fields.push_back({"Scale", absl::StrCat(adapter.scale)});
-  std::string text = cli::FormatFields(fields);
+  std::string text = FormatFields(fields);
   if (!input.exact_shapes) {
     text +=
         "The file does not say how large the matrices are: --model gives densities and checks "

@@ -1,13 +1,9 @@
 // Works on SHiRA adapters without a server. docs/tools.md describes its use.
 
-#include <CLI/CLI.hpp>
 #include <csignal>
-#include <cstdio>
 
-#include "client/cli/output.h"
-#include "client/cli/usage_error.h"
+#include "base/terminal/command_line.h"
 #include "tools/app.h"
-#include "tools/exit_code.h"
 #include "tools/interrupt.h"
 #include "tools/session.h"
 
@@ -18,17 +14,9 @@ int main(int argc, char** argv) {
 
   shira::tools::Invocation invocation;
   const auto app = shira::tools::BuildApp(invocation);
-  try {
-    app->parse(argc, argv);
-  } catch (const CLI::Success& success) {  // --help, --version
-    return app->exit(success);
-  } catch (const CLI::ParseError& error) {
-    const bool is_bare = argc == 1;
-    shira::cli::Output(is_bare ? stdout : stderr)
-        .Write(is_bare ? shira::cli::HelpOf(*app) : shira::cli::ExplainUsage(*app, error));
-    return static_cast<int>(shira::tools::ExitCode::kUsage);
-  }
+  if (const auto end = shira::ParseCommandLine(*app, {argv + 1, argv + argc}); end.has_value())
+    return static_cast<int>(shira::PrintEnd(*end));
   shira::tools::NoteInterrupts();
-  shira::tools::Session session(invocation.globals);
+  shira::tools::Session session(invocation.json);
   return static_cast<int>(session.Finish(invocation.run(session)));
 }

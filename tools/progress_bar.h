@@ -11,20 +11,18 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
-#include "client/cli/output.h"
+#include "base/terminal/live_line.h"
+#include "base/terminal/output.h"
 
 namespace shira::tools {
 
 // Shows "Comparing  [#####.....]  52 %  3 s left  model.layers.15..." from 0.3 s after its
 // construction on, and wipes it in its destructor. Writes nothing when `output` is no terminal.
-// Nobody else may use `output` in between. Not thread-safe.
+// Nothing else may be written to `output` in between. Not thread-safe.
 class ProgressBar {
  public:
   // `total` in any unit, at least 1.
-  ProgressBar(std::string label, int64_t total, cli::Output& output);
-  ~ProgressBar();
-  ProgressBar(const ProgressBar&) = delete;
-  ProgressBar& operator=(const ProgressBar&) = delete;
+  ProgressBar(std::string label, int64_t total, Output& output);
 
   // `amount` more is done, and `next` begins. CANCELLED after Ctrl-C.
   absl::Status Advance(int64_t amount, const std::string& next);
@@ -34,11 +32,11 @@ class ProgressBar {
 
   const std::string label_;
   const int64_t total_;
-  cli::Output& output_;
+  Output& output_;
+  LiveLine line_;
   const absl::Time start_;
   absl::Time drawn_;
   int64_t done_ = 0;
-  bool visible_ = false;
 };
 
 }  // namespace shira::tools

@@ -1,45 +1,26 @@
 // File: tools/session.h
 //
-// What a command works with: the options that every command has, and the ways to print.
+// What a command works with: the ways to print.
 
 #ifndef SHIRA_TOOLS_SESSION_H_
 #define SHIRA_TOOLS_SESSION_H_
 
-#include <string>
-
-#include "absl/status/statusor.h"
-#include "client/cli/output.h"
+#include "absl/status/status.h"
+#include "base/terminal/terminal_session.h"
 #include "nlohmann/json.hpp"
-#include "tools/exit_code.h"
 
 namespace shira::tools {
 
 using Json = nlohmann::ordered_json;
 
-struct GlobalOptions {
-  bool json = false;
-};
-
 // One run of the program. Not thread-safe.
-class Session {
+class Session final : public TerminalSession {
  public:
-  // Standard output and standard error.
-  explicit Session(const GlobalOptions& options);
-
-  bool json() const { return options_.json; }
-  cli::Output& out() { return out_; }
-  cli::Output& err() { return err_; }
-
-  // The one JSON object of --json.
-  void PrintJson(const Json& json);
-
-  // Reports the end of a command in the way that was asked for, and returns the exit status.
-  ExitCode Finish(const absl::StatusOr<ExitCode>& result);
+  // `json`: whether --json was given.
+  explicit Session(bool json) : TerminalSession("shira-adapter", json) {}
 
  private:
-  const GlobalOptions options_;
-  cli::Output out_;
-  cli::Output err_;
+  ExitCode ReportError(const absl::Status& error) override;
 };
 
 }  // namespace shira::tools

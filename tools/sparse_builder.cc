@@ -6,7 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
-#include "client/cli/text_table.h"
+#include "base/terminal/text_table.h"
 #include "tools/parameter_name.h"
 #include "tools/top_k.h"
 
@@ -23,9 +23,8 @@ void AddTo(Account& sum, const Account& account) {
 }
 
 std::vector<std::string> Row(const std::string& name, size_t parameters, const Account& account) {
-  return {name, cli::FormatCount(static_cast<int64_t>(parameters)),
-          cli::FormatCount(account.entries), cli::FormatCount(account.elements),
-          absl::StrFormat("%.2f %%", 100 * account.kept())};
+  return {name, FormatCount(static_cast<int64_t>(parameters)), FormatCount(account.entries),
+          FormatCount(account.elements), absl::StrFormat("%.2f %%", 100 * account.kept())};
 }
 
 // For people: what was kept, per part of the model and in total.
@@ -39,13 +38,12 @@ std::string AccountsText(const SparseBuilder& builder) {
   std::vector<std::vector<std::string>> rows;
   for (const auto& [part, sum] : parts) rows.push_back(Row(part, sum.first, sum.second));
   rows.push_back(Row("total", builder.accounts().size(), builder.total()));
-  using cli::Align;
-  return cli::FormatTable({{"PART"},
-                           {"PARAMETERS", Align::kRight},
-                           {"ENTRIES", Align::kRight},
-                           {"ELEMENTS", Align::kRight},
-                           {"ENERGY KEPT", Align::kRight}},
-                          rows);
+  return FormatTable({{"PART"},
+                      {"PARAMETERS", Align::kRight},
+                      {"ENTRIES", Align::kRight},
+                      {"ELEMENTS", Align::kRight},
+                      {"ENERGY KEPT", Align::kRight}},
+                     rows);
 }
 
 // Adds "entries", "elements", "energy_kept" and "parameters" to a command's object.

@@ -6,7 +6,7 @@
 #include "absl/strings/str_split.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
-#include "client/cli/text_table.h"
+#include "base/terminal/text_table.h"
 #include "tools/commands.h"
 #include "tools/model.h"
 
@@ -46,7 +46,7 @@ absl::StatusOr<ExitCode> Verify(Session& session, const Options& options) {
     session.PrintJson(json);
   } else if (adapter.ok()) {
     session.out().Write(StrCat(options.adapter, " fits ", options.model, " (", names,
-                               "): ", cli::FormatCount((*adapter)->entries()), " entries in ",
+                               "): ", FormatCount((*adapter)->entries()), " entries in ",
                                (*adapter)->deltas.size(), " parameters\n"));
   } else {
     session.out().Write(StrCat(options.adapter, " does not fit ", options.model, " (", names,

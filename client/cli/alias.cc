@@ -6,9 +6,9 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/terminal/text_table.h"
 #include "client/cli/commands.h"
 #include "client/cli/json_output.h"
-#include "client/cli/text_table.h"
 
 namespace shira::cli {
 namespace {

@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "base/terminal/command_line.h"
 #include "client/cli/commands.h"
-#include "client/cli/exit_code.h"
 #include "client/cli/session.h"
 
 namespace shira::cli {
@@ -27,20 +27,12 @@ struct Invocation {
   std::optional<std::vector<std::string>> help;
 };
 
-// How a command line ends that has nothing to be run: help, a version, wrong usage.
-struct CommandLineEnd {
-  ExitCode code;
-  std::string out;
-  std::string err;
-};
-
 // A parser that stores into `invocation`, which has to outlive it. The options of all commands can
 // stand before or behind the command's name.
 std::unique_ptr<CLI::App> BuildApp(Invocation& invocation);
 
-// Has `app`, which BuildApp() made for `invocation`, parse the arguments (without the program's
-// name). nullopt: run the command. On the way, the server's address becomes a gRPC target. A
-// command line without a command gets the help that lists them, as wrong usage.
+// ParseCommandLine() of `app`, which BuildApp() made for `invocation`; it runs `shira help` too, and
+// makes a gRPC target of the server's address.
 std::optional<CommandLineEnd> Parse(CLI::App& app, Invocation& invocation,
                                     const std::vector<std::string>& arguments);
 

@@ -13,7 +13,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/closest_name.h"
-#include "client/cli/text_table.h"
+#include "base/terminal/text_table.h"
 
 namespace shira::cli {
 namespace {

@@ -6,30 +6,16 @@
 #define SHIRA_CLIENT_CLI_COMMANDS_H_
 
 #include <CLI/CLI.hpp>
-#include <functional>
 
-#include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "client/cli/exit_code.h"
+#include "base/terminal/command_line.h"
 #include "client/cli/session.h"
 
 namespace shira::cli {
 
-// Does what a command is for. Prints its result on success; an error is returned and printed by the
-// caller.
-using CommandRunner = std::function<absl::StatusOr<ExitCode>(Session&)>;
-
-// Gives `app` its description, options and examples, and returns what to run once they are parsed,
-// while `app` lives.
-using CommandSetup = CommandRunner (*)(CLI::App& app);
-
-struct Command {
-  // "adapter" for `shira adapter load`; empty for commands of the first level. Groups are described
-  // in app.cc.
-  const char* group;
-  const char* name;
-  CommandSetup setup;
-};
+using CommandRunner = RunCommand<Session>;
+// Groups are described in app.cc.
+using Command = CommandOf<Session>;
 
 // In the order in which --help shows them.
 absl::Span<const Command> Commands();

@@ -10,7 +10,7 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "client/cli/text_table.h"
+#include "base/terminal/text_table.h"
 #include "google/protobuf/duration.pb.h"
 #include "shira/v1/adapter_admin.pb.h"
 #include "shira/v1/inference.pb.h"

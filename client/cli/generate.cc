@@ -8,12 +8,12 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/terminal/usage_error.h"
 #include "client/cli/commands.h"
 #include "client/cli/format.h"
 #include "client/cli/generation_options.h"
 #include "client/cli/json_output.h"
 #include "client/cli/text_input.h"
-#include "client/cli/usage_error.h"
 
 namespace shira::cli {
 namespace {

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "client/cli/output.h"
+#include "base/terminal/output.h"
 #include "shira/v1/inference.pb.h"
 
 namespace shira::cli {

@@ -89,10 +89,6 @@ std::string Rfc3339(const google::protobuf::Timestamp& time) {
                           absl::UTCTimeZone());
 }
 
-std::string Dump(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
 Json ToJson(const v1::GenerateResponse& response) {
   const v1::GenerateSummary& summary = response.summary();
   Json json = {

@@ -20,9 +20,6 @@ namespace shira::cli {
 // Keys stay in the order in which they are written.
 using Json = nlohmann::ordered_json;
 
-// One line; bytes that are not UTF-8 become U+FFFD.
-std::string Dump(const Json& json);
-
 Json ToJson(const v1::GenerateResponse& response);
 Json ToJson(const v1::TokenizeResponse& response);
 Json ToJson(const v1::DetokenizeResponse& response);

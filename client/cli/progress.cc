@@ -9,14 +9,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "base/terminal/live_line.h"
 
 namespace shira::cli {
 namespace {
 
-constexpr absl::Duration kDelay = absl::Milliseconds(300);
-constexpr absl::Duration kFrame = absl::Milliseconds(100);
 constexpr std::array<const char*, 10> kSpinner = {"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"};
-constexpr char kWipeLine[] = "\r\x1b[K";
 
 }  // namespace
 
@@ -31,14 +29,13 @@ Progress::~Progress() {
 
 void Progress::Run() {
   const absl::Time start = absl::Now();
-  if (done_.WaitForNotificationWithTimeout(kDelay)) return;
+  if (done_.WaitForNotificationWithTimeout(LiveLine::kDelay)) return;
+  LiveLine line(output_);
   size_t frame = 0;
   do {
     const int64_t seconds = absl::ToInt64Seconds(absl::Now() - start);
-    output_.Write(absl::StrCat(kWipeLine, kSpinner[frame++ % kSpinner.size()], " ", text_, "… ",
-                               seconds, " s"));
-  } while (!done_.WaitForNotificationWithTimeout(kFrame));
-  output_.Write(kWipeLine);
+    line.Show(absl::StrCat(kSpinner[frame++ % kSpinner.size()], " ", text_, "… ", seconds, " s"));
+  } while (!done_.WaitForNotificationWithTimeout(LiveLine::kFrame));
 }
 
 }  // namespace shira::cli

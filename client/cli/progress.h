@@ -9,13 +9,13 @@
 #include <thread>
 
 #include "absl/synchronization/notification.h"
-#include "client/cli/output.h"
+#include "base/terminal/output.h"
 
 namespace shira::cli {
 
 // Shows "⠹ Loading pirate… 3 s" from 0.3 s after its construction on, and wipes it in its
-// destructor. Writes nothing when `output` is no terminal or the text is empty. Nobody else may use
-// `output` in between.
+// destructor. Writes nothing when `output` is no terminal or the text is empty. Nothing else may be
+// written to `output` in between.
 class Progress {
  public:
   Progress(std::string text, Output& output);

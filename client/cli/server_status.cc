@@ -7,8 +7,8 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
+#include "base/terminal/text_table.h"
 #include "client/cli/format.h"
-#include "client/cli/text_table.h"
 
 namespace shira::cli {
 namespace {

@@ -1,8 +1,5 @@
 #include "client/cli/session.h"
 
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,6 +9,7 @@
 #include "absl/time/time.h"
 #include "client/cancellation.h"
 #include "client/cli/adapter_names.h"
+#include "client/cli/exit_code.h"
 #include "client/cli/format.h"
 #include "client/cli/hint.h"
 #include "client/cli/interrupt.h"
@@ -20,7 +18,8 @@
 
 namespace shira::cli {
 
-Session::Session(const GlobalOptions& options) : options_(options), out_(stdout), err_(stderr) {}
+Session::Session(const GlobalOptions& options)
+    : TerminalSession("shira", options.json), options_(options) {}
 
 absl::Status Session::Connect(bool reachable_is_enough) {
   BlockInterrupts();
@@ -40,7 +39,7 @@ void Session::RunCancellable(absl::string_view waiting,
   Cancellation cancellation;
   CancelOnInterrupt watch(cancellation);
   {
-    Progress progress(std::string(waiting), err_);
+    Progress progress(std::string(waiting), err());
     call({.timeout = options_.timeout ? absl::Seconds(*options_.timeout) : absl::InfiniteDuration(),
           .cancellation = &cancellation});
   }
@@ -49,13 +48,12 @@ void Session::RunCancellable(absl::string_view waiting,
 
 void Session::PrintError(const absl::Status& status) {
   const ErrorInfo info = GetErrorInfo(status).value_or(ErrorInfo{});
-  std::string line = absl::StrCat("shira: ", err_.Red("error:"), " ",
-                                  absl::StatusCodeToString(status.code()), ": ", status.message());
+  std::string line = ErrorLine(status);
   if (!info.reason.empty()) absl::StrAppend(&line, " [", info.reason, "]");
   if (info.retry_delay.has_value())
     absl::StrAppend(&line, " (try again in ", FormatTimeSpan(*info.retry_delay), ")");
-  err_.Write(line + "\n");
-  if (const std::string hint = Hint(status); !hint.empty()) err_.Write(hint + "\n");
+  err().Write(line + "\n");
+  if (const std::string hint = Hint(status); !hint.empty()) err().Write(hint + "\n");
 }
 
 std::string Session::Hint(const absl::Status& status) {
@@ -74,24 +72,15 @@ std::string Session::Hint(const absl::Status& status) {
   return HintFor(status, {.adapter_names = names, .server_version = version});
 }
 
-ExitCode Session::Finish(const absl::StatusOr<ExitCode>& result) {
-  // The output decides first: an answer that could not be written is no success, and a reader that
-  // left wants no more words.
-  if (out_.error() == EPIPE) return ExitCode::kBrokenPipe;
-  if (out_.error() != 0) {
-    err_.Write(absl::StrCat(
-        "shira: error: cannot write to standard output: ", std::strerror(out_.error()), "\n"));
-    return ExitCode::kError;
-  }
-  if (result.ok()) return *result;
-  const ExitCode code = ExitCodeFor(result.status(), interrupted_);
-  if (options_.json) {
-    PrintJson(ErrorToJson(result.status()));
+ExitCode Session::ReportError(const absl::Status& error) {
+  const ExitCode code = ExitCodeFor(error, interrupted_);
+  if (json()) {
+    PrintJson(ErrorToJson(error));
   } else if (code == ExitCode::kInterrupted) {
-    if (err_.is_terminal()) err_.Write("\n");
+    if (err().is_terminal()) err().Write("\n");
   } else {
-    if (!out_.at_line_start() && out_.is_terminal()) out_.Write("\n");
-    PrintError(result.status());
+    if (!out().at_line_start() && out().is_terminal()) out().Write("\n");
+    PrintError(error);
   }
   return code;
 }

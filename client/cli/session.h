@@ -14,10 +14,9 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "base/terminal/terminal_session.h"
 #include "client/cli/credentials.h"
-#include "client/cli/exit_code.h"
 #include "client/cli/json_output.h"
-#include "client/cli/output.h"
 #include "client/client.h"
 
 namespace shira::cli {
@@ -34,7 +33,7 @@ struct GlobalOptions {
 };
 
 // One run of the program. Not thread-safe.
-class Session {
+class Session final : public TerminalSession {
  public:
   // Standard output and standard error.
   explicit Session(const GlobalOptions& options);
@@ -56,28 +55,18 @@ class Session {
   // Whether Ctrl-C was pressed during the last Run() or Connect().
   bool interrupted() const { return interrupted_; }
 
-  bool json() const { return options_.json; }
   bool verbose() const { return options_.verbose; }
-  Output& out() { return out_; }
-  Output& err() { return err_; }
-
-  // The one JSON object of --json.
-  void PrintJson(const Json& json) { out_.Write(Dump(json) + "\n"); }
 
   // "shira: error: NOT_FOUND: ..." on standard error, with the reason and when to try again, and
   // below it what to do next, where that is known (hint.h).
   void PrintError(const absl::Status& status);
 
-  // Reports the end of a command in the way that was asked for, and returns the exit status.
-  ExitCode Finish(const absl::StatusOr<ExitCode>& result);
-
  private:
+  ExitCode ReportError(const absl::Status& error) override;
   std::string Hint(const absl::Status& status);
   void RunCancellable(absl::string_view waiting, absl::FunctionRef<void(const CallOptions&)> call);
 
   const GlobalOptions options_;
-  Output out_;
-  Output err_;
   std::optional<Client> client_;
   bool interrupted_ = false;
 };

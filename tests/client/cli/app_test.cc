@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "client/cli/usage_error.h"
+#include "base/terminal/usage_error.h"
 
 namespace shira::cli {
 namespace {

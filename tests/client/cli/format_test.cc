@@ -2,24 +2,12 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdint>
-#include <limits>
 #include <vector>
 
 #include "absl/time/time.h"
 
 namespace shira::cli {
 namespace {
-
-TEST(FormatTest, WritesBytesInTheLargestUnitThatFits) {
-  EXPECT_EQ(FormatBytes(0), "0 B");
-  EXPECT_EQ(FormatBytes(1023), "1023 B");
-  EXPECT_EQ(FormatBytes(1024), "1.0 KiB");
-  EXPECT_EQ(FormatBytes(1024 * 1024 - 1), "1.0 MiB");
-  EXPECT_EQ(FormatBytes(3663360), "3.5 MiB");
-  EXPECT_EQ(FormatBytes(int64_t{7} << 30), "7.0 GiB");
-  EXPECT_EQ(FormatBytes(std::numeric_limits<int64_t>::max()), "8192.0 PiB");
-}
 
 TEST(FormatTest, WritesTimeSpansWithThreeDigits) {
   EXPECT_EQ(FormatTimeSpan(absl::ZeroDuration()), "0 ms");
@@ -32,15 +20,6 @@ TEST(FormatTest, WritesTimeSpansWithThreeDigits) {
   EXPECT_EQ(FormatTimeSpan(absl::Milliseconds(59970)), "1 min 0 s");
   EXPECT_EQ(FormatTimeSpan(absl::Seconds(185)), "3 min 5 s");
   EXPECT_EQ(FormatTimeSpan(absl::Seconds(7260)), "2 h 1 min");
-}
-
-TEST(FormatTest, GroupsDigitsByThree) {
-  EXPECT_EQ(FormatCount(0), "0");
-  EXPECT_EQ(FormatCount(999), "999");
-  EXPECT_EQ(FormatCount(1000), "1,000");
-  EXPECT_EQ(FormatCount(-610560), "-610,560");
-  EXPECT_EQ(FormatCount(-100), "-100");
-  EXPECT_EQ(FormatCount(1234567), "1,234,567");
 }
 
 TEST(FormatTest, NamesAStateByItsAdapters) {
@@ -60,18 +39,6 @@ TEST(FormatTest, NamesEnumsWithoutTheirPrefix) {
   EXPECT_EQ(StateName(v1::ADAPTER_STATE_UNLOADING), "UNLOADING");
   EXPECT_EQ(ResidencyName(v1::ADAPTER_RESIDENCY_FUSED), "FUSED");
   EXPECT_EQ(StateName(static_cast<v1::AdapterState>(99)), "99");
-}
-
-TEST(FormatTest, AlignsTablesByTheWidestCell) {
-  EXPECT_EQ(FormatTable({{"NAME"}, {"N", Align::kRight}, {"LAST"}},
-                        {{"a", "1", ""}, {"grüße", "1000", "x"}}),
-            "NAME      N  LAST\n"
-            "a         1\n"
-            "grüße  1000  x\n");
-}
-
-TEST(FormatTest, AlignsTheValuesOfFields) {
-  EXPECT_EQ(FormatFields({{"A", "1"}, {"Long", "2"}}), "A:    1\nLong: 2\n");
 }
 
 }  // namespace

@@ -1,16 +1,16 @@
-// File: client/cli/text_table.h
+// File: base/terminal/text_table.h
 //
 // Numbers and tables for people, in UTF-8. Scripts use --json.
 
-#ifndef SHIRA_CLIENT_CLI_TEXT_TABLE_H_
-#define SHIRA_CLIENT_CLI_TEXT_TABLE_H_
+#ifndef SHIRA_BASE_TERMINAL_TEXT_TABLE_H_
+#define SHIRA_BASE_TERMINAL_TEXT_TABLE_H_
 
 #include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
 
-namespace shira::cli {
+namespace shira {
 
 // "512 B", "7.4 MiB".
 std::string FormatBytes(int64_t bytes);
@@ -33,6 +33,6 @@ std::string FormatTable(const std::vector<Column>& columns,
 // "Name:   x" lines with the values in one column.
 std::string FormatFields(const std::vector<std::pair<std::string, std::string>>& fields);
 
-}  // namespace shira::cli
+}  // namespace shira
 
-#endif  // SHIRA_CLIENT_CLI_TEXT_TABLE_H_
+#endif  // SHIRA_BASE_TERMINAL_TEXT_TABLE_H_

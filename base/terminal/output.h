@@ -1,16 +1,16 @@
-// File: client/cli/output.h
+// File: base/terminal/output.h
 //
 // Where text goes: standard output and standard error, and what they are.
 
-#ifndef SHIRA_CLIENT_CLI_OUTPUT_H_
-#define SHIRA_CLIENT_CLI_OUTPUT_H_
+#ifndef SHIRA_BASE_TERMINAL_OUTPUT_H_
+#define SHIRA_BASE_TERMINAL_OUTPUT_H_
 
 #include <cstdio>
 #include <string>
 
 #include "absl/strings/string_view.h"
 
-namespace shira::cli {
+namespace shira {
 
 // A stream that remembers the first failure. Not thread-safe.
 class Output {
@@ -45,6 +45,6 @@ class Output {
   bool at_line_start_ = true;
 };
 
-}  // namespace shira::cli
+}  // namespace shira
 
-#endif  // SHIRA_CLIENT_CLI_OUTPUT_H_
+#endif  // SHIRA_BASE_TERMINAL_OUTPUT_H_

@@ -1,4 +1,4 @@
-#include "client/cli/usage_error.h"
+#include "base/terminal/usage_error.h"
 
 #include <optional>
 #include <string>
@@ -9,7 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "base/closest_name.h"
 
-namespace shira::cli {
+namespace shira {
 namespace {
 
 const CLI::App& Root(const CLI::App& app) {
@@ -112,4 +112,4 @@ std::string UsageMessage(const CLI::App& app, absl::string_view what) {
                       " --help' for its options and examples.\n");
 }
 
-}  // namespace shira::cli
+}  // namespace shira

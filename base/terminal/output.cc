@@ -1,4 +1,4 @@
-#include "client/cli/output.h"
+#include "base/terminal/output.h"
 
 #include <unistd.h>
 
@@ -10,7 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 
-namespace shira::cli {
+namespace shira {
 namespace {
 
 bool TerminalShowsColor() {
@@ -46,4 +46,4 @@ std::string Output::Styled(absl::string_view code, absl::string_view text) const
   return absl::StrCat("\x1b[", code, "m", text, "\x1b[0m");
 }
 
-}  // namespace shira::cli
+}  // namespace shira

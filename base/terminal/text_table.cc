@@ -1,4 +1,4 @@
-#include "client/cli/text_table.h"
+#include "base/terminal/text_table.h"
 
 #include <algorithm>
 #include <array>
@@ -7,7 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 
-namespace shira::cli {
+namespace shira {
 namespace {
 
 // Terminal columns of UTF-8 text, taken as one per code point.
@@ -73,4 +73,4 @@ std::string FormatFields(const std::vector<std::pair<std::string, std::string>>&
   return text;
 }
 
-}  // namespace shira::cli
+}  // namespace shira

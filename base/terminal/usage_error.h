@@ -1,9 +1,9 @@
-// File: client/cli/usage_error.h
+// File: base/terminal/usage_error.h
 //
-// Error messages for wrong command lines. No gRPC: other programs use it too.
+// Error messages for wrong command lines.
 
-#ifndef SHIRA_CLIENT_CLI_USAGE_ERROR_H_
-#define SHIRA_CLIENT_CLI_USAGE_ERROR_H_
+#ifndef SHIRA_BASE_TERMINAL_USAGE_ERROR_H_
+#define SHIRA_BASE_TERMINAL_USAGE_ERROR_H_
 
 #include <CLI/CLI.hpp>
 #include <string>
@@ -11,7 +11,7 @@
 
 #include "absl/strings/string_view.h"
 
-namespace shira::cli {
+namespace shira {
 
 // The innermost command that the last parse() of `app` found: `app` itself if none.
 const CLI::App& NamedCommand(const CLI::App& app);
@@ -37,6 +37,6 @@ std::string ExplainUsage(const CLI::App& app, const CLI::ParseError& error);
 // The frame of the above, for usage errors that the parser does not know of.
 std::string UsageMessage(const CLI::App& app, absl::string_view what);
 
-}  // namespace shira::cli
+}  // namespace shira
 
-#endif  // SHIRA_CLIENT_CLI_USAGE_ERROR_H_
+#endif  // SHIRA_BASE_TERMINAL_USAGE_ERROR_H_
