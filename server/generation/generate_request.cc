@@ -5,9 +5,9 @@
 #include <cstdlib>
 #include <set>
 
-#include "absl/strings/ascii.h"
 #include "base/strings.h"
 #include "server/catalog/adapter_name.h"
+#include "server/logging/call_records.h"
 
 namespace shira {
 namespace {
@@ -81,18 +81,12 @@ void CheckStopTokens(const RequestLimits& limits, const std::vector<int32_t>& to
 }
 
 // Ids go into log lines, so they must not look like anything else there.
-void CheckRequestId(const RequestLimits& limits, const std::string& id, FieldProblems& problems) {
-  if (id.size() > limits.max_request_id_bytes) {
-    problems.Add("request_id",
-                 StrCat("has ", id.size(), " bytes, more than ", limits.max_request_id_bytes));
-    return;
-  }
-  for (const char c : id) {
-    if (!absl::ascii_isgraph(static_cast<unsigned char>(c))) {
-      problems.Add("request_id", "may only have printable ASCII characters without spaces");
-      return;
-    }
-  }
+void CheckRequestId(const std::string& id, FieldProblems& problems) {
+  if (id.empty() || IsRequestId(id)) return;
+  problems.Add("request_id",
+               id.size() > kMaxRequestIdBytes
+                   ? StrCat("has ", id.size(), " bytes, more than ", kMaxRequestIdBytes)
+                   : "may only have printable ASCII characters without spaces");
 }
 
 // Adds to `problems` unless `value` is within [least, most].
@@ -107,7 +101,7 @@ void CheckRange(std::string_view field, int64_t value, int64_t least, int64_t mo
 absl::Status CheckAndComplete(const RequestLimits& limits, GenerateRequest& request) {
   FieldProblems problems;
   std::visit(InputCheck{limits, problems}, request.input);
-  CheckRequestId(limits, request.request_id, problems);
+  CheckRequestId(request.request_id, problems);
   if (request.adapters.has_value()) {
     CheckSelection(limits, "adapter.adapters", *request.adapters, problems);
   }

@@ -34,7 +34,6 @@ struct RequestLimits {
   int max_choices = 16;
   int max_logit_biases = 1024;
   int max_priority = 100;  // and -max_priority the lowest
-  size_t max_request_id_bytes = 128;
 };
 
 // Rendered with the model's chat template.

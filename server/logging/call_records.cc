@@ -10,11 +10,6 @@
 #include "base/steady_wait.h"
 
 namespace shira {
-namespace {
-
-constexpr size_t kMaxRequestIdBytes = 128;
-
-}  // namespace
 
 std::string CallRecord::client() const {
   if (!identity.empty()) return identity;

@@ -6,6 +6,7 @@
 #ifndef SHIRA_SERVER_LOGGING_CALL_RECORDS_H_
 #define SHIRA_SERVER_LOGGING_CALL_RECORDS_H_
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -24,18 +25,18 @@ namespace shira {
 struct CallRecord {
   std::string method;    // "/package.Service/Method"
   std::string peer;      // gRPC's words for the other end: "ipv4:10.0.0.1:12345"
-  std::string identity;  // empty: nobody in particular
+  std::string identity;  // empty: the caller has none
   RoleSet roles;         // of that identity
   std::string request_id;
   SteadyTime start;
   std::vector<LogField> details;  // added by the service, before it finishes the call
 
-  // Whom limits per client count for: the identity, or else the peer without its port.
+  // What limits per client are counted by: the identity, or else the peer without its port.
   std::string client() const;
 };
 
-// Thread-safe. A call is told apart by the address of whatever its front end has one of for each, and
-// that is never looked at.
+// Thread-safe. A call's key is the address of an object that its front end has one of per call;
+// the object is never read.
 class CallRecords {
  public:
   void Add(const void* call, std::shared_ptr<CallRecord> record) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -44,11 +45,11 @@ class CallRecords {
       ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Until no call of a service whose path begins with `prefix` is under way, or `timeout` is over.
-  // Then the last words of every call are with its client, or with the kernel.
+  // Then every call's last message has reached its client, or the kernel.
   void WaitForEnd(std::string_view prefix, absl::Duration timeout) const
       ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Never nullptr: a call that nobody has announced has a record of its own.
+  // Never nullptr: for a call that was not added, a new record.
   std::shared_ptr<CallRecord> Of(const void* call) const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
@@ -59,7 +60,10 @@ class CallRecords {
 // 16 hexadecimal digits.
 std::string NewRequestId();
 
-// Whether an id may go into log lines as it is: 1 to 128 visible ASCII characters.
+// The longest id that a client may give.
+inline constexpr size_t kMaxRequestIdBytes = 128;
+
+// Whether an id may go into log lines as it is: 1 to kMaxRequestIdBytes visible ASCII characters.
 bool IsRequestId(std::string_view text);
 
 }  // namespace shira

@@ -10,6 +10,7 @@
 #include <variant>
 
 #include "server/generation/generate_request.h"
+#include "server/logging/call_records.h"
 #include "tests/testutil/status_matchers.h"
 
 namespace shira {
@@ -179,7 +180,7 @@ TEST(GenerateRequestTest, ListsAreBounded) {
   EXPECT_THAT(Parse(request), StatusIs(kInvalid, HasSubstr("65 entries")));
 
   request = Request("prompt: 'x'");
-  request.set_request_id(std::string(limits.max_request_id_bytes + 1, 'i'));
+  request.set_request_id(std::string(kMaxRequestIdBytes + 1, 'i'));
   EXPECT_THAT(Parse(request), StatusIs(kInvalid, HasSubstr("request_id")));
 }
 
