@@ -17,7 +17,7 @@ say "clang-format: C++"
 find adapters base bench client server tests tools -name '*.h' -o -name '*.cc' | xargs clang-format "${format[@]}"
 say "ruff and mypy: Python"
 "$bin/ruff" check --quiet "${ruff[@]}" bench tests examples scripts findings
-"$bin/mypy" --config-file mypy.ini bench scripts
+"$bin/mypy" --config-file mypy.ini bench scripts tests examples
 say "clang: the locks that are held where the annotations say so"
 scripts/check_thread_safety.py
 say "in order"

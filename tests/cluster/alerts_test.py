@@ -12,7 +12,7 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 MANUAL = (ROOT / "docs/operating.md").read_text()
 # Prometheus' own, of every target.
-OF_PROMETHEUS = {"up": set()}
+OF_PROMETHEUS: dict[str, set[str]] = {"up": set()}
 LABELS_OF_PROMETHEUS = {"job", "instance", "le"}
 FUNCTIONS = {"sum", "by", "rate", "increase", "changes", "min_over_time", "histogram_quantile"}
 

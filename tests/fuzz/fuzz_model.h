@@ -15,7 +15,7 @@
 
 namespace shira::testing {
 
-// The model that the corpora's adapters were made for (make_corpus.py).
+// The model that the corpora's adapters were made for (make_fuzz_corpus.py).
 inline const AdapterReader& FuzzModelReader() {
   static const AdapterReader* const reader = [] {
     BaseModelIdentity base;

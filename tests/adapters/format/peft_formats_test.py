@@ -17,7 +17,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 from shira_testutil import binary, parameter_hashes, run_binary
 
 TARGETS = ["q_proj", "v_proj", "down_proj"]
-_BASES = {}
+_BASES: dict[torch.dtype, LlamaForCausalLM] = {}
 
 
 def make_base(dtype: torch.dtype) -> LlamaForCausalLM:
@@ -167,7 +167,7 @@ def main() -> None:
             assert all(expected != untouched for _, expected in cases)
             output = subprocess.run([binary("print_switched_hashes"), base_file, *(f"{path}=1" for path, _ in cases)],
                                     check=True, capture_output=True, text=True).stdout
-            found = [{} for _ in cases]
+            found: list[dict[str, str]] = [{} for _ in cases]
             for line in output.splitlines():
                 number, name, digest = line.split()
                 found[int(number)][name] = digest

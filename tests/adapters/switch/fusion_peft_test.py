@@ -6,6 +6,7 @@ import pathlib
 import struct
 import subprocess
 import tempfile
+import unittest.mock
 import warnings
 
 import numpy
@@ -19,6 +20,7 @@ from shira_testutil import binary
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 SEED = 11
+SHAPES: dict[str, torch.Size] = {}  # of the base's parameters; main() fills it
 
 
 def make_base() -> LlamaForCausalLM:
@@ -66,12 +68,8 @@ def thinned(rule: str, density: float, digest: str, parameter: str, positions: t
         return merge_utils.prune(values, density, method="magnitude")
     if rule in ("dare", "dare_ties"):
         mask = random_mask(digest, parameter, positions, density)
-        with_mask = torch.bernoulli
-        torch.bernoulli = lambda input: mask.to(input.dtype)
-        try:
+        with unittest.mock.patch.object(torch, "bernoulli", lambda input: mask.to(input.dtype)):
             return merge_utils.prune(values, density, method="random", rescale=True)
-        finally:
-            torch.bernoulli = with_mask
     return values
 
 
@@ -85,7 +83,7 @@ def combined(rule: str, operands: list[torch.Tensor], weights: torch.Tensor) -> 
 
 
 def check(root: pathlib.Path, rule: str, density: float, parts: list[tuple[pathlib.Path, float]]) -> int:
-    command = [binary("blend_adapters"), root / "base.safetensors", rule, str(density), str(SEED)]
+    command: list[str | pathlib.Path] = [binary("blend_adapters"), root / "base.safetensors", rule, str(density), str(SEED)]
     output = subprocess.run([*command, root / "out.safetensors", *(f"{folder}={weight}" for folder, weight in parts)],
                             check=True, capture_output=True, text=True).stdout.splitlines()
     reversed_output = subprocess.run([*command, root / "reversed.safetensors", *(f"{folder}={weight}" for folder, weight in parts[::-1])],
@@ -147,8 +145,7 @@ def check_statistics(root: pathlib.Path, folder: pathlib.Path, density: float) -
 
 def main() -> None:
     warnings.filterwarnings("ignore", message="The density")
-    global SHAPES
-    SHAPES = {name: parameter.shape for name, parameter in make_base().named_parameters()}
+    SHAPES.update({name: parameter.shape for name, parameter in make_base().named_parameters()})
     with tempfile.TemporaryDirectory() as temporary:
         root = pathlib.Path(temporary)
         save_file({name: parameter.detach().clone() for name, parameter in make_base().named_parameters()}, root / "base.safetensors")

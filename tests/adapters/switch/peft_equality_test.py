@@ -45,7 +45,7 @@ def hashes(model: LlamaForCausalLM) -> dict[str, str]:
 def summed(dtype: torch.dtype, terms: list[tuple[pathlib.Path, float]]) -> dict[str, str]:
     """The documented sum over several adapters, dense and in fp64 (exact enough for any order of these terms to round alike)."""
     model = make_base(dtype)
-    deltas = {}
+    deltas: dict[str, list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]] = {}
     for folder, weight in terms:
         tensors = load_file(folder / "adapter_model.safetensors")
         for name, values in tensors.items():
@@ -91,7 +91,7 @@ def main() -> None:
             cases += cases[-2:0:-1] + cases[:1]
             output = subprocess.run([binary("print_switched_hashes"), base_file, *(state for state, _ in cases)],
                                     check=True, capture_output=True, text=True).stdout
-            found = [{} for _ in cases]
+            found: list[dict[str, str]] = [{} for _ in cases]
             for line in output.splitlines():
                 number, name, digest = line.split()
                 found[int(number)][name] = digest

@@ -70,7 +70,8 @@ def write_gguf(model, path, kind: Kind, rng) -> None:
         if parameter.ndim == 1:
             writer.add_tensor(gguf_name(name), parameter.detach().float().numpy())
         elif kind in HALVES:
-            writer.add_tensor(gguf_name(name), random_blocks(kind, *parameter.shape, rng), raw_dtype=kind)
+            rows, cols = parameter.shape
+            writer.add_tensor(gguf_name(name), random_blocks(kind, rows, cols, rng), raw_dtype=kind)
         elif kind == Kind.BF16:
             bits = rng.integers(0, 1 << 16, size=tuple(parameter.shape), dtype=np.uint16)
             bits &= 0xBFFF  # below 2, which float16 holds too

@@ -1,6 +1,6 @@
 """Makes the seed corpora of the fuzz targets out of real files: what PEFT, transformers, gguf and our own tool write.
 
-    .deps/venv/bin/python tests/fuzz/make_corpus.py        with SHIRA_BIN=build/release/bin; writes tests/fuzz/corpus
+    .deps/venv/bin/python tests/fuzz/make_fuzz_corpus.py        with SHIRA_BIN=build/release/bin; writes tests/fuzz/corpus
 
 The inputs that found a bug, named found_*, are kept.
 """
@@ -48,8 +48,9 @@ def adapters(work: pathlib.Path) -> None:
     base = work / "fuzz" / "tiny"
     make_tiny_llama(base)  # for its tokenizer
     tiny_model().save_pretrained(base)
-    for name, options in {"q_proj": {"target_modules": ["q_proj"]}, "two": {"target_modules": ["q_proj", "down_proj"]},
-                          "seeded": {"target_modules": ["down_proj"], "random_seed": 7}}.items():
+    kinds: dict[str, dict] = {"q_proj": {"target_modules": ["q_proj"]}, "two": {"target_modules": ["q_proj", "down_proj"]},
+                              "seeded": {"target_modules": ["down_proj"], "random_seed": 7}}
+    for name, options in kinds.items():
         model = get_peft_model(tiny_model(), ShiraConfig(r=1, **options))
         with torch.no_grad():
             for parameter_name, parameter in model.named_parameters():
