@@ -31,6 +31,7 @@ void CallRecords::Remove(const void* call, const std::shared_ptr<CallRecord>& re
 
 void CallRecords::WaitForEnd(std::string_view prefix, absl::Duration timeout) const {
   const auto none = [&] {
+    mutex_.AssertHeld();
     return std::none_of(records_.begin(), records_.end(), [&](const auto& record) {
       return record.second->method.starts_with(prefix);
     });
