@@ -1,7 +1,8 @@
 // The weight rows of a thread's part are taken in blocks that fit the first-level cache. A block
 // meets a tile of activation rows after the other, weight rows a few at a time; patched groups
 // multiply a copy of the block on the stack, which is patched as a whole before it is read: loads
-// that follow a narrower store to their cache line wait for it.
+// that follow a narrower store to their cache line wait for it. Processors with matrix tiles take
+// larger blocks where these are not copied.
 
 #include "server/model/kernels/linear.h"
 
@@ -9,7 +10,9 @@
 #include <atomic>
 #include <cstddef>
 
-#include "server/model/kernels/bf16_dot.h"
+#include "server/model/kernels/amx_tiles.h"
+#include "server/model/kernels/bf16_products.h"
+#include "server/model/kernels/emulated_tiles.h"
 #include "server/model/kernels/growing_memory.h"
 #include "server/model/kernels/linear_call.h"
 #include "server/model/kernels/resident_types.h"
@@ -23,6 +26,7 @@
 // After foreach_target.h.
 #include <hwy/highway.h>
 
+#include "server/model/kernels/linear_matrix_tile-inl.h"
 #include "server/model/kernels/linear_tile-inl.h"
 
 #ifndef SHIRA_SERVER_MODEL_KERNELS_LINEAR_ONCE_
@@ -53,8 +57,10 @@ namespace {
 // Tiles of many rows pay where they save reading weights from memory, not from cache again.
 template <class Products>
 RowTiles TilesOf(const LinearCall& call, const RowGroup& group) {
-  return {group, kMaxTileRows<Products>,
-          call.groups.size() == 1 ? kMaxLoneTileRows<Products> : kMaxTileRows<Products>};
+  if constexpr (kMatrixTiles<Products>) return RowTiles::Full(group, kMaxTileRows<Products>);
+  return RowTiles::Even(
+      group, kMaxTileRows<Products>,
+      call.groups.size() == 1 ? kMaxLoneTileRows<Products> : kMaxTileRows<Products>);
 }
 
 // Adds the bias, rounds and stores: sums [rows][kMaxBlockOuts] to y from (row, out) on.
@@ -120,22 +126,66 @@ struct Panel {
   int64_t tiles;
 };
 
+// A block against a tile of activations that begins in row `row`: their outputs. Fetches some of the
+// next block.
+template <class Products>
+HWY_ATTR void MultiplyRows(const LinearCall& call,
+                           const WeightBlock<typename Products::Weight>& block, int64_t row,
+                           int64_t rows, const typename Products::Activation* x, const char* next,
+                           int64_t fetch_bytes, VectorUnit<Products>&) {
+  const int64_t steps = std::max<int64_t>(block.outs / OutsAtOnce<Products>(rows), 1) *
+                        std::max<int64_t>(block.in / Products::Step(), 1);
+  HWY_ALIGN float sums[kMaxLoneTileRows<Products> * kMaxBlockOuts];
+  MultiplyTileOf<Products>(rows, block, x, Ahead::Of(next, fetch_bytes, steps), sums);
+  StoreOutputs<typename Products::Weight>(call, sums, rows, row, block.first_out, block.outs);
+}
+
+// The same with matrix tiles.
+template <class Tiles>
+HWY_ATTR void MultiplyRows(const LinearCall& call, const WeightBlock<BFloat16>& block, int64_t row,
+                           int64_t rows, const BFloat16* x, const char* next, int64_t fetch_bytes,
+                           MatrixUnit<Tiles>& unit) {
+  HWY_ALIGN float sums[kTileSums];
+  HWY_ALIGN float turned[kTileSide * kTileSide];
+  for (const int64_t end = row + rows; row < end;) {
+    TileProduct product = {.weights = block.weights,
+                           .outs = block.outs,
+                           .in = block.in,
+                           .packed = x,
+                           .rows = std::min(end - row, kTileSide),
+                           .tiles = end - row == 2 * kTileSide ? 2 : 1,
+                           .ahead = next,
+                           .ahead_bytes = fetch_bytes};
+    unit.tiles.Multiply(product, sums);
+    fetch_bytes = 0;
+    for (int64_t tile = 0; tile < product.tiles; ++tile) {
+      for (int64_t o = 0; o < block.outs; o += kTileSide) {
+        const float* from = sums + tile * kMaxTileOuts * kTileSide + o * SumStride(product.rows);
+        if (product.rows > 1) {
+          Turn(from, turned);
+          from = turned;
+        }
+        StoreOutputs<BFloat16>(call, from, product.rows, row, block.first_out + o,
+                               std::min(block.outs - o, kTileSide));
+      }
+      row += product.rows;
+      x += product.rows * call.padded_in();
+    }
+  }
+}
+
 // A block against the tiles of a group in a panel, which fetch their part of the next block.
 template <class Products>
 HWY_ATTR void MultiplyGroup(const LinearCall& call,
                             const WeightBlock<typename Products::Weight>& block,
                             const RowTiles& tiles, const Panel& panel,
-                            const typename Products::Activation* packed, const char*& next) {
-  using T = typename Products::Weight;
-  const int64_t fetch_bytes = block.outs * block.in * static_cast<int64_t>(sizeof(T)) / panel.tiles;
+                            const typename Products::Activation* packed, const char*& next,
+                            typename Products::Unit& unit) {
+  const int64_t fetch_bytes =
+      block.outs * block.in * static_cast<int64_t>(sizeof(*block.weights)) / panel.tiles;
   tiles.ForEach(panel.begin, panel.end, [&](int64_t row, int64_t rows) {
-    const int64_t steps = std::max<int64_t>(block.outs / OutsAtOnce<Products>(rows), 1) *
-                          std::max<int64_t>(block.in / Products::Step(), 1);
-    HWY_ALIGN float sums[kMaxLoneTileRows<Products> * kMaxBlockOuts];
-    MultiplyTileOf<Products>(rows, block, packed + row * call.padded_in(),
-                             Ahead::Of(next, fetch_bytes, steps), sums);
+    MultiplyRows(call, block, row, rows, packed + row * call.padded_in(), next, fetch_bytes, unit);
     next += fetch_bytes;
-    StoreOutputs<T>(call, sums, rows, row, block.first_out, block.outs);
   });
 }
 
@@ -143,7 +193,7 @@ HWY_ATTR void MultiplyGroup(const LinearCall& call,
 template <class Products>
 HWY_ATTR void MultiplyPanel(const LinearCall& call, const Panel& panel, int64_t out_begin,
                             int64_t out_end, const typename Products::Activation* packed,
-                            typename Products::Weight* copy) {
+                            typename Products::Weight* copy, typename Products::Unit& unit) {
   using T = typename Products::Weight;
   const int64_t block_outs = call.block_outs();
   for (int64_t out = out_begin; out < out_end; out += block_outs) {
@@ -164,8 +214,21 @@ HWY_ATTR void MultiplyPanel(const LinearCall& call, const Panel& panel, int64_t 
         patched.Put(group.patches);
         block.weights = copy;
       }
-      MultiplyGroup<Products>(call, block, tiles, panel, packed, next);
+      MultiplyGroup<Products>(call, block, tiles, panel, packed, next, unit);
     }
+  }
+}
+
+template <class Products>
+HWY_INLINE void PackRows(const float* x, int64_t rows, int64_t in, int64_t padded_in, Ahead& ahead,
+                         typename Products::Activation* packed) {
+  if constexpr (kMatrixTiles<Products>) {
+    for (int64_t row = 0; row < rows; row += kTileSide) {
+      PackMatrixTile(x + row * in, std::min(rows - row, kTileSide), in, padded_in, ahead,
+                     packed + row * padded_in);
+    }
+  } else {
+    PackTile<Products>(x, rows, in, padded_in, ahead, packed);
   }
 }
 
@@ -175,7 +238,7 @@ HWY_ATTR void PackRange(const LinearCall& call, int64_t begin, int64_t end, Ahea
                         typename Products::Activation* packed) {
   for (const RowGroup& group : call.groups) {
     TilesOf<Products>(call, group).ForEach(begin, end, [&](int64_t row, int64_t rows) {
-      PackTile<Products>(call.x + row * call.weight.in, rows, call.weight.in, call.padded_in(),
+      PackRows<Products>(call.x + row * call.weight.in, rows, call.weight.in, call.padded_in(),
                          ahead, packed + row * call.padded_in());
     });
   }
@@ -203,6 +266,7 @@ HWY_ATTR const typename Products::Activation* PackedFor(const LinearCall& call, 
 template <class Products>
 HWY_ATTR void OutputRange(const LinearCall& call, int64_t out_begin, int64_t out_end) {
   alignas(64) std::byte copy[kCopyBytes];  // touched only where blocks are patched
+  typename Products::Unit unit;
   const auto* packed = PackedFor<Products>(call, out_begin);
   const int64_t row_bytes =
       call.padded_in() * static_cast<int64_t>(sizeof(typename Products::Activation));
@@ -213,16 +277,21 @@ HWY_ATTR void OutputRange(const LinearCall& call, int64_t out_begin, int64_t out
       panel.tiles += TilesOf<Products>(call, group).Count(panel.begin, panel.end);
     }
     MultiplyPanel<Products>(call, panel, out_begin, out_end, packed,
-                            reinterpret_cast<typename Products::Weight*>(copy));
+                            reinterpret_cast<typename Products::Weight*>(copy), unit);
   }
 }
 
 // Calls f(Products()) with the kind for the dtype and the CPU.
 template <typename F>
 void WithProducts(DType dtype, F f) {
+  if (dtype == DType::kBF16) {
+    const Bf16Products chosen = ChosenBf16Products();
+    if (chosen == Bf16Products::kTiles) return f(MatrixProducts<AmxTiles>());
+    if (chosen == Bf16Products::kEmulatedTiles) return f(MatrixProducts<EmulatedTiles>());
 #if SHIRA_BF16_DOT
-  if (dtype == DType::kBF16 && UseBf16Dot()) return f(Bf16Dot());
+    if (chosen == Bf16Products::kDot) return f(Bf16Dot());
 #endif
+  }
   WithResidentType(dtype, [&]<typename T>(T) { f(FloatProducts<T>()); });
 }
 
@@ -258,8 +327,10 @@ void Linear(const LinearWeight& weight, const float* x, absl::Span<const RowGrou
   static std::atomic<uint64_t> calls{0};
   const int64_t rows = groups.empty() ? 0 : groups.back().end;
   const bool together = rows >= kParallelPackRows;
+  const Bf16Products products = ChosenBf16Products();
   const LinearCall call = {.number = calls.fetch_add(1, std::memory_order_relaxed) + 1,
                            .weight = weight,
+                           .tiles = weight.dtype == DType::kBF16 && UsesTiles(products),
                            .groups = groups,
                            .x = x,
                            .packed = together ? scratch : nullptr,
@@ -268,8 +339,7 @@ void Linear(const LinearWeight& weight, const float* x, absl::Span<const RowGrou
     const auto pack = HWY_DYNAMIC_DISPATCH(Pack);
     parallel_for(rows, [&](int64_t begin, int64_t end) { pack(call, begin, end); });
   }
-  // Parts of whole blocks where blocks are patched: index tables are cut into such blocks, too.
-  const int64_t unit = call.patched() ? call.block_outs() : kTileOuts;
+  const int64_t unit = call.out_unit();
   const auto outputs = HWY_DYNAMIC_DISPATCH(Outputs);
   parallel_for((weight.out + unit - 1) / unit, [&](int64_t begin, int64_t end) {
     outputs(call, begin * unit, std::min(end * unit, weight.out));

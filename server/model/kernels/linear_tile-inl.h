@@ -68,6 +68,11 @@ constexpr int OutsAtOnce(int64_t rows) {
 //   Step(), Lanes()     weights that one step takes; activations of a packed vector
 //   Pack()              Step() activations, fp32, to packed vectors `stride` elements apart
 //   Add()               one step of a tile: sums[o][r] += weights of row o * activations of row r
+//   Unit                what a thread needs to multiply
+
+// Vectors need nothing.
+template <class Products>
+struct VectorUnit {};
 
 // Calls add(i, j, kept(i), loaded(j)) for all i < kKept and j < kLoaded. All kept vectors stay in
 // registers meanwhile, and one that was loaded.
@@ -109,6 +114,7 @@ template <typename T>
 struct FloatProducts {
   using Weight = T;
   using Activation = float;
+  using Unit = VectorUnit<FloatProducts>;
   static constexpr int kConstants = 0;
 
   static HWY_INLINE int64_t Lanes() { return static_cast<int64_t>(FloatLanes()); }
@@ -134,6 +140,7 @@ template <>
 struct FloatProducts<BFloat16> {
   using Weight = BFloat16;
   using Activation = float;
+  using Unit = VectorUnit<FloatProducts>;
   static constexpr int kConstants = 1;  // the mask
 
   static HWY_INLINE int64_t Lanes() { return static_cast<int64_t>(FloatLanes()); }
@@ -203,6 +210,7 @@ struct FloatProducts<BFloat16> {
 struct Bf16Dot {
   using Weight = BFloat16;
   using Activation = BFloat16;
+  using Unit = VectorUnit<Bf16Dot>;
   static constexpr int kConstants = 0;
 
   static HWY_INLINE int64_t Lanes() { return 32; }

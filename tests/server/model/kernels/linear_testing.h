@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
-#include "server/model/kernels/bf16_dot.h"
+#include "server/model/kernels/bf16_products.h"
 #include "server/model/kernels/linear.h"
 #include "tests/server/model/kernels/kernel_testing.h"
 
@@ -63,19 +63,26 @@ inline std::vector<uint32_t> Bits(absl::Span<const float> values) {
   return bits;
 }
 
-// Runs `check` once for every instruction set that the machine and the build have, with and without
-// the dot product of bfloat16.
+// Runs `check` once for every instruction set that the machine and the build have, and with every
+// kind of bfloat16 products. The emulation of tiles, which is slow, has one turn where the processor
+// has tiles itself.
 inline void OnEveryArithmetic(absl::FunctionRef<void()> check) {
-  OnEveryTarget([&] {
-    SetUseBf16DotForTest(false);
+  const auto with = [&](Bf16Products products) {
+    SCOPED_TRACE(std::string("bfloat16 with ") + std::string(Bf16ProductsName(products)));
+    SetBf16ProductsForTest(products);
     check();
-    if (CpuHasBf16Dot() && (hwy::SupportedTargets() & HWY_AVX3) != 0) {
-      SCOPED_TRACE("with the dot product of bfloat16");
-      SetUseBf16DotForTest(true);
-      check();
+  };
+  bool emulated = false;
+  OnEveryTarget([&] {
+    with(Bf16Products::kWidened);
+    if (CanUse(Bf16Products::kDot) && (hwy::SupportedTargets() & HWY_AVX3) != 0) {
+      with(Bf16Products::kDot);
     }
+    if (CanUse(Bf16Products::kTiles)) with(Bf16Products::kTiles);
+    if (!CanUse(Bf16Products::kTiles) || !emulated) with(Bf16Products::kEmulatedTiles);
+    emulated = true;
   });
-  SetUseBf16DotForTest(std::nullopt);
+  SetBf16ProductsForTest(std::nullopt);
 }
 
 using OutAndIn = std::pair<int64_t, int64_t>;
