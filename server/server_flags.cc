@@ -67,6 +67,9 @@ void DefineModelFlags(CLI::App& app, Flags& flags) {
   const char* const group = "Model";
   Add(app, group, "--model", options.model,
       "The base model: a Hugging Face folder or a GGUF file (required)");
+  Add(app, group, "--chat-template", options.chat_template,
+      "A file with a chat template (Jinja) to use instead of the model's own; one that cannot be "
+      "used ends the start");
   Add(app, group, "--dtype", flags.dtype, "Type of the weights in memory")
       ->check(CLI::IsMember({"float32", "bfloat16", "float16"}));
   Add(app, group, "--device", options.device,

@@ -214,6 +214,10 @@ absl::Status CheckPaths(const ServerOptions& options) {
         StrCat("model ", options.model,
                " does not exist: expected the path of a Hugging Face folder, or of a .gguf file"));
   }
+  if (!options.chat_template.empty() && !fs::is_regular_file(options.chat_template, error)) {
+    return absl::NotFoundError(
+        StrCat("chat template ", options.chat_template, " does not exist or is not a file"));
+  }
   for (const std::string& root : options.adapter_roots) {
     SHIRA_RETURN_IF_ERROR(ExpectFolder("adapter root", root));
   }

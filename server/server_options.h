@@ -27,6 +27,7 @@ struct ServerOptions {
   std::string model;   // a Hugging Face folder or a .gguf file
   std::string device;  // of LibTorch's, which computes then; empty: the CPU, by our own kernels
   DType dtype = DType::kBF16;                 // of the resident weights: kF32, kBF16 or kF16
+  std::string chat_template;                  // a file; empty: the model's own
   int threads = 0;                            // for computing; 0: all cores
   std::vector<std::string> base_model_names;  // empty: taken from the model
 

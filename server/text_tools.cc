@@ -89,10 +89,17 @@ absl::StatusOr<TemplateSources> FindTemplates(const std::string& path, const Wei
   return files.texts.empty() ? ConfiguredTemplates(path) : std::move(files);
 }
 
-// nullopt where the model has none.
-absl::StatusOr<std::optional<ChatTemplate>> LoadTemplate(const std::string& path,
-                                                         const WeightSource& source) {
-  SHIRA_ASSIGN_OR_RETURN(const TemplateSources sources, FindTemplates(path, source));
+// The one that the operator gives instead of the model's.
+absl::StatusOr<TemplateSources> GivenTemplate(const std::string& file) {
+  SHIRA_ASSIGN_OR_RETURN(std::string text, ReadFile(file, kMaxTextFileBytes));
+  return TemplateSources{.where = file, .texts = {{"default", std::move(text)}}};
+}
+
+// nullopt where there is none.
+absl::StatusOr<std::optional<ChatTemplate>> ParseTemplate(
+    const absl::StatusOr<TemplateSources>& found) {
+  SHIRA_RETURN_IF_ERROR(found.status());
+  const TemplateSources& sources = *found;
   if (sources.texts.empty()) return std::nullopt;
   const auto standard = sources.texts.find("default");
   if (standard == sources.texts.end()) {
@@ -113,14 +120,19 @@ absl::StatusOr<std::optional<ChatTemplate>> LoadTemplate(const std::string& path
 
 }  // namespace
 
-absl::StatusOr<TextTools> LoadTextTools(const std::string& path, const WeightSource& source) {
+absl::StatusOr<TextTools> LoadTextTools(const std::string& path, const WeightSource& source,
+                                        const std::string& template_file) {
   TextTools tools;
   SHIRA_ASSIGN_OR_RETURN(tools.tokenizer, source.gguf() != nullptr
                                               ? Tokenizer::FromGguf(*source.gguf())
                                               : Tokenizer::FromHuggingFace(path));
-  absl::StatusOr<std::optional<ChatTemplate>> found = LoadTemplate(path, source);
+  const bool is_given = !template_file.empty();
+  absl::StatusOr<std::optional<ChatTemplate>> found =
+      ParseTemplate(is_given ? GivenTemplate(template_file) : FindTemplates(path, source));
   if (found.ok()) {
     tools.chat_template = *std::move(found);
+  } else if (is_given) {
+    return found.status();
   } else {
     tools.chat_template_problem = std::string(found.status().message());
   }

@@ -26,9 +26,11 @@ struct TextTools {
 // folder's tokenizer.json. The template is GGUF's tokenizer.chat_template, or a folder's as
 // transformers finds it: additional_chat_templates/*.jinja, chat_template.jinja, or without such
 // files tokenizer_config.json's chat_template; of several the one named "default", and "tool_use"
-// where a conversation has tools. A template that cannot be used does not prevent plain prompts,
-// so it is no error. Errors name the file.
-absl::StatusOr<TextTools> LoadTextTools(const std::string& path, const WeightSource& source);
+// where a conversation has tools. A template of the model that cannot be used does not prevent
+// plain prompts, so it is no error. `template_file` replaces all of them unless it is empty, and
+// one that cannot be used is an error. Errors name the file.
+absl::StatusOr<TextTools> LoadTextTools(const std::string& path, const WeightSource& source,
+                                        const std::string& template_file);
 
 }  // namespace shira
 

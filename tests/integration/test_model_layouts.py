@@ -60,6 +60,33 @@ class ModelLayoutTest(unittest.TestCase):
             self.assertIn("unknown filter 'groupby'", server.log())
             self.assertTrue(client.inference.Generate(prompt="Hello", stop={"max_tokens": 1}).token_ids)
 
+    def given(self, text):
+        path = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / "given.jinja"
+        path.write_text(text)
+        return path
+
+    def test_the_operators_template_replaces_all_of_the_models(self):
+        folder = self.model_with(jinja="file")
+        (folder / "additional_chat_templates").mkdir()
+        (folder / "additional_chat_templates" / "tool_use.jinja").write_text("tools")
+        with_tools = {"messages": MESSAGES, "template_variables_json": '{"tools": []}'}
+        for model in (folder, self.model_with(jinja="{% broken"), shira_testutil.demo_model()):
+            flags = ("--model", model, "--chat-template", self.given("{{ messages[0].content }}!{{ bos_token }}"), "--threads", 1)
+            with ServerProcess(*flags) as server:
+                client = server.client()
+                self.assertTrue(client.inference.GetModel().has_chat_template)
+                for chat in ({"messages": MESSAGES}, with_tools):
+                    text = client.inference.Tokenize(chat=chat).text
+                    self.assertEqual(text, "Hello!<|im_start|>")
+
+    def test_a_template_of_the_operators_that_cannot_be_used_ends_the_start(self):
+        for text, problem in (("{{ messages|groupby('role') }}", "unknown filter 'groupby'"), ("{% if %}", "given.jinja: "),
+                              ("{{ 'a", "given.jinja: ")):
+            with ServerProcess("--model", self.model_with(jinja="file"), "--chat-template", self.given(text), wait=False) as server:
+                self.assertEqual(server.wait(), 1)
+                self.assertIn(problem, server.log())
+                self.assertNotIn("MiB loaded", server.log())
+
     def test_ids_beyond_the_tokenizers_vocabulary_have_no_text(self):
         folder = self.model_with()
         tokenizer = json.loads((folder / "tokenizer.json").read_text())

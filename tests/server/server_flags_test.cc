@@ -64,6 +64,14 @@ TEST_F(ServerFlagsTest, AFileMayBeginWithAByteOrderMark) {
   }
 }
 
+TEST_F(ServerFlagsTest, TheChatTemplateIsTheModelsUnlessAFileIsGiven) {
+  ASSERT_OK_AND_ASSIGN(const CommandLine without, Parse({"--model", "/m"}));
+  EXPECT_EQ(without.options.chat_template, "");
+  ASSERT_OK_AND_ASSIGN(const CommandLine with,
+                       Parse({"--model", "/m", "--chat-template", "/t.jinja"}));
+  EXPECT_EQ(with.options.chat_template, "/t.jinja");
+}
+
 TEST_F(ServerFlagsTest, LimitsOfTheNetworkHaveTheirUnits) {
   ASSERT_OK_AND_ASSIGN(const CommandLine line,
                        Parse({"--model", "/m", "--max-connections", "7",

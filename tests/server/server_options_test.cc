@@ -154,6 +154,12 @@ TEST(ServerOptionsTest, PathsAreCheckedBeforeAnythingIsRead) {
   options.model = folder.Path("nothing");
   EXPECT_THAT(CheckPaths(options), StatusIs(absl::StatusCode::kNotFound, HasSubstr("model")));
   options.model = file;
+  for (const std::string& wrong : {folder.Path("nothing.jinja"), std::string(folder.path())}) {
+    options.chat_template = wrong;
+    EXPECT_THAT(CheckPaths(options), StatusIs(absl::StatusCode::kNotFound, HasSubstr(wrong)));
+  }
+  options.chat_template = file;
+  EXPECT_THAT(CheckPaths(options), IsOk());
   options.adapter_roots = {file};
   EXPECT_THAT(CheckPaths(options),
               StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("not a folder")));
