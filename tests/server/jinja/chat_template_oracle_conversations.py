@@ -21,6 +21,28 @@ TOOLS = [
 ARGUMENTS = [{}, {"city": "Oslo"}, {"city": "São Paulo", "unit": None}, {"a": 1, "b": [1.5, 2, -0.0]}, {"nested": {"k": [True, False, None]}, "t": "x\ny"}, {"n": 1e-7, "m": 1e21}]
 
 
+# Variables that templates of one family or another ask for beside tools, documents and enable_thinking: by name, values that they may have.
+SWITCHES = {
+    "xml_tools": [TOOLS, ["{\"name\": \"f\"}"], []],
+    "python_tools": [TOOLS[:2], ["def f(x: int) -> str: ..."], None],
+    "builtin_tools": [["browser", "python"], ["wolfram_alpha", "code_interpreter"], [], "python"],
+    "available_tools": [TOOLS, TOOLS[2:], []],
+    "custom_tools": [TOOLS[:1], None],
+    "custom_instructions": ["Be brief.", ""],
+    "model_identity": ["You are a test.", ""],
+    "reasoning_effort": ["low", "medium", "high", "none"],
+    "thinking": [True, False],
+    "thinking_mode": ["thinking", "chat", "auto"],
+    "thinking_budget": [0, 200, 512, 100000, -1],
+    "preserve_thinking": [True, False],
+    "clear_thinking": [True, False],
+    "tools_in_user_message": [True, False],
+    "controls": [{"length": "short", "originality": 3}, {}],
+    "citation_mode": ["ACCURATE", "off", ""],
+    "response_format": [{"type": "object", "properties": {"x": {"type": "integer"}}}, None],
+}
+
+
 def text(random):
     return "".join(random.choice(TEXTS) for _ in range(random.choice([1, 1, 1, 2, 3])))
 
@@ -77,6 +99,9 @@ def conversations(random, count):
             extra["date_string"] = random.choice(["26 Jul 2024", ""])
         if random.random() < 0.2:
             extra["documents"] = [{"title": text(random), "text": text(random)} for _ in range(random.randrange(3))]
+        if random.random() < 0.5:
+            for name in random.sample(sorted(SWITCHES), random.randrange(1, 5)):
+                extra[name] = random.choice(SWITCHES[name])
         if random.random() < 0.1:
             extra["custom_flag"] = random.choice([None, 1, "x", [1], {"a": 1}])
         tokens = {"bos_token": random.choice(["<s>", "<|begin|>", ""]), "eos_token": random.choice(["</s>", "<|end|>", ""]),
