@@ -35,6 +35,7 @@
 #include "bench/timing.h"
 #include "nlohmann/json.hpp"
 #include "server/model/cpu_executor.h"
+#include "server/model/kernels/bf16_products.h"
 #include "server/model/resident_weights.h"
 #include "server/model/weight_loader.h"
 #include "server/server_options.h"
@@ -224,6 +225,7 @@ class Worker {
 
 // Before the first kernel runs.
 void Permit(Instructions instructions) {
+  if (instructions != Instructions::kAll) SetBf16ProductsForTest(Bf16Products::kWidened);
   if (instructions == Instructions::kAvx512) hwy::SetSupportedTargetsForTest(HWY_AVX3);
   if (instructions == Instructions::kAvx2) hwy::SetSupportedTargetsForTest(HWY_AVX2);
 }

@@ -30,13 +30,14 @@ Attention::Attention(const AttentionShape& shape) : shape_(shape) {}
 Attention::~Attention() = default;
 
 void Attention::PlanRow(int64_t index, const AttentionRow& row) {
+  const int64_t tile_tokens = AttentionTileTokens(shape_);
   for (int64_t head = 0; head < shape_.num_kv_heads; ++head) {
     Unit unit;
     unit.row = index;
     unit.kv_head = head;
     if (row.tokens > 1) {
-      for (; unit.first < row.tokens; unit.first += kTileTokens) {
-        unit.tokens = std::min(kTileTokens, row.tokens - unit.first);
+      for (; unit.first < row.tokens; unit.first += tile_tokens) {
+        unit.tokens = std::min(tile_tokens, row.tokens - unit.first);
         unit.cost = unit.tokens * (row.start + unit.first + unit.tokens);
         units_.push_back(unit);
       }

@@ -1,6 +1,6 @@
-// What differs between a prompt's queries and a decoding one is only how a block's keys and values
-// come into registers: a tile's are widened once and then multiplied from the first-level cache, a
-// decoding query's are used once and widened on the way.
+// With vectors, what differs between a prompt's queries and a decoding one is only how a block's keys
+// and values come into registers: a tile's are widened once and then multiplied from the first-level
+// cache, a decoding query's are used once and widened on the way. With matrix tiles nothing differs.
 
 #include "server/model/kernels/attention_kernel.h"
 
@@ -9,6 +9,9 @@
 #include <cstring>
 #include <limits>
 
+#include "server/model/kernels/amx_tiles.h"
+#include "server/model/kernels/bf16_products.h"
+#include "server/model/kernels/emulated_tiles.h"
 #include "server/model/kernels/growing_memory.h"
 #include "server/model/kernels/resident_types.h"
 
@@ -19,36 +22,14 @@
 #include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
+#include "server/model/kernels/attention_block-inl.h"
+#include "server/model/kernels/attention_matrix-inl.h"
 #include "server/model/kernels/vector_types-inl.h"
 
 #ifndef SHIRA_SERVER_MODEL_KERNELS_ATTENTION_KERNEL_ONCE_
 #define SHIRA_SERVER_MODEL_KERNELS_ATTENTION_KERNEL_ONCE_
 namespace shira {
 namespace {
-
-constexpr int64_t kBlock = 64;  // positions: two pages
-constexpr int64_t kPagesOfBlock = kBlock / kPageTokens;
-
-int64_t RoundUp(int64_t value, int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
-int64_t PaddedDim(const AttentionShape& shape) { return RoundUp(shape.head_dim, 16); }
-int64_t PlaneElements(const AttentionShape& shape) { return PaddedDim(shape) * kPageTokens; }
-
-// A tile of queries of one key head on its way through the positions.
-struct Tile {
-  const AttentionShape& shape;
-  const AttentionRow& row;
-  int64_t kv_head;
-  int64_t first;  // of the tile's tokens among the row's
-  int64_t tokens;
-  const float* queries;  // [tokens, group, head_dim]
-  float* wide_keys;      // [head_dim, kBlock]; these two for more than one token only
-  float* wide_values;    // [kBlock, padded_dim]
-
-  int64_t position(int64_t token) const { return row.start + first + token; }
-  int64_t rows() const { return tokens * shape.queries_per_kv_head(); }
-};
 
 float* ThreadMemory(int64_t floats) {
   thread_local GrowingMemory memory;
@@ -67,33 +48,6 @@ namespace {
 constexpr int kMaxRows = HWY_TARGET <= HWY_AVX3 ? 6 : 3;
 constexpr int kVectors = 4;  // of positions, or of a value's elements, at a time
 
-// A block as the pages hold it.
-template <typename T>
-struct PagedBlock {
-  const T* keys[kPagesOfBlock];
-  const T* values[kPagesOfBlock];
-  int64_t padded_dim;
-  const T* next_keys[kPagesOfBlock];  // of the block that is read next
-
-  HWY_INLINE FloatVector Keys(int64_t k, int64_t position) const {
-    return Widen(keys[position / kPageTokens] + k * kPageTokens + position % kPageTokens);
-  }
-  HWY_INLINE FloatVector Values(int64_t position, int64_t k) const {
-    return Widen(values[position / kPageTokens] + position % kPageTokens * padded_dim + k);
-  }
-  // The processor sees a stream within 4 KiB only, and pages are far from each other.
-  HWY_INLINE void PrefetchKeys(int64_t k) const {
-    for (int64_t i = 0; i < kPagesOfBlock; ++i) {
-      __builtin_prefetch(next_keys[i] + k * kPageTokens, 0, 2);
-    }
-  }
-  HWY_INLINE void PrefetchValues(int64_t position) const {
-    const int64_t i = position / kPageTokens;
-    const T* row = next_keys[i] + (values[i] - keys[i]) + position % kPageTokens * padded_dim;
-    for (int64_t k = 0; k < padded_dim; k += 64 / sizeof(T)) __builtin_prefetch(row + k, 0, 2);
-  }
-};
-
 // A block widened to fp32.
 struct WideBlock {
   const float* keys;    // [head_dim, kBlock]
@@ -110,50 +64,23 @@ struct WideBlock {
   HWY_INLINE void PrefetchValues(int64_t) const {}
 };
 
-// The block of a row that begins at a position.
-struct BlockPlace {
-  const AttentionRow* row;
-  int64_t kv_head;
-  int64_t begin;
-
-  // The keys of one of its pages. A page behind the sequence's end need not be there; what is read
-  // in its place is not used.
-  template <typename T>
-  HWY_INLINE const T* Keys(const AttentionShape& shape, int64_t page) const {
-    const int64_t own = begin + page * kPageTokens;
-    const int64_t position = own < row->start + row->tokens ? own : begin;
-    const std::byte* layer = row->pages[position / kPageTokens] + row->layer_offset;
-    return reinterpret_cast<const T*>(layer) + 2 * kv_head * PlaneElements(shape);
-  }
-};
-
+// keys, values: room for those of a WideBlock.
 template <typename T>
-HWY_INLINE PagedBlock<T> BlockAt(const AttentionShape& shape, const BlockPlace& place,
-                                 const BlockPlace& next) {
-  PagedBlock<T> block = {.keys = {}, .values = {}, .padded_dim = PaddedDim(shape), .next_keys = {}};
-  for (int64_t i = 0; i < kPagesOfBlock; ++i) {
-    block.keys[i] = place.Keys<T>(shape, i);
-    block.values[i] = block.keys[i] + PlaneElements(shape);
-    block.next_keys[i] = next.Keys<T>(shape, i);
-  }
-  return block;
-}
-
-template <typename T>
-HWY_ATTR WideBlock WidenBlock(const Tile& tile, const PagedBlock<T>& block, int64_t count) {
+HWY_ATTR WideBlock WidenBlock(const Tile& tile, const PagedBlock<T>& block, int64_t count,
+                              float* keys, float* values) {
   const FloatTag d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   for (int64_t k = 0; k < tile.shape.head_dim; ++k) {
     for (int64_t at = 0; at < kBlock; at += lanes) {
-      hn::Store(block.Keys(k, at), d, tile.wide_keys + k * kBlock + at);
+      hn::Store(block.Keys(k, at), d, keys + k * kBlock + at);
     }
   }
   for (int64_t at = 0; at < count; ++at) {
     for (int64_t k = 0; k < block.padded_dim; k += lanes) {
-      hn::Store(block.Values(at, k), d, tile.wide_values + at * block.padded_dim + k);
+      hn::Store(block.Values(at, k), d, values + at * block.padded_dim + k);
     }
   }
-  return {.keys = tile.wide_keys, .values = tile.wide_values, .padded_dim = block.padded_dim};
+  return {.keys = keys, .values = values, .padded_dim = block.padded_dim};
 }
 
 // scores[row][i] = query . key of position i, added up in the order of the head's elements.
@@ -187,57 +114,6 @@ HWY_INLINE void Scores(const float* HWY_RESTRICT queries, const Block& block, in
       for (int v = 0; v < kVectors; ++v) hn::Store(sums[r][v], d, scores[r] + at + v * lanes);
     }
   }
-}
-
-// How parts are added up: each is multiplied by what brings it to the common maximum.
-struct Merge {
-  float keep;
-  float take;
-};
-
-// For up to kMaxRows queries: their new maxima, and how what was there before is merged with what
-// comes. A vector of queries at a time, so that it costs two exponentials and not two for each.
-template <int kRows>
-HWY_INLINE void MergeMaxima(float* HWY_RESTRICT maxima, const float* HWY_RESTRICT next,
-                            Merge* HWY_RESTRICT merges) {
-  const FloatTag d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  HWY_ALIGN float keep[16];
-  HWY_ALIGN float take[16];
-  for (int64_t i = 0; i < kRows; i += lanes) {
-    const FloatVector before = hn::Load(d, maxima + i);
-    const FloatVector coming = hn::Load(d, next + i);
-    const FloatVector larger = hn::Max(before, coming);
-    hn::Store(hn::Exp(d, hn::Sub(before, larger)), d, keep + i);
-    hn::Store(hn::Exp(d, hn::Sub(coming, larger)), d, take + i);
-    hn::Store(larger, d, maxima + i);
-  }
-  for (int i = 0; i < kRows; ++i) merges[i] = {keep[i], take[i]};
-}
-
-// scores = exp(scores * scale - their maximum), zero but for positions [first, count); their sum and
-// maximum.
-HWY_INLINE void Weights(float scale, int64_t first, int64_t count, float* HWY_RESTRICT scores,
-                        float& sum, float& maximum) {
-  const FloatTag d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  const FloatVector factor = hn::Set(d, scale);
-  std::fill(scores, scores + first, -std::numeric_limits<float>::infinity());
-  std::fill(scores + count, scores + kBlock, -std::numeric_limits<float>::infinity());
-  FloatVector largest = hn::Set(d, -std::numeric_limits<float>::infinity());
-  for (int64_t i = 0; i < kBlock; i += lanes) {
-    largest = hn::Max(largest, hn::Mul(hn::Load(d, scores + i), factor));
-  }
-  largest = hn::MaxOfLanes(d, largest);
-  FloatVector sums = hn::Zero(d);
-  for (int64_t i = 0; i < kBlock; i += lanes) {
-    const FloatVector score = hn::Mul(hn::Load(d, scores + i), factor);
-    const FloatVector power = hn::Exp(d, hn::Sub(score, largest));
-    hn::Store(power, d, scores + i);
-    sums = hn::Add(sums, power);
-  }
-  sum = SumOf(sums);
-  maximum = hn::GetLane(largest);
 }
 
 // part = part * keep + (sum of weights[i] * values[i] over positions [first, count)) * take, for
@@ -334,17 +210,54 @@ HWY_ATTR void AttendAll(const AttentionShape& shape, const float* queries, int64
   if (rows >= 1) AttendRows<1>(shape, queries, block, first, count, parts);
 }
 
-HWY_INLINE void Clear(int64_t padded_dim, float* part) {
-  std::fill_n(part, padded_dim + 1, 0.0f);
-  part[padded_dim + 1] = -std::numeric_limits<float>::infinity();
-}
+// The blocks of a tile of queries, one after the other, with vectors.
+template <typename T>
+class VectorBlocks {
+ public:
+  using Element = T;
+
+  // Floats of scratch for a tile of more than one token.
+  static int64_t MemoryFloats(const AttentionShape& shape, int64_t) {
+    return 2 * PaddedDim(shape) * kBlock;
+  }
+  VectorBlocks(const Tile& tile, float* memory) : tile_(tile), memory_(memory) {}
+
+  // Adds the block at position `begin` to what the queries have: parts [rows, part_size].
+  HWY_ATTR void Attend(const PagedBlock<T>& paged, int64_t begin, float* parts) {
+    const AttentionShape& shape = tile_.shape;
+    const AttentionRow& row = tile_.row;
+    const int64_t group = shape.queries_per_kv_head();
+    const int64_t length = tile_.position(tile_.tokens - 1) + 1;
+    const int64_t seen = std::min(kBlock, length - begin);  // by the last token
+    if (tile_.tokens == 1) {
+      const int64_t first = std::max<int64_t>(row.first_seen(tile_.position(0)) - begin, 0);
+      return AttendAll(shape, tile_.queries, group, paged, first, seen, parts);
+    }
+    const WideBlock wide =
+        WidenBlock(tile_, paged, seen, memory_, memory_ + PaddedDim(shape) * kBlock);
+    if (tile_.position(0) + 1 >= begin + kBlock && row.first_seen(length - 1) <= begin) {
+      return AttendAll(shape, tile_.queries, tile_.rows(), wide, 0, kBlock, parts);
+    }
+    for (int64_t token = 0; token < tile_.tokens; ++token) {
+      const int64_t count = std::min(kBlock, tile_.position(token) + 1 - begin);
+      const int64_t first = std::max<int64_t>(row.first_seen(tile_.position(token)) - begin, 0);
+      if (count <= first) continue;
+      AttendAll(shape, tile_.queries + token * group * shape.head_dim, group, wide, first, count,
+                parts + token * group * AttentionPartSize(shape));
+    }
+  }
+
+ private:
+  const Tile& tile_;
+  float* const memory_;
+};
 
 // The tile's queries over one piece: parts [rows, part_size]. What is read next is `next`.
-template <typename T>
-HWY_ATTR void AttendTilePiece(const Tile& tile, int64_t piece, const BlockPlace* next,
-                              float* parts) {
+template <class Blocks>
+HWY_ATTR void AttendTilePiece(Blocks& blocks, const Tile& tile, int64_t piece,
+                              const BlockPlace* next, float* parts) {
+  using T = typename Blocks::Element;
   const AttentionShape& shape = tile.shape;
-  const int64_t group = shape.queries_per_kv_head();
   const int64_t length = tile.position(tile.tokens - 1) + 1;
   for (int64_t i = 0; i < tile.rows(); ++i)
     Clear(PaddedDim(shape), parts + i * AttentionPartSize(shape));
@@ -355,25 +268,7 @@ HWY_ATTR void AttendTilePiece(const Tile& tile, int64_t piece, const BlockPlace*
     const BlockPlace place = {&tile.row, tile.kv_head, begin};
     BlockPlace then = {&tile.row, tile.kv_head, begin + kBlock};
     if (then.begin >= end) then = next == nullptr ? place : *next;
-    const PagedBlock<T> paged = BlockAt<T>(shape, place, then);
-    const int64_t seen = std::min(kBlock, length - begin);  // by the last token
-    if (tile.tokens == 1) {
-      const int64_t first = std::max<int64_t>(first_seen - begin, 0);
-      AttendAll(shape, tile.queries, group, paged, first, seen, parts);
-      continue;
-    }
-    const WideBlock wide = WidenBlock(tile, paged, seen);
-    if (tile.position(0) + 1 >= begin + kBlock && tile.row.first_seen(length - 1) <= begin) {
-      AttendAll(shape, tile.queries, tile.rows(), wide, 0, kBlock, parts);
-      continue;
-    }
-    for (int64_t token = 0; token < tile.tokens; ++token) {
-      const int64_t count = std::min(kBlock, tile.position(token) + 1 - begin);
-      const int64_t first = std::max<int64_t>(tile.row.first_seen(tile.position(token)) - begin, 0);
-      if (count <= first) continue;
-      AttendAll(shape, tile.queries + token * group * shape.head_dim, group, wide, first, count,
-                parts + token * group * AttentionPartSize(shape));
-    }
+    blocks.Attend(BlockAt<T>(shape, place, then), begin, parts);
   }
 }
 
@@ -411,17 +306,17 @@ float* OutputOf(const AttentionShape& shape, const AttentionRow& row, int64_t to
 }
 
 // A prompt's tile over all pieces.
-template <typename T>
+template <class Blocks>
 HWY_ATTR void AttendTokens(const AttentionShape& shape, const AttentionRow& row, int64_t kv_head,
                            int64_t first, int64_t tokens) {
   const int64_t group = shape.queries_per_kv_head();
   const int64_t rows = tokens * group;
   const int64_t part_size = AttentionPartSize(shape);
   const int64_t query_floats = RoundUp(rows * shape.head_dim, 16);
-  const int64_t block_floats = PaddedDim(shape) * kBlock;
-  float* memory = ThreadMemory(query_floats + 2 * block_floats + 2 * rows * part_size);
+  const int64_t block_floats = RoundUp(Blocks::MemoryFloats(shape, rows), 16);
+  float* memory = ThreadMemory(query_floats + block_floats + 2 * rows * part_size);
   float* queries = memory;
-  float* parts = memory + query_floats + 2 * block_floats;
+  float* parts = memory + query_floats + block_floats;
   float* totals = parts + rows * part_size;
   for (int64_t token = 0; token < tokens; ++token) {
     std::copy_n(row.queries + (first + token) * row.query_stride + kv_head * group * shape.head_dim,
@@ -432,13 +327,12 @@ HWY_ATTR void AttendTokens(const AttentionShape& shape, const AttentionRow& row,
                      .kv_head = kv_head,
                      .first = first,
                      .tokens = tokens,
-                     .queries = queries,
-                     .wide_keys = memory + query_floats,
-                     .wide_values = memory + query_floats + block_floats};
+                     .queries = queries};
+  Blocks blocks(tile, memory + query_floats);
   for (int64_t i = 0; i < rows; ++i) Clear(PaddedDim(shape), totals + i * part_size);
   int64_t piece = row.first_seen(tile.position(0)) / kAttentionPiece;
   for (; piece < AttentionPieces(tile.position(tokens - 1) + 1); ++piece) {
-    AttendTilePiece<T>(tile, piece, /*next=*/nullptr, parts);
+    AttendTilePiece(blocks, tile, piece, /*next=*/nullptr, parts);
     for (int64_t i = 0; i < rows; ++i) {
       const int64_t position = tile.position(i / group);
       if (position < piece * kAttentionPiece) continue;
@@ -447,8 +341,9 @@ HWY_ATTR void AttendTokens(const AttentionShape& shape, const AttentionRow& row,
     }
   }
   for (int64_t i = 0; i < rows; ++i) {
-    Finish<T>(shape, totals + i * part_size,
-              OutputOf(shape, row, first + i / group, kv_head * group + i % group));
+    Finish<typename Blocks::Element>(
+        shape, totals + i * part_size,
+        OutputOf(shape, row, first + i / group, kv_head * group + i % group));
   }
 }
 
@@ -467,10 +362,27 @@ HWY_ATTR void StoreTokens(const AttentionShape& shape, const float* keys, const 
   }
 }
 
+template <class Blocks>
+struct BlocksTag {
+  using Type = Blocks;
+};
+
+// Calls f(BlocksTag<Blocks>()) with the kind for the dtype and the CPU.
+template <typename F>
+void WithBlocks(DType dtype, F f) {
+  if (dtype == DType::kBF16) {
+    const Bf16Products chosen = ChosenBf16Products();
+    if (chosen == Bf16Products::kTiles) return f(BlocksTag<MatrixBlocks<AmxTiles>>());
+    if (chosen == Bf16Products::kEmulatedTiles) return f(BlocksTag<MatrixBlocks<EmulatedTiles>>());
+  }
+  WithResidentType(dtype, [&]<typename T>(T) { f(BlocksTag<VectorBlocks<T>>()); });
+}
+
 void TileTyped(const AttentionShape& shape, const AttentionRow& row, int64_t kv_head, int64_t first,
                int64_t tokens) {
-  WithResidentType(shape.dtype,
-                   [&]<typename T>(T) { AttendTokens<T>(shape, row, kv_head, first, tokens); });
+  WithBlocks(shape.dtype, [&](auto tag) {
+    AttendTokens<typename decltype(tag)::Type>(shape, row, kv_head, first, tokens);
+  });
 }
 
 // One piece of a decoding query: parts [group, part_size].
@@ -482,13 +394,13 @@ void PieceTyped(const AttentionShape& shape, const RowPiece& piece, const RowPie
       .kv_head = piece.kv_head,
       .first = 0,
       .tokens = 1,
-      .queries = piece.row->queries + piece.kv_head * shape.queries_per_kv_head() * shape.head_dim,
-      .wide_keys = nullptr,
-      .wide_values = nullptr};
+      .queries = piece.row->queries + piece.kv_head * shape.queries_per_kv_head() * shape.head_dim};
   BlockPlace then = {};
   if (next != nullptr) then = {next->row, next->kv_head, next->begin()};
-  WithResidentType(shape.dtype, [&]<typename T>(T) {
-    AttendTilePiece<T>(tile, piece.piece, next == nullptr ? nullptr : &then, parts);
+  WithBlocks(shape.dtype, [&](auto tag) {
+    using Blocks = typename decltype(tag)::Type;
+    Blocks blocks(tile, ThreadMemory(Blocks::MemoryFloats(shape, tile.rows())));
+    AttendTilePiece(blocks, tile, piece.piece, next == nullptr ? nullptr : &then, parts);
   });
 }
 
@@ -528,6 +440,10 @@ HWY_EXPORT(TileTyped);
 HWY_EXPORT(PieceTyped);
 HWY_EXPORT(FinishTyped);
 HWY_EXPORT(StoreTyped);
+
+int64_t AttentionTileTokens(const AttentionShape& shape) {
+  return shape.dtype == DType::kBF16 && UsesTiles(ChosenBf16Products()) ? 32 : 16;
+}
 
 int64_t AttentionPartSize(const AttentionShape& shape) { return PaddedDim(shape) + 16; }
 

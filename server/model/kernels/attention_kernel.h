@@ -61,9 +61,10 @@ struct AttentionRow {
   }
 };
 
-// A tile of up to kTileTokens tokens, from `first` of the row's on, for one key head: their
-// outputs.
-inline constexpr int64_t kTileTokens = 16;  // more would not stay in the first-level cache
+// Tokens of a tile, at most: with vectors more would not stay in the first-level cache, matrix tiles
+// share a block that is packed for them.
+int64_t AttentionTileTokens(const AttentionShape& shape);
+// A tile of tokens, from `first` of the row's on, for one key head: their outputs.
 void AttendTile(const AttentionShape& shape, const AttentionRow& row, int64_t kv_head,
                 int64_t first, int64_t tokens);
 

@@ -115,17 +115,6 @@ HWY_INLINE void Turn(const float* HWY_RESTRICT from, float* HWY_RESTRICT to) {
 }
 #endif
 
-// kTileColumns values of bfloat16 that are there as fp32.
-HWY_INLINE void NarrowStep(const float* HWY_RESTRICT from, BFloat16* HWY_RESTRICT to) {
-  const FloatTag d;
-  const hn::Rebind<uint32_t, FloatTag> d32;
-  const hn::Rebind<uint16_t, FloatTag> d16;
-  for (int64_t i = 0; i < kTileColumns; i += static_cast<int64_t>(FloatLanes())) {
-    const auto bits = hn::ShiftRight<16>(hn::BitCast(d32, hn::LoadU(d, from + i)));
-    hn::StoreU(hn::TruncateTo(d16, bits), d16, reinterpret_cast<uint16_t*>(to + i));
-  }
-}
-
 // Packs up to kTileSide rows as TileProduct wants a tile.
 HWY_INLINE void PackMatrixTile(const float* x, int64_t rows, int64_t in, int64_t padded_in,
                                Ahead& ahead, BFloat16* packed) {

@@ -216,15 +216,7 @@ struct Bf16Dot {
   static HWY_INLINE int64_t Lanes() { return 32; }
   static HWY_INLINE int64_t Step() { return 32; }
 
-  static HWY_INLINE void Pack(const float* from, BFloat16* to, int64_t) {
-    const hn::Rebind<uint32_t, FloatTag> d32;
-    const hn::Rebind<uint16_t, FloatTag> d16;
-    for (int64_t i = 0; i < Step(); i += 16) {
-      const auto bits = hn::BitCast(d32, RoundTo<BFloat16>(hn::LoadU(FloatTag(), from + i)));
-      hn::StoreU(hn::TruncateTo(d16, hn::ShiftRight<16>(bits)), d16,
-                 reinterpret_cast<uint16_t*>(to + i));
-    }
-  }
+  static HWY_INLINE void Pack(const float* from, BFloat16* to, int64_t) { NarrowStep(from, to); }
 
   static HWY_INLINE __m512bh Load(const BFloat16* from) {
     return reinterpret_cast<__m512bh>(_mm512_loadu_si512(from));

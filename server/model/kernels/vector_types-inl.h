@@ -101,6 +101,18 @@ HWY_INLINE V RoundTo(V v) {
   }
 }
 
+// 32 values, rounded.
+HWY_INLINE void NarrowStep(const float* HWY_RESTRICT from, BFloat16* HWY_RESTRICT to) {
+  const FloatTag d;
+  const hn::Rebind<uint32_t, FloatTag> d32;
+  const hn::Rebind<uint16_t, FloatTag> d16;
+  for (size_t i = 0; i < 32; i += FloatLanes()) {
+    const auto bits = hn::BitCast(d32, RoundToBFloat16(hn::LoadU(d, from + i)));
+    hn::StoreU(hn::TruncateTo(d16, hn::ShiftRight<16>(bits)), d16,
+               reinterpret_cast<uint16_t*>(to + i));
+  }
+}
+
 inline HWY_ATTR float SumOf(FloatVector v) { return hn::GetLane(hn::SumOfLanes(FloatTag(), v)); }
 
 }  // namespace shira::HWY_NAMESPACE

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <memory>
 
-#include "tests/server/model/kernels/kernel_testing.h"
+#include "tests/server/model/kernels/linear_testing.h"
 
 namespace shira {
 namespace {
@@ -31,6 +31,15 @@ class Sequences {
   int64_t query_width() const { return shape_.num_heads * shape_.head_dim; }
   int64_t kv_width() const { return shape_.num_kv_heads * shape_.head_dim; }
   int64_t length(size_t i) const { return sequences_[i].length; }
+
+  // Changes all values of one position.
+  void SetValue(size_t i, int64_t position, float value) {
+    Sequence& sequence = sequences_[i];
+    std::fill_n(sequence.values.begin() + position * kv_width(), kv_width(), value);
+    sequence.memory.clear();
+    sequence.pages.clear();
+    StorePages(sequence);
+  }
 
   // What a run computes: tokens [start, start + tokens) of one sequence.
   struct Part {
@@ -63,12 +72,17 @@ class Sequences {
   }
   std::vector<float> AttendWhole(size_t i) const { return Attend({{i, 0, length(i)}})[0]; }
 
+  struct Exact {
+    double value = 0.0;
+    double magnitude = 0.0;  // of the sum that it is
+  };
+
   // The textbook, in double, for one position: [num_heads * head_dim].
-  std::vector<double> Expected(size_t i, int64_t position) const {
+  std::vector<Exact> Expected(size_t i, int64_t position) const {
     const Sequence& s = sequences_[i];
     const int64_t width = shape_.head_dim;
     const int64_t first = window_ == 0 ? 0 : std::max<int64_t>(0, position + 1 - window_);
-    std::vector<double> expected(query_width(), 0.0);
+    std::vector<Exact> expected(query_width());
     for (int64_t head = 0; head < shape_.num_heads; ++head) {
       const float* query = s.queries.data() + position * query_width() + head * width;
       const int64_t kv = head / shape_.queries_per_kv_head() * width;
@@ -85,7 +99,9 @@ class Sequences {
       for (double& score : scores) total += score = std::exp(score - maximum);
       for (int64_t at = 0; at <= position; ++at) {
         for (int64_t k = 0; k < width; ++k) {
-          expected[head * width + k] += scores[at] / total * s.values[at * kv_width() + kv + k];
+          const double term = scores[at] / total * s.values[at * kv_width() + kv + k];
+          expected[head * width + k].value += term;
+          expected[head * width + k].magnitude += std::abs(term);
         }
       }
     }
@@ -123,6 +139,13 @@ class Sequences {
   std::vector<Sequence> sequences_;
 };
 
+// One rounding of the result; with matrix tiles one of each weight, too.
+double Tolerance(DType dtype, const Sequences::Exact& exact) {
+  const bool tiles = dtype == DType::kBF16 && UsesTiles(ChosenBf16Products());
+  return std::abs(exact.value) * RoundingError(dtype) * 1.01 + 4e-6 +
+         (tiles ? exact.magnitude * RoundingError(dtype) : 0.0);
+}
+
 class AttentionTest : public ::testing::TestWithParam<DType> {
  protected:
   // Grouped, one key head for all, one each, many for one; head sizes with and without a rest.
@@ -144,15 +167,14 @@ const std::vector<int64_t> kWindows = {1, 2, 20, 63, 64, 65, 130, 257, 1000};
 TEST_P(AttentionTest, EqualsTheTextbookInDouble) {
   for (const AttentionShape& shape : Shapes()) {
     const Sequences sequences(shape, kLengths);
-    OnEveryTarget([&] {
+    OnEveryArithmetic([&] {
       for (size_t i = 0; i < kLengths.size(); ++i) {
         const std::vector<float> output = sequences.AttendWhole(i);
         for (int64_t at = 0; at < kLengths[i]; at += 1 + kLengths[i] / 9) {
-          const std::vector<double> expected = sequences.Expected(i, at);
+          const std::vector<Sequences::Exact> expected = sequences.Expected(i, at);
           for (size_t k = 0; k < expected.size(); ++k) {
             const float found = output[at * sequences.query_width() + k];
-            ASSERT_NEAR(found, expected[k],
-                        std::abs(expected[k]) * RoundingError(GetParam()) * 1.01 + 4e-6)
+            ASSERT_NEAR(found, expected[k].value, Tolerance(GetParam(), expected[k]))
                 << "length " << kLengths[i] << ", position " << at << ", element " << k;
             ASSERT_EQ(found, RoundedTo(GetParam(), found));
           }
@@ -166,7 +188,7 @@ TEST_P(AttentionTest, APositionsBitsDoNotDependOnHowItsSequenceIsCut) {
   constexpr int64_t kLength = 270;
   for (const AttentionShape& shape : Shapes()) {
     const Sequences sequences(shape, {kLength});
-    OnEveryTarget([&] {
+    OnEveryArithmetic([&] {
       const std::vector<float> whole = sequences.AttendWhole(0);
       for (const int64_t chunk : {1, 7, 16, 33, 200}) {
         std::vector<Sequences::Part> parts;
@@ -189,14 +211,14 @@ TEST_P(AttentionTest, AWindowLeavesOutWhatIsBeforeIt) {
   const std::vector<int64_t> lengths = {1, 64, 90, 530};
   for (const int64_t window : kWindows) {
     const Sequences sequences(shape, lengths, window);
-    OnEveryTarget([&] {
+    OnEveryArithmetic([&] {
       for (size_t i = 0; i < lengths.size(); ++i) {
         const std::vector<float> output = sequences.AttendWhole(i);
         for (int64_t at = 0; at < lengths[i]; at += 1 + lengths[i] / 19) {
-          const std::vector<double> expected = sequences.Expected(i, at);
+          const std::vector<Sequences::Exact> expected = sequences.Expected(i, at);
           for (size_t k = 0; k < expected.size(); ++k) {
-            ASSERT_NEAR(output[at * sequences.query_width() + k], expected[k],
-                        std::abs(expected[k]) * RoundingError(GetParam()) * 1.01 + 4e-6)
+            ASSERT_NEAR(output[at * sequences.query_width() + k], expected[k].value,
+                        Tolerance(GetParam(), expected[k]))
                 << "window " << window << ", length " << lengths[i] << ", position " << at;
           }
         }
@@ -210,7 +232,7 @@ TEST_P(AttentionTest, AWindowsBitsDoNotDependOnHowItsSequenceIsCutOrOnThreads) {
   const AttentionShape shape = {GetParam(), 4, 2, 24};
   for (const int64_t window : kWindows) {
     const Sequences sequences(shape, {kLength}, window);
-    OnEveryTarget([&] {
+    OnEveryArithmetic([&] {
       const std::vector<float> whole = sequences.AttendWhole(0);
       for (const int64_t chunk : {1, 7, 33}) {
         std::vector<Sequences::Part> parts;
@@ -229,9 +251,27 @@ TEST_P(AttentionTest, AWindowsBitsDoNotDependOnHowItsSequenceIsCutOrOnThreads) {
 
 TEST_P(AttentionTest, AWindowAsLongAsTheSequenceChangesNoBit) {
   const AttentionShape shape = {GetParam(), 4, 2, 24};
-  OnEveryTarget([&] {
+  OnEveryArithmetic([&] {
     ASSERT_EQ(Sequences(shape, {300}, 300).AttendWhole(0), Sequences(shape, {300}).AttendWhole(0));
     ASSERT_NE(Sequences(shape, {300}, 299).AttendWhole(0), Sequences(shape, {300}).AttendWhole(0));
+  });
+}
+
+// What a query does not see changes nothing for it, even if it is no number.
+TEST_P(AttentionTest, LaterValuesThatAreNotFiniteDoNotReachEarlierPositions) {
+  constexpr int64_t kLength = 100, kInfinite = 70;
+  const AttentionShape shape = {GetParam(), 4, 2, 24};
+  const Sequences finite(shape, {kLength});
+  Sequences sequences(shape, {kLength});
+  sequences.SetValue(0, kInfinite, INFINITY);
+  OnEveryArithmetic([&] {
+    std::vector<float> expected = finite.AttendWhole(0);
+    std::vector<float> found = sequences.AttendWhole(0);
+    EXPECT_NE(found[kInfinite * sequences.query_width()],
+              expected[kInfinite * sequences.query_width()]);
+    expected.resize(kInfinite * sequences.query_width());
+    found.resize(expected.size());
+    EXPECT_EQ(found, expected);
   });
 }
 
@@ -245,7 +285,7 @@ TEST_P(AttentionTest, BitsDoNotDependOnCompanionsOrThreads) {
       parts.push_back({i, kLengths[i] - tokens, tokens});
     }
     parts.push_back({6, 20, 1});
-    OnEveryTarget([&] {
+    OnEveryArithmetic([&] {
       const auto together = sequences.Attend(parts);
       for (size_t i = 0; i < parts.size(); ++i) {
         ASSERT_EQ(sequences.Attend({parts[i]}), std::vector<std::vector<float>>{together[i]}) << i;
