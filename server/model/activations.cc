@@ -10,6 +10,10 @@ namespace {
 
 constexpr int64_t kAlignment = 64;
 
+int64_t QkvFloats(const ModelConfig& config, int64_t tokens) {
+  return tokens * (config.num_heads + 2 * config.num_kv_heads) * config.head_dim;
+}
+
 int64_t ScratchBytes(const ModelConfig& config, int64_t tokens) {
   return LinearScratchBytes(
       tokens,
@@ -29,9 +33,12 @@ Activations::Activations(const ModelConfig& config, int64_t tokens)
       hidden(Allocate(tokens * config.hidden_size)),
       normed(Allocate(tokens * config.hidden_size)),
       branch(Allocate(tokens * config.hidden_size)),
-      qkv(Allocate(tokens * (config.num_heads + 2 * config.num_kv_heads) * config.head_dim)),
+      qkv(Allocate(QkvFloats(config, tokens))),
+      by_head(config.query_key_value_rows == QueryKeyValueRows::kByHead
+                  ? Allocate(QkvFloats(config, tokens))
+                  : nullptr),
       attended(Allocate(tokens * config.num_heads * config.head_dim)),
-      gate_up(Allocate(tokens * 2 * config.intermediate_size)),
+      gate_up(Allocate(tokens * (config.gated_mlp ? 2 : 1) * config.intermediate_size)),
       gated(Allocate(tokens * config.intermediate_size)),
       linear_scratch(buffers_.emplace_back(ScratchBytes(config, tokens)).bytes()) {}
 

@@ -40,13 +40,14 @@ class Activations {
   Activations(const ModelConfig& config, int64_t tokens);
 
   const int64_t tokens;
-  float* const hidden;              // [tokens, hidden]: the residual stream
-  float* const normed;              // [tokens, hidden]
-  float* const branch;              // [tokens, hidden]: what is added to the stream
-  float* const qkv;                 // [tokens, (heads + 2 * kv_heads) * head_dim]
-  float* const attended;            // [tokens, heads * head_dim]
-  float* const gate_up;             // [tokens, 2 * intermediate]
-  float* const gated;               // [tokens, intermediate]
+  float* const hidden;    // [tokens, hidden]: the residual stream
+  float* const normed;    // [tokens, hidden]
+  float* const branch;    // [tokens, hidden]: what is added to the stream
+  float* const qkv;       // [tokens, (heads + 2 * kv_heads) * head_dim]: queries, keys, values
+  float* const by_head;   // the same in the order of QueryKeyValueRows::kByHead; else null
+  float* const attended;  // [tokens, heads * head_dim]
+  float* const gate_up;   // [tokens, 2 * intermediate], or [tokens, intermediate]
+  float* const gated;     // [tokens, intermediate]
   std::byte* const linear_scratch;  // for Linear() over the widest input
 };
 

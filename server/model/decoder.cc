@@ -4,7 +4,8 @@
 #include <cstring>
 #include <utility>
 
-#include "server/model/kernels/layers.h"
+#include "base/float_types.h"
+#include "server/model/kernels/resident_types.h"
 #include "server/model/kv_cache.h"
 
 namespace shira {
@@ -15,13 +16,24 @@ constexpr int64_t kWorthThreads = 20'000;
 
 KvCache& CacheOf(const BatchRow& row) { return static_cast<KvCache&>(*row.cache); }
 
+// What embeddings are multiplied with.
+double EmbeddingFactor(const ModelConfig& config, DType dtype) {
+  double factor = config.embedding_scale.factor;
+  if (!config.embedding_scale.rounded) return factor;
+  WithResidentType(
+      dtype, [&]<typename T>(T) { factor = ToFloat(FromFloat<T>(static_cast<float>(factor))); });
+  return factor;
+}
+
 }  // namespace
 
 AttentionShape AttentionShapeOf(const ModelConfig& config, DType dtype) {
   return {.dtype = dtype,
           .num_heads = config.num_heads,
           .num_kv_heads = config.num_kv_heads,
-          .head_dim = config.head_dim};
+          .head_dim = config.head_dim,
+          .score_scale = static_cast<float>(config.attention_scale),
+          .softcap = static_cast<float>(config.attention_softcap)};
 }
 
 Decoder::Decoder(const ResidentWeights& weights, ParallelFor parallel_for, int64_t slice_tokens)
@@ -71,6 +83,7 @@ void Decoder::Embed(const Slice& slice, absl::Span<const BatchRow> rows) {
   const int64_t width = config_.hidden_size;
   const int64_t element_bytes = static_cast<int64_t>(DTypeSize(dtype_));
   const auto* table = static_cast<const std::byte*>(weights_.embedding.weight.data);
+  const double factor = EmbeddingFactor(config_, dtype_);
   attention_rows_.clear();
   for (const Segment& segment : slice.segments) {
     const absl::Span<const WeightPatch> patches =
@@ -80,6 +93,7 @@ void Decoder::Embed(const Slice& slice, absl::Span<const BatchRow> rows) {
       float* hidden = activations_.hidden + (segment.begin + i) * width;
       WidenRow(dtype_, table + token * width * element_bytes, width, hidden);
       for (const WeightPatch& patch : patches) PatchRow(dtype_, patch, token, hidden);
+      if (factor != 1.0) ScaleRow(dtype_, factor, width, hidden);
     }
     const int64_t query_width = shape_.num_heads * shape_.head_dim;
     const int64_t stride = query_width + 2 * shape_.num_kv_heads * shape_.head_dim;
@@ -96,15 +110,38 @@ void Decoder::Embed(const Slice& slice, absl::Span<const BatchRow> rows) {
 
 void Decoder::RunLayer(int64_t layer, const Slice& slice, absl::Span<const BatchRow> rows) {
   const DecoderWeights::Layer& weights = weights_.layers[layer];
-  AddAndNorm(weights.attention_norm, /*add=*/layer > 0, slice);
-  Multiply(weights.qkv, activations_.normed, slice.groups, activations_.qkv);
+  const bool is_first = layer == 0;
+  const float* input =
+      AddAndNorm(is_first ? Add::kNothing : Add::kBeforeNorm,
+                 is_first ? DecoderWeights::Norm() : weights_.layers[layer - 1].mlp_post_norm,
+                 weights.attention_norm, slice);
+  QueriesKeysValues(weights.qkv, input, slice);
   PlaceAndStore(layer, slice, rows);
   attention_.Run(attention_rows_, parallel_for_);
   Multiply(weights.attention_out, activations_.attended, slice.groups, activations_.branch);
-  AddAndNorm(weights.mlp_norm, /*add=*/true, slice);
-  Multiply(weights.gate_up, activations_.normed, slice.groups, activations_.gate_up);
-  GateBranch(slice);
+  if (!config_.parallel_residual) {
+    input = AddAndNorm(Add::kBeforeNorm, weights.attention_post_norm, weights.mlp_norm, slice);
+  } else {
+    const float* own =
+        AddAndNorm(Add::kAfterNorm, weights.attention_post_norm, weights.mlp_norm, slice);
+    if (weights.mlp_norm.weight.data != nullptr) input = own;
+  }
+  Multiply(weights.gate_up, input, slice.groups, activations_.gate_up);
+  ActivateBranch(slice);
   Multiply(weights.down, activations_.gated, slice.groups, activations_.branch);
+}
+
+void Decoder::QueriesKeysValues(const DecoderWeights::Projection& projection, const float* input,
+                                const Slice& slice) {
+  if (config_.query_key_value_rows == QueryKeyValueRows::kStacked) {
+    return Multiply(projection, input, slice.groups, activations_.qkv);
+  }
+  Multiply(projection, input, slice.groups, activations_.by_head);
+  const int64_t width = 3 * shape_.num_heads * shape_.head_dim;
+  ForTokens(0, slice.tokens, width, [&](int64_t token) {
+    StackHeadsRow(activations_.by_head + token * width, shape_.num_heads, shape_.head_dim,
+                  activations_.qkv + token * width);
+  });
 }
 
 void Decoder::PlaceAndStore(int64_t layer, const Slice& slice, absl::Span<const BatchRow> rows) {
@@ -134,40 +171,66 @@ void Decoder::PlaceAndStore(int64_t layer, const Slice& slice, absl::Span<const 
   });
 }
 
-void Decoder::AddAndNorm(const DecoderWeights::Vector& norm, bool add, const Slice& slice) {
+void Decoder::AddBranch(const NormWeights& post_norm, int64_t token) const {
   const int64_t width = config_.hidden_size;
-  for (const StateGroup& group : slice.groups) {
-    const void* weight = VectorOf(norm, group.state);
-    ForTokens(group.begin, group.end, width, [&](int64_t token) {
-      float* hidden = activations_.hidden + token * width;
-      if (add) AddRow(dtype_, activations_.branch + token * width, width, hidden);
-      RmsNormRow(dtype_, hidden, weight, config_.rms_norm_eps, width,
-                 activations_.normed + token * width);
-    });
+  float* branch = activations_.branch + token * width;
+  if (post_norm.weight != nullptr) {
+    NormRow(dtype_, config_.norm, branch, post_norm, config_.norm_eps, width, branch);
   }
+  if (config_.residual_scale != 1.0) ScaleRow(dtype_, config_.residual_scale, width, branch);
+  AddRow(dtype_, branch, width, activations_.hidden + token * width);
 }
 
-void Decoder::NormHeads(const DecoderWeights::Vector& norm, int64_t first, int64_t heads,
-                        const Slice& slice) {
-  if (norm.data == nullptr) return;
-  const int64_t width = shape_.head_dim;
-  const int64_t stride = (shape_.num_heads + 2 * shape_.num_kv_heads) * width;
+const float* Decoder::AddAndNorm(Add add, const DecoderWeights::Norm& post_norm,
+                                 const DecoderWeights::Norm& norm, const Slice& slice) {
+  const int64_t width = config_.hidden_size;
   for (const StateGroup& group : slice.groups) {
-    const void* weight = VectorOf(norm, group.state);
-    ForTokens(group.begin, group.end, heads * width, [&](int64_t token) {
-      float* head = activations_.qkv + token * stride + first * width;
-      for (int64_t i = 0; i < heads; ++i, head += width) {
-        RmsNormRow(dtype_, head, weight, config_.rms_norm_eps, width, head);
+    const NormWeights post = NormOf(post_norm, group.state, patched_post_norm_);
+    const NormWeights weights = NormOf(norm, group.state, patched_norm_);
+    ForTokens(group.begin, group.end, width, [&](int64_t token) {
+      if (add == Add::kBeforeNorm) AddBranch(post, token);
+      if (weights.weight != nullptr) {
+        NormRow(dtype_, config_.norm, activations_.hidden + token * width, weights,
+                config_.norm_eps, width, activations_.normed + token * width);
+      }
+      if (add == Add::kAfterNorm) AddBranch(post, token);
+    });
+  }
+  return norm.weight.data == nullptr ? activations_.hidden : activations_.normed;
+}
+
+void Decoder::NormHeads(const DecoderWeights::Norm& norm, int64_t first, int64_t heads,
+                        const Slice& slice) {
+  if (norm.weight.data == nullptr) return;
+  const int64_t head_dim = shape_.head_dim;
+  const int64_t stride = (shape_.num_heads + 2 * shape_.num_kv_heads) * head_dim;
+  const bool whole = config_.head_norms == HeadNorms::kWhole;
+  const int64_t parts = whole ? 1 : heads;
+  const int64_t width = whole ? heads * head_dim : head_dim;
+  const int64_t weight_bytes =
+      config_.head_norms == HeadNorms::kOwn ? width * static_cast<int64_t>(DTypeSize(dtype_)) : 0;
+  for (const StateGroup& group : slice.groups) {
+    const NormWeights weights = NormOf(norm, group.state, patched_norm_);
+    ForTokens(group.begin, group.end, heads * head_dim, [&](int64_t token) {
+      float* part = activations_.qkv + token * stride + first * head_dim;
+      NormWeights own = weights;
+      for (int64_t i = 0; i < parts; ++i, part += width) {
+        NormRow(dtype_, config_.norm, part, own, config_.norm_eps, width, part);
+        own.weight = static_cast<const std::byte*>(own.weight) + weight_bytes;
       }
     });
   }
 }
 
-void Decoder::GateBranch(const Slice& slice) {
+void Decoder::ActivateBranch(const Slice& slice) {
   const int64_t width = config_.intermediate_size;
   ForTokens(0, slice.tokens, 4 * width, [&](int64_t token) {
-    SiluGateRow(dtype_, activations_.gate_up + token * 2 * width, width,
-                activations_.gated + token * width);
+    float* gated = activations_.gated + token * width;
+    if (config_.gated_mlp) {
+      GateRow(dtype_, config_.activation, activations_.gate_up + token * 2 * width, width, gated);
+    } else {
+      ActivateRow(dtype_, config_.activation, activations_.gate_up + token * width, width, gated);
+    }
   });
 }
 
@@ -178,10 +241,11 @@ void Decoder::KeepWanted(const Slice& slice, absl::Span<const BatchRow> rows) {
     const int64_t end = segment.first + segment.tokens;
     if (!row.wants_logits || end < static_cast<int64_t>(row.tokens.size())) continue;
     const int64_t last = segment.begin + segment.tokens - 1;
-    float* hidden = activations_.hidden + last * width;
-    AddRow(dtype_, activations_.branch + last * width, width, hidden);
-    RmsNormRow(dtype_, hidden, VectorOf(weights_.final_norm, segment.state), config_.rms_norm_eps,
-               width, final_.floats() + wanted_index_[segment.row] * width);
+    AddBranch(NormOf(weights_.layers.back().mlp_post_norm, segment.state, patched_post_norm_),
+              last);
+    NormRow(dtype_, config_.norm, activations_.hidden + last * width,
+            NormOf(weights_.final_norm, segment.state, patched_norm_), config_.norm_eps, width,
+            final_.floats() + wanted_index_[segment.row] * width);
   }
 }
 
@@ -197,7 +261,17 @@ absl::Span<const float> Decoder::Logits() {
              absl::MakeConstSpan(wanted_).subspan(begin, count),
              logits_.floats() + begin * config_.vocab_size);
   }
+  if (config_.logit_divisor != 1.0 || config_.logit_softcap != 0.0) {
+    const int64_t count = config_.vocab_size;
+    ForTokens(0, wanted, count,
+              [&](int64_t i) { FinishLogits(count, logits_.floats() + i * count); });
+  }
   return {logits_.floats(), static_cast<size_t>(wanted * config_.vocab_size)};
+}
+
+void Decoder::FinishLogits(int64_t count, float* logits) const {
+  if (config_.logit_divisor != 1.0) DivideRow(dtype_, config_.logit_divisor, count, logits);
+  if (config_.logit_softcap != 0.0) SoftcapRow(dtype_, config_.logit_softcap, count, logits);
 }
 
 void Decoder::Multiply(const DecoderWeights::Projection& projection, const float* x,
@@ -227,25 +301,32 @@ void Decoder::Multiply(const DecoderWeights::Projection& projection, const float
     }
     if (!patched_bias) continue;
     LinearWeight own = weight;
-    own.bias = VectorOf(projection.bias, group.state);
+    own.bias = VectorOf(projection.bias, group.state, patched_bias_);
     multiply(own);
   }
   if (!patched_bias) multiply(weight);
 }
 
-const void* Decoder::VectorOf(const DecoderWeights::Vector& vector, int64_t state) {
+const void* Decoder::VectorOf(const DecoderWeights::Vector& vector, int64_t state,
+                              std::vector<std::byte>& copy) const {
+  if (vector.data == nullptr) return nullptr;
   const absl::Span<const WeightPatch> patches = plan_.patches(state).at(vector.place);
   if (patches.empty()) return vector.data;
   const size_t element_bytes = DTypeSize(dtype_);
   const auto* resident = static_cast<const std::byte*>(vector.data);
-  patched_vector_.assign(resident, resident + vector.size * element_bytes);
+  copy.assign(resident, resident + vector.size * element_bytes);
   for (const WeightPatch& patch : patches) {
     patch.table->ForEach([&](uint32_t entry, int64_t position) {
-      std::memcpy(patched_vector_.data() + (patch.first_row + position) * element_bytes,
+      std::memcpy(copy.data() + (patch.first_row + position) * element_bytes,
                   patch.values + entry * element_bytes, element_bytes);
     });
   }
-  return patched_vector_.data();
+  return copy.data();
+}
+
+NormWeights Decoder::NormOf(const DecoderWeights::Norm& norm, int64_t state, NormCopy& copy) const {
+  return {.weight = VectorOf(norm.weight, state, copy.weight),
+          .bias = VectorOf(norm.bias, state, copy.bias)};
 }
 
 template <typename Body>

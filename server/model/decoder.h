@@ -18,6 +18,7 @@
 #include "server/model/batch_plan.h"
 #include "server/model/decoder_weights.h"
 #include "server/model/kernels/attention.h"
+#include "server/model/kernels/layers.h"
 #include "server/model/resident_weights.h"
 #include "server/model/rotary_table.h"
 
@@ -60,18 +61,35 @@ class Decoder {
   void PlaceAndStore(int64_t layer, const Slice& slice, absl::Span<const BatchRow> rows);
   void KeepWanted(const Slice& slice, absl::Span<const BatchRow> rows);
   absl::Span<const float> Logits();
+  // What the model does to `count` logits after their product.
+  void FinishLogits(int64_t count, float* logits) const;
 
-  // hidden += branch (not in the first layer, where there is none yet); normed = norm of hidden.
-  void AddAndNorm(const DecoderWeights::Vector& norm, bool add, const Slice& slice);
-  // Each of `heads` heads of qkv from `first` on through a norm; nothing where there is no norm.
-  void NormHeads(const DecoderWeights::Vector& norm, int64_t first, int64_t heads,
+  // When what is in `branch` is added to the hidden state, if there is anything.
+  enum class Add { kNothing, kBeforeNorm, kAfterNorm };
+  // Adds the branch, through its own norm `post_norm` where there is one. Returns the norm of the
+  // hidden state, or that itself where there is no norm.
+  const float* AddAndNorm(Add add, const DecoderWeights::Norm& post_norm,
+                          const DecoderWeights::Norm& norm, const Slice& slice);
+  // hidden += branch of one token.
+  void AddBranch(const NormWeights& post_norm, int64_t token) const;
+  void QueriesKeysValues(const DecoderWeights::Projection& projection, const float* input,
+                         const Slice& slice);
+  // `heads` heads of qkv from `first` on through a norm; nothing where there is no norm.
+  void NormHeads(const DecoderWeights::Norm& norm, int64_t first, int64_t heads,
                  const Slice& slice);
-  void GateBranch(const Slice& slice);
+  void ActivateBranch(const Slice& slice);
   // y = x times the weights of each group's state. x: [tokens, in]; y: [tokens, out].
   void Multiply(const DecoderWeights::Projection& projection, const float* x,
                 absl::Span<const StateGroup> groups, float* y);
-  // A vector as a state has it: in memory, or a copy that lives until the next call.
-  const void* VectorOf(const DecoderWeights::Vector& vector, int64_t state);
+  // A vector as a state has it: in memory, or in `copy`, which is written.
+  const void* VectorOf(const DecoderWeights::Vector& vector, int64_t state,
+                       std::vector<std::byte>& copy) const;
+  // A norm's vectors in the same way.
+  struct NormCopy {
+    std::vector<std::byte> weight;
+    std::vector<std::byte> bias;
+  };
+  NormWeights NormOf(const DecoderWeights::Norm& norm, int64_t state, NormCopy& copy) const;
   // Calls body(token) for all of [begin, end), on several threads if `products` per token are
   // worth it.
   template <typename Body>
@@ -92,7 +110,9 @@ class Decoder {
   std::vector<RowGroup> row_groups_;
   std::vector<StateGroup> wanted_;     // of the rows that want logits, in the batch's order
   std::vector<int64_t> wanted_index_;  // by row of the batch: among those that want logits
-  std::vector<std::byte> patched_vector_;
+  std::vector<std::byte> patched_bias_;
+  NormCopy patched_norm_;
+  NormCopy patched_post_norm_;
   AlignedBuffer final_{0};   // [wanted rows, hidden], through the last norm
   AlignedBuffer logits_{0};  // [wanted rows, vocab_size]
   int64_t wanted_room_ = 0;  // rows that the two have room for

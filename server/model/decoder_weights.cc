@@ -16,6 +16,14 @@ class Viewer {
     return {.data = matrix.data, .size = matrix.cols, .place = AddPlace(place)};
   }
 
+  DecoderWeights::Norm NormAt(TensorPlace place) {
+    DecoderWeights::Norm norm;
+    norm.weight = VectorAt(place);
+    place.bias = true;
+    norm.bias = VectorAt(place);
+    return norm;
+  }
+
   DecoderWeights::Projection ProjectionAt(TensorPlace place) {
     const ResidentWeights::Matrix matrix = weights_.At(place);
     DecoderWeights::Projection projection;
@@ -55,19 +63,22 @@ DecoderWeights ViewWeights(const ResidentWeights& weights) {
   DecoderWeights views;
   views.dtype = weights.dtype();
   views.embedding = viewer.ProjectionAt({.role = TensorRole::kEmbedding});
-  views.final_norm = viewer.VectorAt({.role = TensorRole::kFinalNorm});
+  views.final_norm = viewer.NormAt({.role = TensorRole::kFinalNorm});
   views.output = config.tie_word_embeddings ? views.embedding
                                             : viewer.ProjectionAt({.role = TensorRole::kOutput});
   for (int64_t i = 0; i < config.num_layers; ++i) {
     const auto at = [i](TensorRole role) { return TensorPlace{.role = role, .layer = i}; };
-    views.layers.push_back({.attention_norm = viewer.VectorAt(at(TensorRole::kAttentionNorm)),
-                            .qkv = viewer.ProjectionAt(at(TensorRole::kQueryKeyValue)),
-                            .query_norm = viewer.VectorAt(at(TensorRole::kQueryNorm)),
-                            .key_norm = viewer.VectorAt(at(TensorRole::kKeyNorm)),
-                            .attention_out = viewer.ProjectionAt(at(TensorRole::kAttentionOutput)),
-                            .mlp_norm = viewer.VectorAt(at(TensorRole::kMlpNorm)),
-                            .gate_up = viewer.ProjectionAt(at(TensorRole::kGateUp)),
-                            .down = viewer.ProjectionAt(at(TensorRole::kDown))});
+    views.layers.push_back(
+        {.attention_norm = viewer.NormAt(at(TensorRole::kAttentionNorm)),
+         .qkv = viewer.ProjectionAt(at(TensorRole::kQueryKeyValue)),
+         .query_norm = viewer.NormAt(at(TensorRole::kQueryNorm)),
+         .key_norm = viewer.NormAt(at(TensorRole::kKeyNorm)),
+         .attention_out = viewer.ProjectionAt(at(TensorRole::kAttentionOutput)),
+         .attention_post_norm = viewer.NormAt(at(TensorRole::kAttentionPostNorm)),
+         .mlp_norm = viewer.NormAt(at(TensorRole::kMlpNorm)),
+         .gate_up = viewer.ProjectionAt(at(TensorRole::kGateUp)),
+         .down = viewer.ProjectionAt(at(TensorRole::kDown)),
+         .mlp_post_norm = viewer.NormAt(at(TensorRole::kMlpPostNorm))});
   }
   views.places = viewer.places();
   for (size_t i = 0; i < weights.parameters().size(); ++i) {

@@ -17,11 +17,16 @@ namespace shira {
 
 // Views of the resident memory: a write there changes these.
 struct DecoderWeights {
-  // A norm's weights or a projection's biases. No data where the model has none.
+  // The weights or biases of a norm, or a projection's biases. No data where the model has none.
   struct Vector {
     const void* data = nullptr;
     int64_t size = 0;
     int64_t place = -1;  // in `places`
+  };
+  // No data in its weight where the model has no such norm.
+  struct Norm {
+    Vector weight;
+    Vector bias;
   };
   // A matrix; weight.bias is where `bias` is.
   struct Projection {
@@ -29,15 +34,18 @@ struct DecoderWeights {
     int64_t place = -1;  // in `places`
     Vector bias;
   };
+  // Shapes are those of the roles of the same names (tensor_spec.h).
   struct Layer {
-    Vector attention_norm;     // [hidden]
-    Projection qkv;            // [(heads + 2 * kv_heads) * head_dim, hidden]
-    Vector query_norm;         // [head_dim]
-    Vector key_norm;           // [head_dim]
-    Projection attention_out;  // [hidden, heads * head_dim]
-    Vector mlp_norm;           // [hidden]
-    Projection gate_up;        // [2 * intermediate, hidden]
-    Projection down;           // [hidden, intermediate]
+    Norm attention_norm;
+    Projection qkv;
+    Norm query_norm;
+    Norm key_norm;
+    Projection attention_out;
+    Norm attention_post_norm;
+    Norm mlp_norm;
+    Projection gate_up;
+    Projection down;
+    Norm mlp_post_norm;
   };
 
   // Where a parameter is: the matrix or vector that it is a part of, and where it begins there.
@@ -48,7 +56,7 @@ struct DecoderWeights {
 
   DType dtype = DType::kF32;  // of all
   Projection embedding;       // [vocab, hidden]
-  Vector final_norm;          // [hidden]
+  Norm final_norm;            // [hidden]
   Projection output;          // [vocab, hidden]; embedding when tied
   std::vector<Layer> layers;
 

@@ -80,7 +80,7 @@ std::optional<int64_t> DecodeMatrix(const EncodedMatrix& matrix, SourceRow sourc
   const int64_t element_bytes = static_cast<int64_t>(DTypeSize(dtype));
   const int64_t source_row_bytes = matrix.cols / block.elements * block.bytes;
   const int64_t row_bytes = matrix.cols * element_bytes;
-  const bool copies = matrix.type == BlockTypeOf(dtype);
+  const bool copies = matrix.type == BlockTypeOf(dtype) && matrix.offset == 0.0f;
 
   constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
   std::atomic<int64_t> first_bad_row = kNone;
@@ -97,6 +97,9 @@ std::optional<int64_t> DecodeMatrix(const EncodedMatrix& matrix, SourceRow sourc
           const absl::Span<const std::byte> blocks(from + col / block.elements * block.bytes,
                                                    count / block.elements * block.bytes);
           DequantizeBlocks(matrix.type, blocks, absl::MakeSpan(chunk.data(), count));
+          if (matrix.offset != 0.0f) {
+            for (int64_t i = 0; i < count; ++i) chunk[i] -= matrix.offset;
+          }
           RoundFloatsTo(dtype, chunk.data(), count, to + col * element_bytes);
         }
       }
@@ -119,7 +122,7 @@ float DecodeElementAt(const EncodedMatrix& matrix, int64_t row, int64_t col) {
   DequantizeBlocks(matrix.type,
                    {matrix.data + index * block.bytes, static_cast<size_t>(block.bytes)},
                    absl::MakeSpan(values.data(), block.elements));
-  return values[col % block.elements];
+  return values[col % block.elements] - matrix.offset;
 }
 
 }  // namespace shira

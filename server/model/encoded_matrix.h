@@ -24,6 +24,7 @@ struct EncodedMatrix {
   const std::byte* data;
   int64_t rows;
   int64_t cols;
+  float offset = 0.0f;  // what the file has added to every element, and decoding takes away
 };
 
 // The block type of a safetensors dtype; nullopt for one that holds no weights.

@@ -26,7 +26,9 @@ constexpr const char* kIndexFile = "model.safetensors.index.json";
 bool IsDerivedTable(const std::string& name) {
   return absl::EndsWith(name, "rotary_emb.inv_freq") ||
          absl::EndsWith(name, "rotary_emb.cos_cached") ||
-         absl::EndsWith(name, "rotary_emb.sin_cached");
+         absl::EndsWith(name, "rotary_emb.sin_cached") ||
+         // The causal masks of GPT-NeoX.
+         absl::EndsWith(name, ".attention.bias") || absl::EndsWith(name, ".attention.masked_bias");
 }
 
 // Whether a shard's name stays in the model's folder.

@@ -1,12 +1,7 @@
 // File: server/model/layer_spec.h
 //
-// What one layer of a decoder does that another may not. In every family that there is
-//
-//   hidden += attention(norm(hidden)), hidden += mlp(norm(hidden))
-//
-// with RMS norms, causal attention of grouped heads, and an MLP whose gate is a SiLU. Which biases
-// and norms of heads there are follows from the tensors. A family that does something else adds a
-// member here whose default is this, and a branch in the decoder.
+// What one layer of a decoder does that another of the same model may not. What all layers of a
+// model do alike is in ModelConfig, and which norms and biases they have follows from its tensors.
 
 #ifndef SHIRA_SERVER_MODEL_LAYER_SPEC_H_
 #define SHIRA_SERVER_MODEL_LAYER_SPEC_H_

@@ -91,7 +91,20 @@ absl::Status ModelConfig::Validate() const {
   if (num_kv_heads > 0 && num_heads % num_kv_heads != 0) {
     problems.Add("num_kv_heads: ", num_kv_heads, " does not divide num_heads, ", num_heads);
   }
-  check_positive("rms_norm_eps", rms_norm_eps);
+  check_positive("norm_eps", norm_eps);
+  check_positive("embedding scale", embedding_scale.factor);
+  check_positive("residual scale", residual_scale);
+  check_positive("logit divisor", logit_divisor);
+  const auto check_optional = [&](std::string_view name, double value) {
+    if (value != 0) check_positive(name, value);
+  };
+  check_optional("attention scale", attention_scale);
+  check_optional("attention softcap", attention_softcap);
+  check_optional("logit softcap", logit_softcap);
+  if (query_key_value_rows == QueryKeyValueRows::kByHead && num_kv_heads != num_heads) {
+    problems.Add("num_kv_heads: expected as many as num_heads, ", num_heads, ", found ",
+                 num_kv_heads);
+  }
   for (const Rope& rope : ropes) {
     check_positive("rope_theta", rope.theta);
     check_scaling(rope.scaling);

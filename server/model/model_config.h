@@ -14,6 +14,7 @@
 
 #include "absl/status/statusor.h"
 #include "base/gguf_file.h"
+#include "server/model/kernels/layer_kinds.h"
 #include "server/model/layer_spec.h"
 #include "server/model/tensor_spec.h"
 
@@ -35,7 +36,7 @@ struct RopeScaling {
 // Rotary positions of one kind of layer.
 struct Rope {
   double theta = 10000.0;
-  RopeScaling scaling;
+  RopeScaling scaling = {};
   int64_t rotary_dim = 0;  // elements of a head that are turned, its first ones; 0: all
 
   int64_t rotary_dim_of(int64_t head_dim) const { return rotary_dim == 0 ? head_dim : rotary_dim; }
@@ -44,7 +45,33 @@ struct Rope {
 // Beyond any known model.
 inline constexpr int64_t kMaxLayers = 1 << 12;
 
-// A decoder-only transformer.
+// Which weights the norms of queries and keys have, where there are such norms.
+enum class HeadNorms {
+  kShared,  // [head_dim]: every head is normed with the same
+  kOwn,     // [heads, head_dim]: every head is normed with its own
+  kWhole,   // [heads * head_dim]: all heads are normed together
+};
+
+// The order of the rows of TensorRole::kQueryKeyValue.
+enum class QueryKeyValueRows {
+  kStacked,  // all heads' queries, all keys, all values
+  kByHead,   // of each head its query, key and value; as many key heads as heads
+};
+
+// What embeddings are multiplied with.
+struct EmbeddingScale {
+  double factor = 1.0;
+  bool rounded = false;  // to the dtype of the weights, before
+};
+
+// A decoder-only transformer. With the defaults a layer is
+//
+//   hidden += attention(norm(hidden)), hidden += mlp(norm(hidden))
+//
+// of causal attention of grouped heads and an MLP with a gate. The norms are there where the family
+// lists their tensors: before attention and MLP, of queries and keys, and of what attention and MLP
+// add to the hidden state. A family that does something else adds a member whose default is this,
+// here or in LayerSpec, and a branch in the decoder.
 struct ModelConfig {
   std::string architecture;             // as the file names it: "llama"
   const ModelFamily* family = nullptr;  // which lists its tensors
@@ -56,9 +83,26 @@ struct ModelConfig {
   int64_t intermediate_size = 0;
   int64_t vocab_size = 0;
   int64_t max_position = 0;  // tokens of context
-  double rms_norm_eps = 1e-5;
+  NormKind norm = NormKind::kRms;
+  double norm_eps = 1e-5;
+  HeadNorms head_norms = HeadNorms::kShared;
+  QueryKeyValueRows query_key_value_rows = QueryKeyValueRows::kStacked;
+  Activation activation = Activation::kSilu;  // of the MLP
+  bool gated_mlp =
+      true;  // down(activation(gate) * up); else there is no gate: down(activation(up))
+  // The MLP sees the hidden state that the attention saw. Where it has no norm of its own it sees
+  // that state through the attention's.
+  bool parallel_residual = false;
+  EmbeddingScale embedding_scale;
+  double residual_scale = 1.0;     // of what attention and MLP add to the hidden state
+  double attention_scale = 0.0;    // of query . key; 0: 1 / sqrt(head_dim)
+  double attention_softcap = 0.0;  // a score becomes softcap * tanh(score / softcap); 0: it stays
+  double logit_softcap = 0.0;      // the same of logits
+  double logit_divisor = 1.0;
   std::vector<Rope> ropes = std::vector<Rope>(1);  // those that layers speak of, one at least
   bool tie_word_embeddings = false;
+  bool query_key_norms =
+      false;                    // where a family leaves it open whether queries and keys have norms
   bool attention_bias = false;  // where a family leaves it open whether attention has biases
   bool mlp_bias = false;
   std::vector<LayerSpec> layers;       // num_layers

@@ -2,23 +2,37 @@
 
 #include "absl/status/status.h"
 #include "base/strings.h"
+#include "server/model/families/gemma.h"
+#include "server/model/families/gpt_neox.h"
+#include "server/model/families/granite.h"
 #include "server/model/families/llama.h"
 #include "server/model/families/mistral.h"
+#include "server/model/families/olmo.h"
 #include "server/model/families/phi3.h"
 #include "server/model/families/qwen2.h"
 #include "server/model/families/qwen3.h"
 #include "server/model/families/smollm3.h"
+#include "server/model/families/stablelm.h"
+#include "server/model/families/starcoder2.h"
 
 namespace shira {
 namespace {
 
 constexpr const ModelFamily* kFamilies[] = {
-    &kLlamaFamily,    // Llama, SmolLM 1 and 2
-    &kMistralFamily,  // Mistral
-    &kPhi3Family,     // Phi 3 and 3.5
-    &kQwen2Family,    // Qwen 2 and 2.5
-    &kQwen3Family,    // Qwen 3
-    &kSmolLm3Family,  // SmolLM 3
+    &kGemma2Family,      // Gemma 2
+    &kGemma3Family,      // the text models of Gemma 3
+    &kGptNeoxFamily,     // GPT-NeoX, Pythia
+    &kGraniteFamily,     // Granite 3
+    &kLlamaFamily,       // Llama, SmolLM 1 and 2
+    &kMistralFamily,     // Mistral
+    &kOlmo2Family,       // OLMo 2
+    &kOlmo3Family,       // OLMo 3
+    &kPhi3Family,        // Phi 3 and 3.5
+    &kQwen2Family,       // Qwen 2 and 2.5
+    &kQwen3Family,       // Qwen 3
+    &kSmolLm3Family,     // SmolLM 3
+    &kStableLmFamily,    // StableLM
+    &kStarcoder2Family,  // StarCoder 2
 };
 
 absl::StatusOr<const ModelFamily*> FindFamily(std::string_view ModelFamily::*name,

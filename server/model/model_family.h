@@ -36,7 +36,7 @@ struct ModelFamily {
   // those of a configuration that Validate() accepts, or zero.
   std::vector<TensorSpec> (*tensors)(const ModelConfig& config);
   // A tensor of GGUF files that from_gguf has taken in: no parameter. "": none.
-  std::string_view gguf_settings_tensor;
+  std::string_view gguf_settings_tensor = "";
 };
 
 // UNIMPLEMENTED, naming `source` and the families that are known.

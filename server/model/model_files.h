@@ -48,6 +48,10 @@ struct ModelFiles {
   GgufRows stored_rows(const TensorSpec& spec) const {
     return gguf == nullptr ? GgufRows::kSame : spec.gguf_rows;
   }
+  // What the files have added to its elements.
+  float stored_offset(const TensorSpec& spec) const {
+    return gguf == nullptr ? 0.0f : spec.gguf_offset;
+  }
 };
 
 // A Hugging Face folder: config.json, and model.safetensors or else model.safetensors.index.json

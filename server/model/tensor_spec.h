@@ -20,13 +20,15 @@ enum class TensorRole {
   kFinalNorm,        // [hidden]
   kOutput,           // [vocab, hidden]; none in a model whose embeddings are its output matrix too
   kAttentionNorm,    // [hidden]
-  kQueryKeyValue,    // [(heads + 2 * kv_heads) * head_dim, hidden]: queries, keys, values
-  kQueryNorm,        // [head_dim], of each head of queries
-  kKeyNorm,          // [head_dim], of each head of keys
+  kQueryKeyValue,    // [(heads + 2 * kv_heads) * head_dim, hidden], see QueryKeyValueRows
+  kQueryNorm,        // of queries, see HeadNorms
+  kKeyNorm,          // of keys
   kAttentionOutput,  // [hidden, heads * head_dim]
-  kMlpNorm,          // [hidden]
-  kGateUp,           // [2 * intermediate, hidden]: gate, up
-  kDown,             // [hidden, intermediate]
+  kAttentionPostNorm,  // [hidden], of what the attention adds to the hidden state
+  kMlpNorm,            // [hidden]
+  kGateUp,       // [2 * intermediate, hidden]: gate, up; [intermediate, hidden] without a gate
+  kDown,         // [hidden, intermediate]
+  kMlpPostNorm,  // [hidden], of what the MLP adds to the hidden state
 };
 
 // Where the forward pass looks for a tensor. Tensors that share a place are a stack: they lie together
@@ -36,7 +38,8 @@ struct TensorPlace {
 
   TensorRole role;
   int64_t layer = kWholeModel;
-  bool bias = false;  // a vector that is added, of as many elements as the weight has rows
+  bool bias =
+      false;  // a vector that is added: to a norm, or of as many elements as rows of a matrix
 
   friend auto operator<=>(const TensorPlace&, const TensorPlace&) = default;
 };
@@ -47,6 +50,8 @@ enum class GgufRows {
   // Each head's are interleaved (0, 1, 2, ... are frequency 0 of the first half, frequency 0 of the
   // second half, frequency 1 of the first, ...), where transformers has one half behind the other.
   kInterleavedHalves,
+  // All heads' queries, all keys, all values, where transformers has each head's three together.
+  kStackedHeads,
 };
 
 struct TensorSpec {
@@ -55,8 +60,9 @@ struct TensorSpec {
   std::vector<int64_t> shape;  // [out, in] of a projection, [n] of a norm or bias
   TensorPlace place;
   GgufRows gguf_rows = GgufRows::kSame;
+  float gguf_offset = 0.0f;  // what llama.cpp has added to every element
   // Another name that transformers has for the same tensor; "" where it has none.
-  std::string second_name;
+  std::string second_name = "";
 
   bool is_vector() const { return shape.size() == 1; }
   int64_t rows() const { return is_vector() ? 1 : shape[0]; }

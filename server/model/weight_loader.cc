@@ -24,23 +24,35 @@ namespace {
 struct ReadPlan {
   std::string stored_name;
   EncodedMatrix matrix;
-  // Not 0: the rows of each head of this width are interleaved and have to be put into halves.
-  int64_t interleaved_head_dim = 0;
+  GgufRows rows;
 };
 
 std::string ShapeText(const std::vector<int64_t>& shape) {
   return StrCat("[", absl::StrJoin(shape, ", "), "]");
 }
 
-int64_t SourceRowOf(int64_t row, int64_t head_dim) {
+// The stored row that is row `row` of the parameter.
+int64_t SourceRowOf(GgufRows rows, const ModelConfig& config, int64_t row) {
+  const int64_t head_dim = config.head_dim;
   const int64_t within = row % head_dim;
-  const int64_t half = head_dim / 2;
-  return row - within + 2 * (within % half) + within / half;
+  switch (rows) {
+    case GgufRows::kSame:
+      break;
+    case GgufRows::kInterleavedHalves: {
+      const int64_t half = head_dim / 2;
+      return row - within + 2 * (within % half) + within / half;
+    }
+    case GgufRows::kStackedHeads: {
+      const int64_t block = row / head_dim;
+      return (block % 3 * config.num_heads + block / 3) * head_dim + within;
+    }
+  }
+  return row;
 }
 
 // nullopt, with the reason in `problems`, where the tensor is not what the parameter needs.
 std::optional<ReadPlan> PlanRead(const TensorSpec& parameter, const std::string& stored_name,
-                                 const StoredTensor& tensor, int64_t interleaved_head_dim,
+                                 const StoredTensor& tensor, GgufRows rows, float offset,
                                  ProblemList& problems) {
   if (!tensor.type) {
     problems.Add("tensor '", stored_name, "' has the type ", tensor.type_name,
@@ -52,7 +64,7 @@ std::optional<ReadPlan> PlanRead(const TensorSpec& parameter, const std::string&
                  "; expected ", ShapeText(parameter.shape));
     return std::nullopt;
   }
-  if (parameter.is_vector() && interleaved_head_dim != 0) {
+  if (parameter.is_vector() && rows != GgufRows::kSame) {
     // Its elements move one by one, like rows of one element.
     if (GgmlBlockOf(*tensor.type).elements != 1) {
       problems.Add("tensor '", stored_name, "' has the type ", tensor.type_name,
@@ -60,11 +72,11 @@ std::optional<ReadPlan> PlanRead(const TensorSpec& parameter, const std::string&
       return std::nullopt;
     }
     return ReadPlan{
-        stored_name, {*tensor.type, tensor.data.data(), parameter.cols(), 1}, interleaved_head_dim};
+        stored_name, {*tensor.type, tensor.data.data(), parameter.cols(), 1, offset}, rows};
   }
   return ReadPlan{stored_name,
-                  {*tensor.type, tensor.data.data(), parameter.rows(), parameter.cols()},
-                  interleaved_head_dim};
+                  {*tensor.type, tensor.data.data(), parameter.rows(), parameter.cols(), offset},
+                  rows};
 }
 
 class MappedWeightSource : public WeightSource {
@@ -86,7 +98,7 @@ class MappedWeightSource : public WeightSource {
       return absl::InvalidArgumentError(
           StrCat("weights cannot be ", DTypeName(dtype), "; expected F32, BF16 or F16"));
     }
-    const auto& [stored_name, matrix, head_dim] = found->second;
+    const auto& [stored_name, matrix, rows] = found->second;
     const bool fits = matrix.cols == 1 || matrix.rows == 1
                           ? destination.rows * destination.cols == matrix.rows * matrix.cols
                           : destination.rows == matrix.rows && destination.cols == matrix.cols;
@@ -95,8 +107,8 @@ class MappedWeightSource : public WeightSource {
                                                destination.rows, " by ", destination.cols,
                                                "; expected ", matrix.rows, " by ", matrix.cols));
     }
-    const auto source_row = [head_dim = head_dim](int64_t row) {
-      return head_dim == 0 ? row : SourceRowOf(row, head_dim);
+    const auto source_row = [this, rows = rows](int64_t row) {
+      return SourceRowOf(rows, files_.config, row);
     };
     const std::optional<int64_t> bad =
         DecodeMatrix(matrix, source_row, dtype, destination.data, parallel_for);
@@ -149,10 +161,9 @@ absl::StatusOr<std::unique_ptr<WeightSource>> WeightSource::Open(const std::stri
       continue;
     }
     used.insert(stored_name);
-    const int64_t interleaved_head_dim =
-        files.stored_rows(parameter) == GgufRows::kInterleavedHalves ? files.config.head_dim : 0;
-    if (const auto plan = PlanRead(parameter, stored_name, tensor->second, interleaved_head_dim,
-                                   files.problems)) {
+    if (const auto plan =
+            PlanRead(parameter, stored_name, tensor->second, files.stored_rows(parameter),
+                     files.stored_offset(parameter), files.problems)) {
       plans.emplace(parameter.name, *plan);
     }
   }

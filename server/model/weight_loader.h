@@ -52,10 +52,11 @@ class WeightSource {
   virtual const GgufFile* gguf() const = 0;
 
   // Converts one parameter to `dtype` (kF32, kBF16 or kF16) at `destination`, whose size matches
-  // the config. Dequantises in fp32 and rounds once, to nearest even; q and k rows of a GGUF are
-  // put back into Hugging Face's order (half-split rotary). The result is bit-equal to what
-  // transformers loads from the same file. INVALID_ARGUMENT names the first element that is NaN or
-  // infinite, or becomes so in `dtype`; the destination's values then mean nothing.
+  // the config. Dequantises in fp32 and rounds once, to nearest even; what llama.cpp's converters
+  // changed in a GGUF (the order of rows of q and k, norms that are one larger) is put back as
+  // Hugging Face has it. The result is bit-equal to what transformers loads from the same file.
+  // INVALID_ARGUMENT names the first element that is NaN or infinite, or becomes so in `dtype`; the
+  // destination's values then mean nothing.
   virtual absl::Status Read(std::string_view parameter, DType dtype, WeightDestination destination,
                             const ParallelFor& parallel_for) const = 0;
 };

@@ -110,7 +110,8 @@ def make_tiny_model(folder, model_type, seed=0, dtype=torch.float32, max_shard_s
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator) * 0.1
-            parameter.copy_(noise + 1 if "norm" in name else noise)
+            # Norms in 16 bits, so that one more than them is a float32 too.
+            parameter.copy_((noise + 1).bfloat16() if "norm" in name else noise)
     model = model.to(dtype)
     model.save_pretrained(folder, max_shard_size=max_shard_size)
     tokenizer.save_pretrained(folder)

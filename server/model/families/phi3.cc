@@ -9,15 +9,16 @@ namespace shira {
 namespace {
 
 ModelConfig FromJson(const ConfigFields& fields) {
-  ModelConfig config = SharedFromJson(
-      fields, {.max_position = 4096, .rms_norm_eps = 1e-5, .kv_heads_as_heads = true});
+  ModelConfig config =
+      SharedFromJson(fields, {.max_position = 4096, .norm_eps = 1e-5, .kv_heads_as_heads = true});
   if (fields.Has("sliding_window")) SetWindow(fields, "sliding_window", config);
   return config;
 }
 
 ModelConfig FromGguf(const GgufFile& gguf, ConfigProblems* problems) {
   const ConfigFields fields = GgufFieldsUnder(gguf, "phi3.", problems);
-  ModelConfig config = SharedFromGguf(gguf, fields, {.knows_window = true}, problems);
+  ModelConfig config =
+      SharedFromGguf(gguf, fields, {.known_settings = {"attention.sliding_window"}}, problems);
   // Files of models without a window say 0.
   if (fields.Int("attention.sliding_window", 0) != 0) {
     SetWindow(fields, "attention.sliding_window", config);

@@ -27,7 +27,7 @@ ModelConfig FromGguf(const GgufFile& gguf, ConfigProblems* problems) {
 std::vector<TensorSpec> Tensors(const ModelConfig& config) {
   return SharedTensors(config, {.query_key_value_bias = config.attention_bias,
                                 .attention_output_bias = config.attention_bias,
-                                .head_norms = true});
+                                .query_key_norms = true});
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/strings.h"
 #include "server/model/families/shared_tensors.h"
 
 namespace shira {
@@ -18,36 +19,31 @@ int64_t DefaultHeadDim(int64_t hidden_size, int64_t num_heads) {
   return num_heads > 0 && hidden_size % num_heads == 0 ? hidden_size / num_heads : 0;
 }
 
+// The names that transformers gives to the activations that there are. Those of one kind differ in how
+// they round.
+constexpr struct {
+  std::string_view name;
+  Activation activation;
+} kActivations[] = {
+    {"silu", Activation::kSilu},         {"swish", Activation::kSilu},
+    {"gelu", Activation::kGelu},         {"gelu_pytorch_tanh", Activation::kGeluTanh},
+    {"gelu_new", Activation::kGeluTanh}, {"gelu_fast", Activation::kGeluTanh}};
+
+Activation ActivationFromJson(const ConfigFields& fields, const JsonDefaults& defaults) {
+  if (!fields.Has(defaults.activation_key)) return defaults.activation;
+  const std::string name = fields.String(defaults.activation_key, "");
+  std::string known;
+  for (const auto& entry : kActivations) {
+    if (entry.name == name) return entry.activation;
+    StrAppend(&known, known.empty() ? "" : ", ", entry.name);
+  }
+  fields.Unsupported(defaults.activation_key, "'", name, "'; known are ", known);
+  return defaults.activation;
+}
+
 // As many layers of LayerSpec's default as the configuration says, where it can be true.
 void SetLayers(ModelConfig& config) {
   config.layers.resize(std::clamp<int64_t>(config.num_layers, 0, kMaxLayers));
-}
-
-RopeScaling RopeScalingFromJson(const ConfigFields& rope, const ConfigFields& top,
-                                int64_t max_position) {
-  const std::string type = rope.String("rope_type", rope.String("type", "default"));
-  RopeScaling scaling;
-  if (type == "linear") {
-    scaling.kind = RopeScaling::Kind::kLinear;
-    scaling.factor = rope.Float("factor");
-  } else if (type == "llama3") {
-    scaling.kind = RopeScaling::Kind::kLlama3;
-    scaling.factor = rope.Float("factor");
-    scaling.low_freq_factor = rope.Float("low_freq_factor");
-    scaling.high_freq_factor = rope.Float("high_freq_factor");
-    scaling.original_max_position =
-        top.Int("original_max_position_embeddings",
-                rope.Int("original_max_position_embeddings", max_position));
-  } else if (type != "default") {
-    rope.Unsupported("rope_type", "'", type, "'; known are default, linear and llama3");
-  }
-  if (rope.Float("partial_rotary_factor", 1.0) != 1.0) {
-    rope.Unsupported("partial_rotary_factor", "only 1 is known");
-  }
-  for (const char* kind : {"full_attention", "sliding_attention"}) {
-    if (rope.Has(kind)) rope.Unsupported(kind, "only one kind of rotary positions is known");
-  }
-  return scaling;
 }
 
 // Adds the id under `key`, if there is one that is not among `ids`.
@@ -62,27 +58,18 @@ void AddTokenId(const GgufFile& gguf, const char* key, std::vector<int32_t>& ids
   }
 }
 
-RopeScaling RopeScalingFromGguf(const ConfigFields& fields) {
-  RopeScaling scaling;
-  // Older files have the factor alone.
-  const double factor = fields.Float("rope.scaling.factor", fields.Float("rope.scale_linear", 1.0));
-  const std::string type = fields.String("rope.scaling.type", factor == 1.0 ? "none" : "linear");
-  if (type == "linear") {
-    scaling.kind = RopeScaling::Kind::kLinear;
-    scaling.factor = factor;
-  } else if (type != "none") {
-    fields.Unsupported("rope.scaling.type", "'", type, "'; known are none and linear");
-  }
-  return scaling;
-}
-
-constexpr const char* kGgufWindow = "attention.sliding_window";
 // Settings that some converters write under the architecture's name and that change what the model
 // computes.
-constexpr std::array kUnknownGgufSettings = {
-    "expert_count",   "attention.scale",          "attention.clamp_kqv",
-    kGgufWindow,      "attention.max_alibi_bias", "logit_scale",
-    "residual_scale", "embedding_scale"};
+constexpr std::array<const char*, 10> kUnknownGgufSettings = {"expert_count",
+                                                              "attention.scale",
+                                                              "attention.clamp_kqv",
+                                                              "attention.sliding_window",
+                                                              "attention.max_alibi_bias",
+                                                              "attn_logit_softcapping",
+                                                              "final_logit_softcapping",
+                                                              "logit_scale",
+                                                              "residual_scale",
+                                                              "embedding_scale"};
 
 }  // namespace
 
@@ -100,28 +87,26 @@ ModelConfig SharedFromJson(const ConfigFields& fields, const JsonDefaults& defau
   config.intermediate_size = fields.Int("intermediate_size");
   config.vocab_size = fields.Int("vocab_size");
   config.max_position = fields.Int("max_position_embeddings", defaults.max_position);
-  config.rms_norm_eps = fields.Float("rms_norm_eps", defaults.rms_norm_eps);
+  config.norm_eps = fields.Float(defaults.norm_eps_key, defaults.norm_eps);
+  config.activation = ActivationFromJson(fields, defaults);
   config.tie_word_embeddings = fields.Bool("tie_word_embeddings", defaults.tie_word_embeddings);
   config.eos_token_ids = fields.TokenIds("eos_token_id");
   SetLayers(config);
 
   // Newer files have everything in rope_parameters, older ones rope_theta apart and the rest in
   // rope_scaling.
-  Rope& own_rope = config.ropes.front();
-  own_rope.theta = fields.Float("rope_theta", defaults.rope_theta);
-  std::optional<ConfigFields> rope = fields.Object("rope_scaling");
-  if (!rope) rope = fields.Object("rope_parameters");
-  if (rope) {
-    own_rope.theta = rope->Float("rope_theta", own_rope.theta);
-    own_rope.scaling = RopeScalingFromJson(*rope, fields, config.max_position);
+  if (!defaults.ropes_by_layer_type) {
+    std::optional<ConfigFields> rope = fields.Object("rope_scaling");
+    if (!rope) rope = fields.Object("rope_parameters");
+    for (const char* kind : {"full_attention", "sliding_attention"}) {
+      if (rope && rope->Has(kind)) {
+        rope->Unsupported(kind, "only one kind of rotary positions is known");
+      }
+    }
+    config.ropes = {
+        RopeFromJson(rope, fields, config.head_dim, config.max_position, defaults.rope)};
   }
 
-  if (const std::string act = fields.String("hidden_act", "silu"); act != "silu") {
-    fields.Unsupported("hidden_act", "'", act, "'; only silu is known");
-  }
-  if (fields.Float("partial_rotary_factor", 1.0) != 1.0) {
-    fields.Unsupported("partial_rotary_factor", "only 1 is known");
-  }
   if (fields.Has("quantization_config")) {
     fields.Unsupported("quantization_config",
                        "quantised folders cannot be loaded; use the full weights or a GGUF file");
@@ -159,9 +144,8 @@ ModelConfig SharedFromGguf(const GgufFile& gguf, const ConfigFields& fields,
       fields.Int("attention.key_length", DefaultHeadDim(config.hidden_size, config.num_heads));
   config.intermediate_size = fields.Int("feed_forward_length");
   config.max_position = fields.Int("context_length");
-  config.rms_norm_eps = fields.Float("attention.layer_norm_rms_epsilon");
-  config.ropes = {
-      {.theta = fields.Float("rope.freq_base", 10000.0), .scaling = RopeScalingFromGguf(fields)}};
+  config.norm_eps = fields.Float(options.norm_eps_key);
+  config.ropes = {RopeFromGguf(gguf, fields, config.head_dim, config.max_position, options.rope)};
   config.tie_word_embeddings = tensors.count(std::string(kGgufOutput)) == 0;
   SetLayers(config);
 
@@ -175,13 +159,14 @@ ModelConfig SharedFromGguf(const GgufFile& gguf, const ConfigFields& fields,
     AddTokenId(gguf, key, config.eos_token_ids, problems);
   }
 
-  for (const char* key : {"attention.value_length", "rope.dimension_count"}) {
-    if (const int64_t size = fields.Int(key, config.head_dim); size != config.head_dim) {
-      fields.Unsupported(key, size, "; only the width of a head, ", config.head_dim, ", is known");
-    }
+  constexpr const char* kValueWidth = "attention.value_length";
+  if (const int64_t size = fields.Int(kValueWidth, config.head_dim); size != config.head_dim) {
+    fields.Unsupported(kValueWidth, size, "; only the width of a head, ", config.head_dim,
+                       ", is known");
   }
   for (const char* key : kUnknownGgufSettings) {
-    if (options.knows_window && std::string_view(key) == kGgufWindow) continue;
+    const auto& known = options.known_settings;
+    if (std::find(known.begin(), known.end(), key) != known.end()) continue;
     if (fields.Float(key, 0.0) != 0.0) fields.Unsupported(key, "not known to this program");
   }
   return config;

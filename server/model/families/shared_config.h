@@ -9,9 +9,12 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/gguf_file.h"
 #include "server/model/config_fields.h"
+#include "server/model/families/rope_config.h"
 #include "server/model/layer_spec.h"
 #include "server/model/model_config.h"
 
@@ -21,14 +24,18 @@ namespace shira {
 // must be given.
 struct JsonDefaults {
   int64_t max_position = 2048;
-  double rms_norm_eps = 1e-6;
-  double rope_theta = 10000.0;
+  double norm_eps = 1e-6;
+  const char* norm_eps_key = "rms_norm_eps";
   bool tie_word_embeddings = false;
   bool kv_heads_as_heads = false;  // else num_key_value_heads must be given
   int64_t head_dim = 0;            // 0: hidden_size / num_attention_heads
+  Activation activation = Activation::kSilu;
+  const char* activation_key = "hidden_act";
+  RopeRules rope = {};
+  bool ropes_by_layer_type = false;  // the family reads its ropes by itself
 };
 
-// All layers are LayerSpec's default. Refuses activations other than silu, kinds of rotary positions
+// All layers are LayerSpec's default. Refuses unknown activations, kinds of rotary positions
 // other than default, linear and llama3, and quantised folders.
 ModelConfig SharedFromJson(const ConfigFields& fields, const JsonDefaults& defaults);
 
@@ -37,7 +44,9 @@ ConfigFields GgufFieldsUnder(const GgufFile& gguf, std::string prefix, ConfigPro
 
 // What a family knows of a GGUF file besides.
 struct GgufOptions {
-  bool knows_window = false;  // attention.sliding_window
+  std::vector<std::string_view> known_settings = {};  // of those that are refused elsewhere
+  const char* norm_eps_key = "attention.layer_norm_rms_epsilon";
+  RopeRules rope = {};
 };
 
 // All layers are LayerSpec's default; embeddings are tied where there is no output matrix, and the

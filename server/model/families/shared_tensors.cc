@@ -24,6 +24,13 @@ std::vector<TensorSpec> SharedTensors(const ModelConfig& config,
                        .gguf_rows = rows,
                        .second_name = ""});
   };
+  const auto norm = [&](std::string_view name, std::string_view gguf_name, TensorPlace place,
+                        int64_t size, bool bias) {
+    add(name, gguf_name, place, {size});
+    tensors.back().gguf_offset = options.gguf_norm_offset;
+    place.bias = true;
+    if (bias) add(name, gguf_name, place, {size});
+  };
   const auto project = [&](std::string_view name, std::string_view gguf_name, TensorPlace place,
                            int64_t out, int64_t in, bool bias, GgufRows rows = GgufRows::kSame) {
     add(name, gguf_name, place, {out, in}, rows);
@@ -40,7 +47,13 @@ std::vector<TensorSpec> SharedTensors(const ModelConfig& config,
   if (config.tie_word_embeddings) tensors.back().second_name = "lm_head.weight";
   for (int64_t layer = 0; layer < config.num_layers; ++layer) {
     const auto at = [layer](TensorRole role) { return TensorPlace{.role = role, .layer = layer}; };
-    add("input_layernorm", "attn_norm", at(TensorRole::kAttentionNorm), {hidden});
+    const auto layer_norm = [&](std::string_view name, std::string_view gguf_name,
+                                TensorRole role) {
+      norm(name, gguf_name, at(role), hidden, options.norm_bias);
+    };
+    if (options.norms != SharedNorms::kAfter) {
+      layer_norm("input_layernorm", "attn_norm", TensorRole::kAttentionNorm);
+    }
     const TensorPlace qkv = at(TensorRole::kQueryKeyValue);
     const bool bias = options.query_key_value_bias;
     const GgufRows rotary = options.gguf_rotary_rows;
@@ -51,23 +64,48 @@ std::vector<TensorSpec> SharedTensors(const ModelConfig& config,
       project("self_attn.k_proj", "attn_k", qkv, keys, hidden, bias, rotary);
       project("self_attn.v_proj", "attn_v", qkv, keys, hidden, bias);
     }
-    if (options.head_norms) {
-      add("self_attn.q_norm", "attn_q_norm", at(TensorRole::kQueryNorm), {config.head_dim});
-      add("self_attn.k_norm", "attn_k_norm", at(TensorRole::kKeyNorm), {config.head_dim});
+    if (options.query_key_norms && config.head_norms == HeadNorms::kOwn) {
+      const auto head_norms = [&](std::string_view of, std::string_view gguf_name, TensorRole role,
+                                  int64_t heads) {
+        for (int64_t head = 0; head < heads; ++head) {
+          norm(StrCat("self_attn.", of, "_layernorm.norms.", head), gguf_name, at(role),
+               config.head_dim, /*bias=*/false);
+        }
+      };
+      head_norms("q", "attn_q_norm", TensorRole::kQueryNorm, config.num_heads);
+      head_norms("k", "attn_k_norm", TensorRole::kKeyNorm, config.num_kv_heads);
+    } else if (options.query_key_norms) {
+      const bool whole = config.head_norms == HeadNorms::kWhole;
+      norm("self_attn.q_norm", "attn_q_norm", at(TensorRole::kQueryNorm),
+           whole ? queries : config.head_dim, /*bias=*/false);
+      norm("self_attn.k_norm", "attn_k_norm", at(TensorRole::kKeyNorm),
+           whole ? keys : config.head_dim, /*bias=*/false);
     }
     project("self_attn.o_proj", "attn_output", at(TensorRole::kAttentionOutput), hidden, queries,
             options.attention_output_bias);
-    add("post_attention_layernorm", "ffn_norm", at(TensorRole::kMlpNorm), {hidden});
+    if (options.norms == SharedNorms::kBefore) {
+      layer_norm("post_attention_layernorm", "ffn_norm", TensorRole::kMlpNorm);
+    } else if (options.norms != SharedNorms::kBeforeBoth) {
+      layer_norm("post_attention_layernorm", "post_attention_norm", TensorRole::kAttentionPostNorm);
+    }
+    if (options.norms == SharedNorms::kAround) {
+      layer_norm("pre_feedforward_layernorm", "ffn_norm", TensorRole::kMlpNorm);
+    }
     const TensorPlace gate_up = at(TensorRole::kGateUp);
     if (options.fused) {
       add("mlp.gate_up_proj", "ffn_up", gate_up, {2 * wide, hidden});
     } else {
-      project("mlp.gate_proj", "ffn_gate", gate_up, wide, hidden, options.mlp_bias);
-      project("mlp.up_proj", "ffn_up", gate_up, wide, hidden, options.mlp_bias);
+      if (config.gated_mlp) {
+        project("mlp.gate_proj", "ffn_gate", gate_up, wide, hidden, options.mlp_bias);
+      }
+      project(options.up, "ffn_up", gate_up, wide, hidden, options.mlp_bias);
     }
-    project("mlp.down_proj", "ffn_down", at(TensorRole::kDown), hidden, wide, options.mlp_bias);
+    project(options.down, "ffn_down", at(TensorRole::kDown), hidden, wide, options.mlp_bias);
+    if (options.norms == SharedNorms::kAround || options.norms == SharedNorms::kAfter) {
+      layer_norm("post_feedforward_layernorm", "post_ffw_norm", TensorRole::kMlpPostNorm);
+    }
   }
-  add("model.norm", "output_norm", {.role = TensorRole::kFinalNorm}, {hidden});
+  norm("model.norm", "output_norm", {.role = TensorRole::kFinalNorm}, hidden, options.norm_bias);
   if (!config.tie_word_embeddings) {
     add("lm_head", "output", {.role = TensorRole::kOutput}, {config.vocab_size, hidden});
   }
@@ -85,8 +123,6 @@ bool HasGgufAttentionBias(const GgufFile& gguf) {
   return gguf.tensors().count("blk.0.attn_q.bias") != 0;
 }
 
-bool HasGgufMlpBias(const GgufFile& gguf) {
-  return gguf.tensors().count("blk.0.ffn_gate.bias") != 0;
-}
+bool HasGgufMlpBias(const GgufFile& gguf) { return gguf.tensors().count("blk.0.ffn_up.bias") != 0; }
 
 }  // namespace shira

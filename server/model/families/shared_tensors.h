@@ -1,8 +1,7 @@
 // File: server/model/families/shared_tensors.h
 //
 // The tensors of decoders that have what Llama has, under the names that transformers and llama.cpp
-// give to it in most families: a norm, q, k, v and o projections, a norm, gate, up and down
-// projections. What a family has besides or otherwise is an option here, or in its own file.
+// give to it in most families: q, k, v and o projections, gate, up and down projections, norms. What a family has besides or otherwise is an option here, or in its own file.
 
 #ifndef SHIRA_SERVER_MODEL_FAMILIES_SHARED_TENSORS_H_
 #define SHIRA_SERVER_MODEL_FAMILIES_SHARED_TENSORS_H_
@@ -16,12 +15,25 @@
 
 namespace shira {
 
+// Where a layer has norms of what attention and MLP see, and of what they add.
+enum class SharedNorms {
+  kBefore,      // input_layernorm, post_attention_layernorm before attention and MLP
+  kBeforeBoth,  // input_layernorm alone, before both
+  kAround,      // four, one before and one after each
+  kAfter,       // post_attention_layernorm, post_feedforward_layernorm after attention and MLP
+};
+
 struct SharedTensorOptions {
+  SharedNorms norms = SharedNorms::kBefore;
+  bool norm_bias = false;         // of these, and of the last norm
+  float gguf_norm_offset = 0.0f;  // what llama.cpp has added to the weights of all norms
   bool query_key_value_bias = false;
   bool attention_output_bias = false;
   bool mlp_bias = false;
-  bool fused = false;       // q, k and v are one parameter, gate and up another; without biases
-  bool head_norms = false;  // of queries and keys
+  bool fused = false;  // q, k and v are one parameter, gate and up another; without biases
+  bool query_key_norms = false;  // as ModelConfig::head_norms says
+  std::string_view up = "mlp.up_proj";
+  std::string_view down = "mlp.down_proj";
   GgufRows gguf_rotary_rows = GgufRows::kSame;  // of the q and k projections
 };
 

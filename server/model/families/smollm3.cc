@@ -37,7 +37,7 @@ void ReadPositions(const ConfigFields& fields, ModelConfig& config) {
 
 ModelConfig FromJson(const ConfigFields& fields) {
   ModelConfig config = SharedFromJson(
-      fields, {.max_position = 32768, .rope_theta = 2e6, .tie_word_embeddings = true});
+      fields, {.max_position = 32768, .tie_word_embeddings = true, .rope = {.theta = 2e6}});
   config.attention_bias = fields.Bool("attention_bias", false);
   config.mlp_bias = fields.Bool("mlp_bias", false);
   if (fields.Bool("use_sliding_window", false)) {

@@ -26,9 +26,9 @@ class Attention {
   // Shares the work out: looks at the rows' start and tokens only, so one plan serves all layers.
   void Plan(absl::Span<const AttentionRow> rows);
 
-  // softmax(q k / sqrt(head_dim)) v over the positions up to the query's own, as far back as the
-  // row's window reaches, in fp32. Allocates nothing. REQUIRES: the rows' starts and tokens are those
-  // of the last Plan(); windows may be others.
+  // softmax(scores) v over the positions up to the query's own, as far back as the row's window
+  // reaches, in fp32; a score is q k as the shape scales and caps it. Allocates nothing. REQUIRES:
+  // the rows' starts and tokens are those of the last Plan(); windows may be others.
   void Run(absl::Span<const AttentionRow> rows, const ParallelFor& parallel_for);
 
  private:

@@ -138,13 +138,26 @@ HWY_INLINE void MergeMaxima(float* HWY_RESTRICT maxima, const float* HWY_RESTRIC
   for (int i = 0; i < kRows; ++i) merges[i] = {keep[i], take[i]};
 }
 
-// scores = exp(scores * scale - their maximum), zero but for positions [first, count); their sum and
-// maximum.
-HWY_INLINE void Weights(float scale, int64_t first, int64_t count, float* HWY_RESTRICT scores,
-                        float& sum, float& maximum) {
+// scores = softcap * tanh(scores * scale / softcap).
+HWY_INLINE void CapScores(float scale, float softcap, float* HWY_RESTRICT scores) {
+  const FloatTag d;
+  const FloatVector factor = hn::Set(d, scale / softcap);
+  const FloatVector cap = hn::Set(d, softcap);
+  for (int64_t i = 0; i < kBlock; i += static_cast<int64_t>(hn::Lanes(d))) {
+    const FloatVector score = hn::Mul(hn::Load(d, scores + i), factor);
+    hn::Store(hn::Mul(hn::Tanh(d, score), cap), d, scores + i);
+  }
+}
+
+// scores = exp(scores, scaled and capped, - their maximum), zero but for positions [first, count);
+// their sum and maximum.
+HWY_INLINE void Weights(const AttentionShape& shape, int64_t first, int64_t count,
+                        float* HWY_RESTRICT scores, float& sum, float& maximum) {
   const FloatTag d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  const FloatVector factor = hn::Set(d, scale);
+  const bool capped = shape.softcap != 0.0f;
+  if (capped) CapScores(shape.scale(), shape.softcap, scores);
+  const FloatVector factor = hn::Set(d, capped ? 1.0f : shape.scale());
   std::fill(scores, scores + first, -std::numeric_limits<float>::infinity());
   std::fill(scores + count, scores + kBlock, -std::numeric_limits<float>::infinity());
   FloatVector largest = hn::Set(d, -std::numeric_limits<float>::infinity());

@@ -5,7 +5,6 @@
 #include "server/model/kernels/attention_kernel.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <limits>
 
@@ -161,7 +160,6 @@ HWY_ATTR void AttendRows(const AttentionShape& shape, const float* queries, cons
   const int64_t lanes = static_cast<int64_t>(FloatLanes());
   const int64_t part_size = AttentionPartSize(shape);
   const int64_t padded_dim = block.padded_dim;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(shape.head_dim));
   HWY_ALIGN float scores[kRows][kBlock];
   Scores<kRows>(queries, block, shape.head_dim, scores);
   HWY_ALIGN float before[16] = {};
@@ -170,7 +168,7 @@ HWY_ATTR void AttendRows(const AttentionShape& shape, const float* queries, cons
   Merge merges[kRows];
   for (int r = 0; r < kRows; ++r) {
     before[r] = parts[r * part_size + padded_dim + 1];
-    Weights(scale, first, count, scores[r], sums[r], maxima[r]);
+    Weights(shape, first, count, scores[r], sums[r], maxima[r]);
   }
   MergeMaxima<kRows>(before, maxima, merges);
   for (int r = 0; r < kRows; ++r) {

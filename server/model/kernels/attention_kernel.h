@@ -13,6 +13,7 @@
 #ifndef SHIRA_SERVER_MODEL_KERNELS_ATTENTION_KERNEL_H_
 #define SHIRA_SERVER_MODEL_KERNELS_ATTENTION_KERNEL_H_
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 
@@ -25,8 +26,14 @@ struct AttentionShape {
   int64_t num_heads = 0;
   int64_t num_kv_heads = 0;  // divides num_heads
   int64_t head_dim = 0;
+  float score_scale = 0.0f;  // a score is this times query . key; 0: 1 / sqrt(head_dim)
+  float softcap = 0.0f;      // a score becomes softcap * tanh(score / softcap); 0: it stays
 
   int64_t queries_per_kv_head() const { return num_heads / num_kv_heads; }
+  // What query . key is multiplied with.
+  float scale() const {
+    return score_scale != 0.0f ? score_scale : 1.0f / std::sqrt(static_cast<float>(head_dim));
+  }
 };
 
 // Positions of a sequence that one page holds.

@@ -15,7 +15,6 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 
 #include "base/float_types.h"
@@ -215,7 +214,6 @@ class MatrixBlocks {
     const FloatTag d;
     const int64_t part_size = AttentionPartSize(tile_.shape);
     const int64_t padded_dim = PaddedDim(tile_.shape);
-    const float scale = 1.0f / std::sqrt(static_cast<float>(tile_.shape.head_dim));
     HWY_ALIGN float scores[kBlock];
     HWY_ALIGN float before[kTileSide] = {};
     HWY_ALIGN float maxima[kTileSide] = {};
@@ -230,7 +228,7 @@ class MatrixBlocks {
         hn::Store(hn::Load(d, from + at % kTileSide), d, scores + at);
       }
       before[i] = parts[(q + i) * part_size + padded_dim + 1];
-      Weights(scale, first, end, scores, sums[i], maxima[i]);
+      Weights(tile_.shape, first, end, scores, sums[i], maxima[i]);
       for (int64_t at = 0; at < kBlock; at += kTileColumns) {
         NarrowStep(scores + at, weights_ + (q + i) * kBlock + at);
       }

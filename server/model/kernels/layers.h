@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "base/dtype.h"
+#include "server/model/kernels/layer_kinds.h"
 #include "server/model/kernels/linear.h"
 
 namespace shira {
@@ -24,9 +25,23 @@ void PatchRow(DType dtype, const WeightPatch& patch, int64_t row, float* to);
 // x += delta, the end of a residual branch. Both: [size].
 void AddRow(DType dtype, const float* delta, int64_t size, float* x);
 
-// y = x / rms(x), rounded, times weight. All: [size]. y may be x.
-void RmsNormRow(DType dtype, const float* x, const void* weight, double eps, int64_t size,
-                float* y);
+// x = x * factor, x = x / divisor. x: [size].
+void ScaleRow(DType dtype, double factor, int64_t size, float* x);
+void DivideRow(DType dtype, double divisor, int64_t size, float* x);
+
+// x = cap * tanh(x / cap), each step rounded. x: [size].
+void SoftcapRow(DType dtype, double cap, int64_t size, float* x);
+
+// What a norm multiplies with and adds, resident arrays of [size]. bias: null for none, and for all
+// kinds but NormKind::kLayer.
+struct NormWeights {
+  const void* weight = nullptr;
+  const void* bias = nullptr;
+};
+
+// y = norm of x. Both: [size]. y may be x.
+void NormRow(DType dtype, NormKind kind, const float* x, const NormWeights& weights, double eps,
+             int64_t size, float* y);
 
 // Turns the first `rotary_dim` elements of each head in place, half-split: element i with element
 // i + rotary_dim / 2.
@@ -34,8 +49,15 @@ void RmsNormRow(DType dtype, const float* x, const void* weight, double eps, int
 void RotateRow(DType dtype, const float* cos, const float* sin, int64_t num_heads, int64_t head_dim,
                int64_t rotary_dim, float* heads);
 
-// y = silu(gate) * up. gate_up: [2 * size], gate first; y: [size].
-void SiluGateRow(DType dtype, const float* gate_up, int64_t size, float* y);
+// y = activation(gate) * up. gate_up: [2 * size], gate first; y: [size].
+void GateRow(DType dtype, Activation activation, const float* gate_up, int64_t size, float* y);
+
+// y = activation(x). Both: [size].
+void ActivateRow(DType dtype, Activation activation, const float* x, int64_t size, float* y);
+
+// Puts the rows of a projection that has each head's query, key and value together behind each
+// other: by_head: [heads, 3, head_dim]; stacked: [3, heads, head_dim].
+void StackHeadsRow(const float* by_head, int64_t heads, int64_t head_dim, float* stacked);
 
 }  // namespace shira
 

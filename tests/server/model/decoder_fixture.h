@@ -13,8 +13,10 @@
 
 #include "base/thread_team.h"
 #include "server/model/decoder.h"
+#include "server/model/families/gemma.h"
 #include "server/model/families/llama.h"
 #include "server/model/families/qwen3.h"
+#include "server/model/families/stablelm.h"
 #include "server/model/kv_cache.h"
 #include "server/model/resident_weights.h"
 #include "tests/testutil/plain_weights.h"
@@ -40,14 +42,48 @@ inline ModelConfig TinyDecoderConfig(bool tied = true) {
   return config;
 }
 
-// Everything that a layer can have which Llama's have not: norms of heads, a window that is shorter
-// than the sequences, and no positions.
+// Norms of heads, a window that is shorter than the sequences, and no positions.
 inline ModelConfig TinyMixedConfig(bool tied = true) {
   ModelConfig config = TinyDecoderConfig(tied);
   config.architecture = "qwen3";
   config.family = &kQwen3Family;
   config.num_layers = 3;
   config.layers = {{.window = 37}, {.positions = Positions::kNone}, {}};
+  return config;
+}
+
+// Norms on both sides of attention and MLP, scores and logits that are capped, embeddings that are
+// scaled, and positions that differ between layers.
+inline ModelConfig TinyGemmaConfig(bool tied = true) {
+  ModelConfig config = TinyDecoderConfig(tied);
+  config.architecture = "gemma3_text";
+  config.family = &kGemma3Family;
+  config.num_layers = 3;
+  config.ropes = {{.theta = 1e5}, {.theta = 100.0}};
+  config.layers = {{.rope = 1, .window = 37}, {}, {.rope = 1, .window = 37}};
+  config.norm = NormKind::kRmsPlusOne;
+  config.activation = Activation::kGeluTanh;
+  config.embedding_scale = {.factor = 6.6332, .rounded = true};
+  config.attention_scale = 0.4;
+  config.attention_softcap = 5.0;
+  config.logit_softcap = 3.0;
+  return config;
+}
+
+// Layer norms with biases, norms of each head of its own, attention and MLP beside each other, heads
+// that are turned in part, branches and logits that are scaled.
+inline ModelConfig TinyStableLmConfig(bool tied = true) {
+  ModelConfig config = TinyDecoderConfig(tied);
+  config.architecture = "stablelm";
+  config.family = &kStableLmFamily;
+  config.norm = NormKind::kLayer;
+  config.head_norms = HeadNorms::kOwn;
+  config.query_key_norms = true;
+  config.activation = Activation::kGelu;
+  config.parallel_residual = true;
+  config.ropes[0].rotary_dim = 6;
+  config.residual_scale = 0.6;
+  config.logit_divisor = 3.0;
   return config;
 }
 
@@ -90,15 +126,24 @@ inline std::vector<Logits> SplitLogits(absl::Span<const float> logits, int64_t v
 
 // What the decoder's tests run on.
 struct TinyModel {
+  struct Kind {
+    const char* name;
+    ModelConfig (*config)(bool tied);
+  };
+
   DType dtype = DType::kF32;
-  bool mixed = false;
+  Kind kind = {"", &TinyDecoderConfig};
   bool tied = true;
 
-  ModelConfig config() const { return mixed ? TinyMixedConfig(tied) : TinyDecoderConfig(tied); }
+  ModelConfig config() const { return kind.config(tied); }
 };
+inline constexpr TinyModel::Kind kTinyLlama = {"", &TinyDecoderConfig};
+inline constexpr TinyModel::Kind kTinyMixed = {"Mixed", &TinyMixedConfig};
+inline constexpr TinyModel::Kind kTinyGemma = {"Gemma", &TinyGemmaConfig};
+inline constexpr TinyModel::Kind kTinyStableLm = {"StableLm", &TinyStableLmConfig};
 
 inline std::string TinyModelName(const ::testing::TestParamInfo<TinyModel>& info) {
-  return std::string(DTypeName(info.param.dtype)) + (info.param.mixed ? "Mixed" : "") +
+  return std::string(DTypeName(info.param.dtype)) + info.param.kind.name +
          (info.param.tied ? "Tied" : "Untied");
 }
 

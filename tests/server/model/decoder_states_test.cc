@@ -164,10 +164,13 @@ TEST_P(DecoderStatesTest, PatchingWritesNoWeight) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, DecoderStatesTest,
-    ::testing::Values(TinyModel{DType::kF32}, TinyModel{DType::kF32, false, false},
-                      TinyModel{DType::kBF16}, TinyModel{DType::kBF16, false, false},
-                      TinyModel{DType::kF16}, TinyModel{DType::kF16, false, false},
-                      TinyModel{DType::kF32, true}, TinyModel{DType::kBF16, true, false}),
+    ::testing::Values(
+        TinyModel{DType::kF32}, TinyModel{DType::kF32, kTinyLlama, false}, TinyModel{DType::kBF16},
+        TinyModel{DType::kBF16, kTinyLlama, false}, TinyModel{DType::kF16},
+        TinyModel{DType::kF16, kTinyLlama, false}, TinyModel{DType::kF32, kTinyMixed},
+        TinyModel{DType::kBF16, kTinyMixed, false}, TinyModel{DType::kF32, kTinyGemma},
+        TinyModel{DType::kBF16, kTinyGemma, false}, TinyModel{DType::kF32, kTinyStableLm, false},
+        TinyModel{DType::kBF16, kTinyStableLm}),
     TinyModelName);
 
 }  // namespace

@@ -173,11 +173,14 @@ TEST_P(DecoderTest, OnlyRowsThatWantLogitsGetThem) {
   for (const Fed& fed : sequences) EXPECT_EQ(fed.cache->length(), 2);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, DecoderTest,
-                         ::testing::Values(TinyModel{DType::kF32}, TinyModel{DType::kBF16},
-                                           TinyModel{DType::kF16}, TinyModel{DType::kF32, true},
-                                           TinyModel{DType::kBF16, true}),
-                         TinyModelName);
+INSTANTIATE_TEST_SUITE_P(
+    All, DecoderTest,
+    ::testing::Values(TinyModel{DType::kF32}, TinyModel{DType::kBF16}, TinyModel{DType::kF16},
+                      TinyModel{DType::kF32, kTinyMixed}, TinyModel{DType::kBF16, kTinyMixed},
+                      TinyModel{DType::kF32, kTinyGemma}, TinyModel{DType::kBF16, kTinyGemma},
+                      TinyModel{DType::kF32, kTinyStableLm},
+                      TinyModel{DType::kBF16, kTinyStableLm}),
+    TinyModelName);
 
 }  // namespace
 }  // namespace shira

@@ -66,6 +66,14 @@ TEST(EncodedMatrixTest, TakesRowsInAnotherOrder) {
               ElementsAre(20, 21, 10, 11, 0, 1));
 }
 
+TEST(EncodedMatrixTest, TakesAwayWhatTheFileHasAdded) {
+  const float values[] = {1.5f, 0.75f};
+  const EncodedMatrix matrix{GgmlType::kF32, reinterpret_cast<const std::byte*>(values), 1, 2,
+                             /*offset=*/1.0f};
+  EXPECT_THAT(Decode<float>(matrix, DType::kF32), ElementsAre(0.5f, -0.25f));
+  EXPECT_EQ(DecodeElementAt(matrix, 0, 1), -0.25f);
+}
+
 TEST(EncodedMatrixTest, TellsTheFirstElementThatIsNotFinite) {
   const int64_t rows = 70, cols = 131;  // no whole number of what is looked at together
   const auto first_bad = [&](const std::vector<float>& values, DType dtype, SourceRow source_row) {

@@ -16,7 +16,42 @@ from peft import PeftModel, ShiraConfig, get_peft_model
 from shira_testutil import make_tiny_model, parameter_hashes, run_binary
 
 # By title: the family, and what its configuration has otherwise than its defaults. Prompts are longer than windows.
+SLIDING, FULL = "sliding_attention", "full_attention"
 MODELS = {
+    "gemma2": ("gemma2", {"num_hidden_layers": 3, "sliding_window": 20, "query_pre_attn_scalar": 16,
+                          "attn_logit_softcapping": 2.0, "final_logit_softcapping": 1.5}),
+    "gemma2, no caps, biases, layers named": (
+        "gemma2", {"sliding_window": 20, "query_pre_attn_scalar": 40, "attn_logit_softcapping": None,
+                   "final_logit_softcapping": None, "attention_bias": True, "layer_types": [FULL, SLIDING]}),
+    "gemma3": ("gemma3_text", {
+        "num_hidden_layers": 7, "sliding_window": 20, "query_pre_attn_scalar": 16, "head_dim": 16, "rope_parameters": {
+            FULL: {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6},
+            SLIDING: {"rope_type": "default", "rope_theta": 1e4}}}),
+    "gemma3, capped, layers named": ("gemma3_text", {
+        "num_hidden_layers": 3, "sliding_window": 20, "query_pre_attn_scalar": 40, "head_dim": 24,
+        "final_logit_softcapping": 1.5, "layer_types": [SLIDING, FULL, SLIDING]}),
+    "granite": ("granite", {"embedding_multiplier": 12.0, "attention_multiplier": 0.05, "residual_multiplier": 0.22,
+                            "logits_scaling": 6.0}),
+    "granite, tied, biases": ("granite", {"tie_word_embeddings": True, "attention_bias": True, "mlp_bias": True,
+                                          "attention_multiplier": 0.3}),
+    "gpt_neox": ("gpt_neox", {"num_key_value_heads": 4}),
+    "gpt_neox, one after the other": (
+        "gpt_neox", {"num_key_value_heads": 4, "use_parallel_residual": False, "attention_bias": False,
+                     "rope_parameters": {"rope_type": "default", "rope_theta": 1e3, "partial_rotary_factor": 0.5}}),
+    "gpt_neox, other activation": ("gpt_neox", {"num_key_value_heads": 4, "hidden_act": "gelu_new"}),
+    "olmo2": ("olmo2", {}),
+    "olmo2, tied, biases": ("olmo2", {"tie_word_embeddings": True, "attention_bias": True, "num_key_value_heads": 4}),
+    "olmo3": ("olmo3", {"num_hidden_layers": 4, "sliding_window": 20}),
+    "olmo3, layers named": ("olmo3", {"sliding_window": 20, "layer_types": [FULL, SLIDING], "rope_parameters": {
+        FULL: {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e5},
+        SLIDING: {"rope_type": "default", "rope_theta": 1e4}}}),
+    "stablelm": ("stablelm", {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4,
+                                                  "partial_rotary_factor": 0.5}}),
+    "stablelm, beside each other": ("stablelm", {"use_parallel_residual": True, "use_qkv_bias": True}),
+    "stablelm, norms of heads": ("stablelm", {"qk_layernorm": True, "tie_word_embeddings": True}),
+    "starcoder2": ("starcoder2", {}),
+    "starcoder2, window, no biases": ("starcoder2", {"use_bias": False, "sliding_window": 20, "head_dim": 24,
+                                                     "tie_word_embeddings": False}),
     "qwen2": ("qwen2", {}),
     "qwen2, tied": (
         "qwen2", {"tie_word_embeddings": True, "rope_parameters": {"rope_type": "default", "rope_theta": 1e6}}),
@@ -36,8 +71,18 @@ MODELS = {
         "smollm3", {"num_hidden_layers": 3, "no_rope_layers": [0, 1, 0], "tie_word_embeddings": False,
                     "attention_bias": True, "mlp_bias": True}),
 }
-# Families that llama.cpp has an architecture for: the rows of q and k are interleaved in its files or not.
-GGUF_INTERLEAVED = {"phi3": False, "qwen2": False, "qwen3": False, "smollm3": True}
+# Architectures of llama.cpp that are not called as transformers calls the family. Mistral has none.
+GGUF_NAMES = {"gemma3_text": "gemma3", "gpt_neox": "gptneox", "olmo3": "olmo2", "mistral": None}
+# Families whose rows of q and k are interleaved in files of llama.cpp.
+GGUF_INTERLEAVED = {"granite", "smollm3"}
+# Whose norms are one larger there.
+GGUF_PLUS_ONE = {"gemma2", "gemma3_text"}
+# Models of which a file says everything that its folder does, or what it does not say is usual.
+COMPLETE_IN_GGUF = {"gemma2", "gemma3", "gpt_neox", "gpt_neox, one after the other", "granite", "olmo2", "olmo3", "phi3",
+                    "phi3, window, one width for all", "qwen2", "qwen3", "smollm3", "stablelm",
+                    "stablelm, beside each other", "starcoder2"}
+# Of which it lacks tensors: each head's own norms are one tensor there.
+NOT_IN_GGUF = {"stablelm, norms of heads"}
 
 GREEDY_TOKENS = 24
 
@@ -55,22 +100,60 @@ def interleaved(values: np.ndarray, head_dim: int) -> np.ndarray:
     return values[order]
 
 
+def stacked(values: np.ndarray, heads: int) -> np.ndarray:
+    """All heads' queries, all keys, all values, of rows that have each head's three together."""
+    by_head = values.reshape(heads, 3, -1, *values.shape[1:])
+    return by_head.swapaxes(0, 1).reshape(values.shape)
+
+
+def gguf_name(model) -> str | None:
+    return GGUF_NAMES.get(model.config.model_type, model.config.model_type)
+
+
+def add_settings(writer, model, head_dim) -> None:
+    """What converters write of a family beside what all families have."""
+    config = model.config
+    family = config.model_type
+    rope = config.rope_parameters.get(FULL, config.rope_parameters)
+    writer.add_rope_freq_base(rope["rope_theta"])
+    if rope["rope_type"] == "linear":
+        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(rope["factor"])
+    if "partial_rotary_factor" in rope:
+        writer.add_rope_dimension_count(int(head_dim * rope["partial_rotary_factor"]))
+    if family == "phi3" or family.startswith(("gemma", "olmo3")):
+        writer.add_sliding_window(config.sliding_window or 0)
+    if family.startswith("gemma") and config.attn_logit_softcapping is not None:
+        writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
+    if family.startswith("gemma") and config.final_logit_softcapping is not None:
+        writer.add_final_logit_softcapping(config.final_logit_softcapping)
+    if family == "granite":
+        writer.add_attention_scale(config.attention_multiplier)
+        writer.add_embedding_scale(config.embedding_multiplier)
+        writer.add_residual_scale(config.residual_multiplier)
+        writer.add_logit_scale(config.logits_scaling)
+    if family in ("gpt_neox", "stablelm"):
+        writer.add_parallel_residual(config.use_parallel_residual)
+
+
 def write_gguf(model, path: pathlib.Path) -> None:
     """The model in float32, under the names of llama.cpp's own table."""
     config = model.config
     family = config.model_type
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    writer = open_writer(model, path, family, head_dim)
-    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
-    if family == "phi3":
-        writer.add_sliding_window(config.sliding_window or 0)
-    architecture = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == family)
+    writer = open_writer(model, path, gguf_name(model), head_dim)
+    add_settings(writer, model, head_dim)
+    architecture = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == gguf_name(model))
     names = gguf.get_tensor_name_map(architecture, config.num_hidden_layers)
     for name, parameter in model.named_parameters():
         module, kind = name.rsplit(".", 1)
         values = parameter.detach().float().numpy()
-        if GGUF_INTERLEAVED[family] and module.endswith(("q_proj", "k_proj")):
+        if family in GGUF_INTERLEAVED and module.endswith(("q_proj", "k_proj")):
             values = interleaved(values, head_dim)
+        if module.endswith("query_key_value"):
+            values = stacked(values, config.num_attention_heads)
+        if family in GGUF_PLUS_ONE and module.endswith("norm"):
+            values = values + 1
         writer.add_tensor(f"{names.get_name(module)}.{kind}", np.ascontiguousarray(values))
     finish(writer)
 
@@ -120,9 +203,9 @@ class FamiliesTest(unittest.TestCase):
             lines = run_binary("print_weight_hashes", path, dtype).stdout.splitlines()
             return {name: digest for digest, name in map(str.split, lines)}
 
-        def check(_, model, folder):
+        def check(title, model, folder):
             paths = [folder]
-            if model.config.model_type in GGUF_INTERLEAVED:
+            if gguf_name(model) is not None and title not in NOT_IN_GGUF:
                 paths.append(folder / "tiny.gguf")
                 write_gguf(model, paths[1])
             for path in paths:
@@ -134,8 +217,7 @@ class FamiliesTest(unittest.TestCase):
 
     def test_a_gguf_file_computes_what_its_folder_does(self):
         def check(title, model, folder):
-            # Files have no place for Qwen's windows, nor for other layers without positions than the usual ones.
-            if title not in GGUF_INTERLEAVED and model.config.model_type != "phi3":
+            if title not in COMPLETE_IN_GGUF:
                 return
             path = folder / "tiny.gguf"
             write_gguf(model, path)

@@ -153,7 +153,7 @@ TEST_F(FamiliesTest, MistralsWindowIsThatOfEveryLayerUnlessItIsNull) {
 TEST_F(FamiliesTest, Phi3HasOneParameterForWhatIsMultipliedTogether) {
   ASSERT_OK_AND_ASSIGN(ModelConfig config, Read("phi3"));
   EXPECT_THAT(WindowsOf(config), ElementsAre(0, 0, 0, 0));
-  EXPECT_EQ(config.rms_norm_eps, 1e-5);
+  EXPECT_EQ(config.norm_eps, 1e-5);
   std::vector<int64_t> rows;
   for (const TensorSpec& tensor : config.Tensors()) {
     if (tensor.name == "model.layers.2.self_attn.qkv_proj.weight") rows.push_back(tensor.rows());
@@ -191,14 +191,148 @@ TEST_F(FamiliesTest, SmolLm3SaysWhichLayersHaveNoPositions) {
               StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("use_sliding_window")));
 }
 
+TEST_F(FamiliesTest, Gemma2CapsAndHasAWindowInEverySecondLayer) {
+  ASSERT_OK_AND_ASSIGN(ModelConfig config, Read("gemma2"));
+  EXPECT_THAT(WindowsOf(config), ElementsAre(4096, 0, 4096, 0));
+  EXPECT_EQ(config.norm, NormKind::kRmsPlusOne);
+  EXPECT_EQ(config.activation, Activation::kGeluTanh);
+  EXPECT_EQ(config.head_dim, 256);
+  EXPECT_EQ(config.embedding_scale.factor, 8.0);
+  EXPECT_TRUE(config.embedding_scale.rounded);
+  EXPECT_EQ(config.attention_scale, 1.0 / 16);
+  EXPECT_EQ(config.attention_softcap, 50.0);
+  EXPECT_EQ(config.logit_softcap, 30.0);
+  EXPECT_TRUE(config.tie_word_embeddings);
+  ASSERT_OK_AND_ASSIGN(config, Read("gemma2", {{"attn_logit_softcapping", nullptr},
+                                               {"final_logit_softcapping", nullptr},
+                                               {"query_pre_attn_scalar", 4},
+                                               {"sliding_window", nullptr}}));
+  EXPECT_EQ(config.attention_softcap, 0.0);
+  EXPECT_EQ(config.logit_softcap, 0.0);
+  EXPECT_EQ(config.attention_scale, 0.5);
+  EXPECT_THAT(WindowsOf(config), ElementsAre(0, 0, 0, 0));
+  EXPECT_THAT(Read("gemma2", {{"query_pre_attn_scalar", 0}}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("query_pre_attn_scalar")));
+}
+
+TEST_F(FamiliesTest, Gemma3HasRotaryPositionsOfItsOwnInLayersWithAWindow) {
+  const auto ropes_of = [](const ModelConfig& config) {
+    std::vector<int64_t> ropes;
+    for (const LayerSpec& layer : config.layers) ropes.push_back(layer.rope);
+    return ropes;
+  };
+  ASSERT_OK_AND_ASSIGN(
+      ModelConfig config,
+      Read("gemma3_text", {{"sliding_window_pattern", 3},
+                           {"sliding_window", 512},
+                           {"rope_theta", 5e5},
+                           {"rope_local_base_freq", 2e4},
+                           {"rope_scaling", {{"rope_type", "linear"}, {"factor", 8}}}}));
+  EXPECT_THAT(WindowsOf(config), ElementsAre(512, 512, 0, 512));
+  EXPECT_THAT(ropes_of(config), ElementsAre(1, 1, 0, 1));
+  ASSERT_EQ(config.ropes.size(), 2);
+  EXPECT_EQ(config.ropes[0].theta, 5e5);
+  EXPECT_EQ(config.ropes[0].scaling.factor, 8.0);
+  EXPECT_EQ(config.ropes[1].theta, 2e4);
+  EXPECT_EQ(config.ropes[1].scaling.kind, RopeScaling::Kind::kNone);
+  ASSERT_OK_AND_ASSIGN(config,
+                       Read("gemma3_text", {{"rope_parameters",
+                                             {{"full_attention", {{"rope_type", "default"}}},
+                                              {"sliding_attention", {{"rope_theta", 3e4}}}}}}));
+  EXPECT_EQ(config.ropes[0].theta, 1e6);
+  EXPECT_EQ(config.ropes[1].theta, 3e4);
+  ASSERT_OK_AND_ASSIGN(config, Read("gemma3_text"));
+  EXPECT_EQ(config.ropes[0].theta, 1e6);
+  EXPECT_EQ(config.ropes[1].theta, 1e4);
+  EXPECT_EQ(config.logit_softcap, 0.0);
+  EXPECT_THAT(
+      Read("gemma3_text", {{"attn_logit_softcapping", 50.0},
+                           {"use_bidirectional_attention", true},
+                           {"rope_parameters", {{"rope_theta", 1e4}}}}),
+      StatusIs(absl::StatusCode::kUnimplemented,
+               AllOf(HasSubstr("attn_logit_softcapping"), HasSubstr("use_bidirectional_attention"),
+                     HasSubstr("rope_parameters.rope_theta"))));
+  EXPECT_THAT(Read("gemma3_text", {{"sliding_window_pattern", 0}}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("sliding_window_pattern")));
+}
+
+TEST_F(FamiliesTest, GraniteScalesWhatOthersDoNot) {
+  ASSERT_OK_AND_ASSIGN(ModelConfig config, Read("granite"));
+  EXPECT_EQ(config.attention_scale, 1.0);
+  ASSERT_OK_AND_ASSIGN(config, Read("granite", {{"embedding_multiplier", 12},
+                                                {"attention_multiplier", 0.25},
+                                                {"residual_multiplier", 0.22},
+                                                {"logits_scaling", 8}}));
+  EXPECT_EQ(config.embedding_scale.factor, 12.0);
+  EXPECT_FALSE(config.embedding_scale.rounded);
+  EXPECT_EQ(config.attention_scale, 0.25);
+  EXPECT_EQ(config.residual_scale, 0.22);
+  EXPECT_EQ(config.logit_divisor, 8.0);
+  EXPECT_THAT(Read("granite", {{"logits_scaling", 0}}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("logit divisor")));
+}
+
+TEST_F(FamiliesTest, OlmosNormsComeAfterwards) {
+  ASSERT_OK_AND_ASSIGN(ModelConfig config, Read("olmo2"));
+  EXPECT_THAT(NamesOf(config), IsSupersetOf({"model.layers.0.post_attention_layernorm.weight",
+                                             "model.layers.0.post_feedforward_layernorm.weight"}));
+  EXPECT_THAT(NamesOf(config), Not(::testing::Contains("model.layers.0.input_layernorm.weight")));
+  EXPECT_EQ(config.head_norms, HeadNorms::kWhole);
+  EXPECT_THAT(WindowsOf(config), ElementsAre(0, 0, 0, 0));
+  ASSERT_OK_AND_ASSIGN(config, Read("olmo3", {{"sliding_window", 16}}));
+  EXPECT_THAT(WindowsOf(config), ElementsAre(16, 16, 16, 0));
+  EXPECT_EQ(config.ropes[1].theta, 5e5);
+}
+
+TEST_F(FamiliesTest, StableLmTurnsAPartOfEachHead) {
+  ASSERT_OK_AND_ASSIGN(ModelConfig config, Read("stablelm"));
+  EXPECT_EQ(config.ropes[0].rotary_dim, 4);
+  EXPECT_THAT(NamesOf(config), IsSupersetOf({"model.layers.0.input_layernorm.bias",
+                                             "model.layers.0.post_attention_layernorm.weight"}));
+  ASSERT_OK_AND_ASSIGN(config, Read("stablelm", {{"partial_rotary_factor", 0.5},
+                                                 {"use_parallel_residual", true},
+                                                 {"qk_layernorm", true}}));
+  EXPECT_EQ(config.ropes[0].rotary_dim, 8);
+  EXPECT_TRUE(config.parallel_residual);
+  EXPECT_THAT(NamesOf(config),
+              IsSupersetOf({"model.layers.0.self_attn.q_layernorm.norms.3.weight",
+                            "model.layers.0.self_attn.k_layernorm.norms.1.weight"}));
+  EXPECT_THAT(NamesOf(config),
+              Not(::testing::Contains("model.layers.0.post_attention_layernorm.weight")));
+}
+
+TEST_F(FamiliesTest, Starcoder2AndGptNeoxHaveNoGate) {
+  ASSERT_OK_AND_ASSIGN(ModelConfig config, Read("starcoder2", {{"sliding_window", 16}}));
+  EXPECT_THAT(WindowsOf(config), ElementsAre(16, 16, 16, 16));
+  EXPECT_THAT(NamesOf(config), IsSupersetOf({"model.layers.0.mlp.c_fc.bias", "model.norm.bias"}));
+  EXPECT_EQ(config.activation, Activation::kGeluTanh);
+  const json heads = {{"num_key_value_heads", nullptr}};
+  ASSERT_OK_AND_ASSIGN(config, Read("gpt_neox", heads));
+  EXPECT_EQ(config.ropes[0].rotary_dim, 4);
+  EXPECT_EQ(config.activation, Activation::kGelu);
+  EXPECT_TRUE(config.parallel_residual);
+  EXPECT_THAT(NamesOf(config), IsSupersetOf({"gpt_neox.layers.3.attention.query_key_value.bias",
+                                             "gpt_neox.embed_in.weight", "lm_head.weight"}));
+  ASSERT_OK_AND_ASSIGN(config, Read("gpt_neox", {{"num_key_value_heads", nullptr},
+                                                 {"rotary_pct", 0.5},
+                                                 {"rotary_emb_base", 1e3},
+                                                 {"use_parallel_residual", false}}));
+  EXPECT_EQ(config.ropes[0].rotary_dim, 8);
+  EXPECT_EQ(config.ropes[0].theta, 1e3);
+  EXPECT_FALSE(config.parallel_residual);
+  EXPECT_THAT(Read("gpt_neox", {{"num_key_value_heads", 2}}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("num_kv_heads")));
+}
+
 TEST_F(FamiliesTest, EveryFamilyRefusesWhatTheDecoderDoesNotHave) {
-  for (const std::string family : {"llama", "mistral", "phi3", "qwen2", "qwen3", "smollm3"}) {
-    EXPECT_THAT(Read(family, {{"hidden_act", "gelu"},
+  for (const std::string family : {"granite", "llama", "mistral", "olmo2", "phi3", "qwen2", "qwen3",
+                                   "smollm3", "stablelm", "starcoder2"}) {
+    EXPECT_THAT(Read(family, {{"hidden_act", "relu"},
                               {"quantization_config", {{"bits", 4}}},
                               {"rope_parameters",
                                {{"rope_type", "yarn"}, {"full_attention", {{"x", 1}}}}}}),
                 StatusIs(absl::StatusCode::kUnimplemented,
-                         AllOf(HasSubstr("hidden_act: 'gelu'"), HasSubstr("quantization_config"),
+                         AllOf(HasSubstr("hidden_act: 'relu'"), HasSubstr("quantization_config"),
                                HasSubstr("rope_parameters.rope_type: 'yarn'"),
                                HasSubstr("rope_parameters.full_attention"))))
         << family;

@@ -92,7 +92,10 @@ class Sequences {
         for (int64_t k = 0; k < width; ++k) {
           scores[at] += static_cast<double>(query[k]) * s.keys[at * kv_width() + kv + k];
         }
-        scores[at] /= std::sqrt(static_cast<double>(width));
+        scores[at] *= shape_.score_scale != 0 ? shape_.score_scale
+                                              : 1 / std::sqrt(static_cast<double>(width));
+        if (shape_.softcap != 0)
+          scores[at] = shape_.softcap * std::tanh(scores[at] / shape_.softcap);
       }
       const double maximum = *std::max_element(scores.begin(), scores.end());
       double total = 0.0;
@@ -148,12 +151,14 @@ double Tolerance(DType dtype, const Sequences::Exact& exact) {
 
 class AttentionTest : public ::testing::TestWithParam<DType> {
  protected:
-  // Grouped, one key head for all, one each, many for one; head sizes with and without a rest.
+  // Grouped, one key head for all, one each, many for one; head sizes with and without a rest; scores
+  // scaled and capped.
   std::vector<AttentionShape> Shapes() const {
     return {{GetParam(), 9, 3, 64},
             {GetParam(), 4, 1, 24},
             {GetParam(), 2, 2, 10},
-            {GetParam(), 8, 1, 80}};
+            {GetParam(), 8, 1, 80},
+            {GetParam(), 3, 1, 24, /*score_scale=*/0.5f, /*softcap=*/3.0f}};
   }
 };
 

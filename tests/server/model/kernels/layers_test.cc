@@ -6,6 +6,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <numbers>
 
 #include "tests/server/model/kernels/kernel_testing.h"
 
@@ -70,28 +71,74 @@ TEST_P(LayersTest, ASumIsRoundedAsStoringRoundsIt) {
   });
 }
 
-TEST_P(LayersTest, RmsNormEqualsDouble) {
+TEST_P(LayersTest, NormsEqualDouble) {
   for (const int64_t size : kSizes) {
     for (const double eps : {1e-5, 0.1}) {
       const std::vector<float> x = RandomNumbers(dtype(), size, random_, 0.3f).values;
       const Numbers weight = RandomNumbers(dtype(), size, random_);
-      double squares = 0.0;
+      const Numbers bias = RandomNumbers(dtype(), size, random_);
+      const auto length = static_cast<double>(size);
+      double sum = 0.0, squares = 0.0, deviations = 0.0;
+      for (const float value : x) sum += value;
       for (const float value : x) squares += static_cast<double>(value) * value;
-      const double scale = 1.0 / std::sqrt(squares / static_cast<double>(size) + eps);
-      OnEveryTarget([&] {
+      for (const float value : x) deviations += std::pow(value - sum / length, 2);
+      const double rms = std::sqrt(squares / length + eps);
+      const double deviation = std::sqrt(deviations / length + eps);
+      const auto expected = [&](NormKind kind, bool has_bias, int64_t i) -> double {
+        if (kind == NormKind::kRmsPlusOne) return x[i] / rms * (1.0 + weight.values[i]);
+        if (kind != NormKind::kLayer) return x[i] / rms * weight.values[i];
+        return (x[i] - sum / length) / deviation * weight.values[i] +
+               (has_bias ? bias.values[i] : 0.0);
+      };
+      const auto check = [&](NormKind kind, const void* bias_data, int roundings) {
+        const NormWeights weights = {weight.bytes.data(), bias_data};
         std::vector<float> y(size);
-        RmsNormRow(dtype(), x.data(), weight.bytes.data(), eps, size, y.data());
+        NormRow(dtype(), kind, x.data(), weights, eps, size, y.data());
         for (int64_t i = 0; i < size; ++i) {
-          const double expected = x[i] * scale * weight.values[i];
-          ASSERT_NEAR(y[i], expected, Tolerance(std::abs(expected), 2));
+          const double value = expected(kind, bias_data != nullptr, i);
+          const double magnitude =
+              std::abs(value) + (kind == NormKind::kLayer ? 0.01 * std::abs(bias.values[i]) : 0.0);
+          ASSERT_NEAR(y[i], value, Tolerance(magnitude, roundings)) << size;
         }
         ExpectValues(y);
         std::vector<float> in_place = x;
-        RmsNormRow(dtype(), in_place.data(), weight.bytes.data(), eps, size, in_place.data());
+        NormRow(dtype(), kind, in_place.data(), weights, eps, size, in_place.data());
         EXPECT_EQ(in_place, y);
+      };
+      OnEveryTarget([&] {
+        check(NormKind::kRms, nullptr, 2);
+        check(NormKind::kRmsFloat, nullptr, 1);
+        check(NormKind::kRmsPlusOne, nullptr, 1);
+        check(NormKind::kLayer, nullptr, 1);
+        check(NormKind::kLayer, bias.bytes.data(), 1);
       });
     }
   }
+}
+
+TEST_P(LayersTest, ScalingDividingAndCappingRoundEachStep) {
+  for (const int64_t size : kSizes) {
+    const std::vector<float> x = RandomNumbers(dtype(), size, random_, 20.0f).values;
+    OnEveryTarget([&] {
+      std::vector<float> scaled = x, divided = x, capped = x;
+      ScaleRow(dtype(), 0.22, size, scaled.data());
+      DivideRow(dtype(), 6.0, size, divided.data());
+      SoftcapRow(dtype(), 30.0, size, capped.data());
+      for (int64_t i = 0; i < size; ++i) {
+        EXPECT_EQ(scaled[i], RoundedTo(dtype(), x[i] * 0.22f));
+        EXPECT_EQ(divided[i], RoundedTo(dtype(), x[i] / 6.0f));
+        ASSERT_NEAR(capped[i], 30.0 * std::tanh(x[i] / 30.0), Tolerance(std::abs(x[i]), 3));
+      }
+      ExpectValues(capped);
+    });
+  }
+}
+
+TEST_P(LayersTest, HeadsOfAProjectionAreStacked) {
+  const std::vector<float> by_head = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};  // [2, 3, 2]
+  std::vector<float> stacked(by_head.size());
+  StackHeadsRow(by_head.data(), 2, 2, stacked.data());
+  EXPECT_EQ(stacked, (std::vector<float>{0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11}));
 }
 
 TEST_P(LayersTest, HeadsTurnByTheirAngles) {
@@ -128,21 +175,45 @@ TEST_P(LayersTest, HeadsTurnByTheirAngles) {
   }
 }
 
-TEST_P(LayersTest, SiluGateEqualsDouble) {
-  for (const int64_t size : kSizes) {
-    std::vector<float> gate_up = RandomNumbers(dtype(), 2 * size, random_, 3.0f).values;
-    gate_up[0] = -1000.0f;
-    if (size > 2) gate_up[1] = 1000.0f;
-    OnEveryTarget([&] {
-      std::vector<float> y(size);
-      SiluGateRow(dtype(), gate_up.data(), size, y.data());
-      for (int64_t i = 0; i < size; ++i) {
-        const double gate = gate_up[i];
-        const double expected = gate / (1.0 + std::exp(-gate)) * gate_up[size + i];
-        ASSERT_NEAR(y[i], expected, Tolerance(std::abs(expected), 2)) << gate;
-      }
-      ExpectValues(y);
-    });
+double ActivationOf(Activation activation, double x) {
+  switch (activation) {
+    case Activation::kSilu:
+      return x / (1.0 + std::exp(-x));
+    case Activation::kGelu:
+      return x * 0.5 * std::erfc(-x / std::sqrt(2.0));
+    case Activation::kGeluTanh:
+      return x * 0.5 *
+             (1.0 + std::tanh(std::sqrt(2.0 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
+  }
+  return NAN;
+}
+
+TEST_P(LayersTest, ActivationsEqualDouble) {
+  for (const Activation activation :
+       {Activation::kSilu, Activation::kGelu, Activation::kGeluTanh}) {
+    for (const int64_t size : kSizes) {
+      std::vector<float> gate_up = RandomNumbers(dtype(), 2 * size, random_, 3.0f).values;
+      gate_up[0] = -1000.0f;
+      if (size > 2) gate_up[1] = 1000.0f;
+      OnEveryTarget([&] {
+        std::vector<float> gated(size), activated(size);
+        GateRow(dtype(), activation, gate_up.data(), size, gated.data());
+        ActivateRow(dtype(), activation, gate_up.data(), size, activated.data());
+        for (int64_t i = 0; i < size; ++i) {
+          const double expected = ActivationOf(activation, gate_up[i]);
+          // The error of erf's approximation, times the argument.
+          const double more = activation == Activation::kSilu ? 0.0 : 4e-7;
+          ASSERT_NEAR(activated[i], expected, Tolerance(std::abs(expected), 1) + more)
+              << gate_up[i];
+          const double up = gate_up[size + i];
+          ASSERT_NEAR(gated[i], expected * up,
+                      Tolerance(std::abs(expected * up), 2) + more * std::abs(up))
+              << gate_up[i];
+        }
+        ExpectValues(gated);
+        ExpectValues(activated);
+      });
+    }
   }
 }
 
