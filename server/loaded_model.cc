@@ -151,7 +151,7 @@ std::vector<int32_t> EndOfGenerationIds(const ModelConfig& config, const Tokeniz
 
 absl::StatusOr<ModelOnDisk> ModelOnDisk::Open(const ServerOptions& options) {
   ModelOnDisk model;
-  SHIRA_ASSIGN_OR_RETURN(model.weights, WeightSource::Open(options.model));
+  SHIRA_ASSIGN_OR_RETURN(model.weights, WeightSource::Open(options.model, options.context_length));
   SHIRA_ASSIGN_OR_RETURN(model.text,
                          LoadTextTools(options.model, *model.weights, options.chat_template));
   if (!model.text.chat_template_problem.empty()) {

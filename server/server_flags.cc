@@ -75,6 +75,10 @@ void DefineModelFlags(CLI::App& app, Flags& flags) {
   Add(app, group, "--device", options.device,
       "Compute by LibTorch on this device (cpu, cuda, cuda:1), one adapter at a time; default: on "
       "the CPU by the server's own kernels, which are faster there");
+  Add(app, group, "--context-length", options.context_length,
+      "Most tokens of a prompt and its answer together; 0: as many as the model has positions for. "
+      "Models whose positions are computed otherwise in long sequences (LongRoPE) go by it")
+      ->check(CLI::Range(int64_t{0}, int64_t{INT32_MAX}));
   Add(app, group, "--threads", options.threads, "Threads that compute; 0: one per core");
   AddRepeatable(
       app, group, "--base-model", options.base_model_names,

@@ -24,11 +24,12 @@ struct NamedAdapter {
 };
 
 struct ServerOptions {
-  std::string model;   // a Hugging Face folder or a .gguf file
-  std::string device;  // of LibTorch's, which computes then; empty: the CPU, by our own kernels
-  DType dtype = DType::kBF16;                 // of the resident weights: kF32, kBF16 or kF16
-  std::string chat_template;                  // a file; empty: the model's own
-  int threads = 0;                            // for computing; 0: all cores
+  std::string model;           // a Hugging Face folder or a .gguf file
+  std::string device;          // of LibTorch's, which computes then; empty: the CPU, by our kernels
+  DType dtype = DType::kBF16;  // of the resident weights: kF32, kBF16 or kF16
+  std::string chat_template;   // a file; empty: the model's own
+  int64_t context_length = 0;  // of the longest sequence; 0: as many positions as the model has
+  int threads = 0;             // for computing; 0: all cores
   std::vector<std::string> base_model_names;  // empty: taken from the model
 
   // Addresses are HOST:PORT (port 0: any free one) or unix:PATH.

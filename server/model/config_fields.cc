@@ -121,6 +121,19 @@ std::vector<int64_t> ConfigFields::Ints(const char* key) const {
   return numbers;
 }
 
+std::vector<double> ConfigFields::Floats(const char* key) const {
+  const nlohmann::json* value = Find(key);
+  if (value == nullptr) return {};
+  std::vector<double> numbers;
+  bool valid = value->is_array();
+  for (const nlohmann::json& item : *value) {
+    valid = valid && item.is_number();
+    if (valid) numbers.push_back(item.get<double>());
+  }
+  if (!valid) Malformed(key, "a list of numbers");
+  return numbers;
+}
+
 std::optional<ConfigFields> ConfigFields::Object(const char* key) const {
   const nlohmann::json* value = Find(key);
   if (value == nullptr) return std::nullopt;

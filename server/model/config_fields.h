@@ -50,6 +50,7 @@ class ConfigFields {
   // Empty when absent.
   std::vector<std::string> Strings(const char* key) const;
   std::vector<int64_t> Ints(const char* key) const;
+  std::vector<double> Floats(const char* key) const;
   // nullopt when absent.
   std::optional<ConfigFields> Object(const char* key) const;
 

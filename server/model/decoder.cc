@@ -165,6 +165,9 @@ void Decoder::PlaceAndStore(int64_t layer, const Slice& slice, absl::Span<const 
     if (spec.positions == Positions::kRotary) {
       RotateRow(dtype_, rotary.cos(position), rotary.sin(position), heads, shape_.head_dim,
                 rotary.rotary_dim(), queries);
+      if (const float scale = rotary.query_scale(position); scale != 1.0f) {
+        ScaleRow(dtype_, scale, shape_.num_heads * shape_.head_dim, queries);
+      }
     }
     StoreInPage(shape_, keys, keys + kv_width, position % kPageTokens,
                 CacheOf(rows[segment.row]).pages()[position / kPageTokens] + layer_offset);

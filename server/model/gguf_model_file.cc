@@ -1,5 +1,8 @@
+#include <algorithm>
 #include <filesystem>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/status_macros.h"
 #include "server/model/gguf_parts.h"
@@ -21,8 +24,9 @@ absl::StatusOr<ModelFiles> OpenGgufModel(const std::string& path) {
   files.name = name.ok()             ? *name
                : !repository.empty() ? repository
                                      : std::filesystem::path(path).filename().string();
+  const std::vector<std::string_view>& settings = files.config.family->gguf_settings_tensors;
   for (const auto& [tensor_name, tensor] : files.gguf->tensors()) {
-    if (tensor_name == files.config.family->gguf_settings_tensor) continue;
+    if (std::count(settings.begin(), settings.end(), tensor_name) > 0) continue;
     files.tensors.emplace(tensor_name, StoredTensor{GgmlTypeName(tensor.type), tensor.type,
                                                     tensor.shape, tensor.data});
   }

@@ -55,6 +55,16 @@ absl::Status In(const std::string& source, const absl::Status& status) {
 
 std::vector<TensorSpec> ModelConfig::Tensors() const { return family->tensors(*this); }
 
+absl::Status ModelConfig::LimitContext(int64_t positions) {
+  if (positions <= 0 || positions > max_position) {
+    return absl::InvalidArgumentError(
+        StrCat("context length: the model has ", max_position, " positions, found ", positions));
+  }
+  max_position = positions;
+  for (Rope& rope : ropes) rope.scaling.ChooseFactors(positions);
+  return absl::OkStatus();
+}
+
 absl::Status ModelConfig::Validate() const {
   ProblemList problems;
   const auto check_size = [&](std::string_view name, int64_t value, int64_t limit) {
@@ -67,16 +77,35 @@ absl::Status ModelConfig::Validate() const {
       problems.Add(name, ": expected a positive number, found ", value);
     }
   };
-  const auto check_scaling = [&](const RopeScaling& scaling) {
-    if (scaling.kind == RopeScaling::Kind::kNone) return;
+  const auto check_factors = [&](std::string_view name, const std::vector<double>& factors,
+                                 int64_t rotary_dim) {
+    if (static_cast<int64_t>(factors.size()) != rotary_dim / 2) {
+      problems.Add(name, ": expected ", rotary_dim / 2, " numbers, found ", factors.size());
+    }
+    for (const double factor : factors) check_positive(name, factor);
+  };
+  const auto check_scaling = [&](const Rope& rope) {
+    using Kind = RopeScaling::Kind;
+    const RopeScaling& scaling = rope.scaling;
+    if (scaling.kind == Kind::kNone) return;
     check_positive("rope factor", scaling.factor);
-    if (scaling.kind != RopeScaling::Kind::kLlama3) return;
-    check_positive("low_freq_factor", scaling.low_freq_factor);
-    check_positive("high_freq_factor", scaling.high_freq_factor);
+    check_positive("attention_factor", scaling.attention_factor);
+    if (scaling.kind == Kind::kLinear) return;
     check_size("original_max_position", scaling.original_max_position, INT32_MAX);
-    if (scaling.low_freq_factor >= scaling.high_freq_factor) {
-      problems.Add("low_freq_factor: expected less than high_freq_factor, ",
-                   scaling.high_freq_factor, ", found ", scaling.low_freq_factor);
+    if (scaling.kind == Kind::kLlama3) {
+      check_positive("low_freq_factor", scaling.low_freq_factor);
+      check_positive("high_freq_factor", scaling.high_freq_factor);
+      if (scaling.low_freq_factor >= scaling.high_freq_factor) {
+        problems.Add("low_freq_factor: expected less than high_freq_factor, ",
+                     scaling.high_freq_factor, ", found ", scaling.low_freq_factor);
+      }
+    } else if (scaling.kind == Kind::kYarn) {
+      check_positive("beta_fast", scaling.beta_fast);
+      check_positive("beta_slow", scaling.beta_slow);
+      if (rope.theta <= 1.0) problems.Add("rope_theta: yarn expects more than 1");
+    } else if (scaling.kind == Kind::kLongRope) {
+      check_factors("short_factor", scaling.short_factors, rope.rotary_dim_of(head_dim));
+      check_factors("long_factor", scaling.long_factors, rope.rotary_dim_of(head_dim));
     }
   };
   if (family == nullptr) problems.Add("family: none");
@@ -107,7 +136,11 @@ absl::Status ModelConfig::Validate() const {
   }
   for (const Rope& rope : ropes) {
     check_positive("rope_theta", rope.theta);
-    check_scaling(rope.scaling);
+    check_scaling(rope);
+    if (!std::isfinite(rope.query_scale_beta)) problems.Add("query_scale_beta: not finite");
+    if (rope.query_scale_beta != 0.0) {
+      check_size("original_max_position", rope.scaling.original_max_position, INT32_MAX);
+    }
     const int64_t rotary_dim = rope.rotary_dim_of(head_dim);
     if (rotary_dim % 2 != 0) {
       problems.Add("head_dim: rotary positions need an even one, found ", rotary_dim);

@@ -23,14 +23,27 @@ namespace shira {
 struct ModelFamily;
 
 // How rotary frequencies are rescaled for longer contexts (config.json "rope_scaling" /
-// "rope_parameters").
+// "rope_parameters"). Two kinds depend on the length of a sequence in transformers. Here they depend
+// on the longest sequence that the model is served with, since a row's keys may not depend on what
+// follows it: docs/models.md says what that means.
 struct RopeScaling {
-  enum class Kind { kNone, kLinear, kLlama3 };
+  enum class Kind { kNone, kLinear, kDynamic, kLlama3, kYarn, kLongRope };
   Kind kind = Kind::kNone;
   double factor = 1.0;
-  double low_freq_factor = 1.0;       // llama3 only
-  double high_freq_factor = 4.0;      // llama3 only
-  int64_t original_max_position = 0;  // llama3 only
+  double low_freq_factor = 1.0;   // llama3 only
+  double high_freq_factor = 4.0;  // llama3 only
+  // Tokens of context before it was made longer; for kDynamic, those without a change.
+  int64_t original_max_position = 0;
+  double attention_factor = 1.0;  // cosines and sines are multiplied by it; yarn and longrope
+  double beta_fast = 32.0;        // yarn only: turns in the original context ...
+  double beta_slow = 1.0;         // ... above which a frequency is kept, below which divided
+  bool truncate = true;           // yarn only: the range between them is of whole pairs
+  std::vector<double> short_factors = {};  // longrope only: slowdowns of each frequency,
+  std::vector<double> long_factors = {};   // [rotary_dim / 2]
+  bool is_long = false;                    // longrope only: whether long_factors count
+
+  // Chooses between the factors for sequences of at most `positions`.
+  void ChooseFactors(int64_t positions) { is_long = positions > original_max_position; }
 };
 
 // Rotary positions of one kind of layer.
@@ -38,6 +51,8 @@ struct Rope {
   double theta = 10000.0;
   RopeScaling scaling = {};
   int64_t rotary_dim = 0;  // elements of a head that are turned, its first ones; 0: all
+  // A query at position p is multiplied by 1 + beta * log(1 + floor(p / original_max_position)).
+  double query_scale_beta = 0.0;
 
   int64_t rotary_dim_of(int64_t head_dim) const { return rotary_dim == 0 ? head_dim : rotary_dim; }
 };
@@ -111,6 +126,9 @@ struct ModelConfig {
   // Every parameter of the model in layer order, tied weights once: the family's list, which loading,
   // checking, memory, hashing and adapters use.
   std::vector<TensorSpec> Tensors() const;
+
+  // Makes max_position `positions`. INVALID_ARGUMENT where the model has fewer.
+  absl::Status LimitContext(int64_t positions);
 
   // Whether there is a family, a layer for each, and every size is positive and consistent;
   // INVALID_ARGUMENT lists every problem.

@@ -6,6 +6,7 @@
 #include "server/model/families/gpt_neox.h"
 #include "server/model/families/granite.h"
 #include "server/model/families/llama.h"
+#include "server/model/families/ministral3.h"
 #include "server/model/families/mistral.h"
 #include "server/model/families/olmo.h"
 #include "server/model/families/phi3.h"
@@ -24,10 +25,11 @@ constexpr const ModelFamily* kFamilies[] = {
     &kGptNeoxFamily,     // GPT-NeoX, Pythia
     &kGraniteFamily,     // Granite 3
     &kLlamaFamily,       // Llama, SmolLM 1 and 2
+    &kMinistral3Family,  // Ministral 3
     &kMistralFamily,     // Mistral
     &kOlmo2Family,       // OLMo 2
     &kOlmo3Family,       // OLMo 3
-    &kPhi3Family,        // Phi 3 and 3.5
+    &kPhi3Family,        // Phi 3, 3.5 and 4 mini
     &kQwen2Family,       // Qwen 2 and 2.5
     &kQwen3Family,       // Qwen 3
     &kSmolLm3Family,     // SmolLM 3

@@ -35,8 +35,8 @@ struct ModelFamily {
   // Every tensor of a model of this family, in layer order, tied ones once. REQUIRES: the sizes are
   // those of a configuration that Validate() accepts, or zero.
   std::vector<TensorSpec> (*tensors)(const ModelConfig& config);
-  // A tensor of GGUF files that from_gguf has taken in: no parameter. "": none.
-  std::string_view gguf_settings_tensor = "";
+  // Tensors of GGUF files that from_gguf has taken in: no parameters.
+  std::vector<std::string_view> gguf_settings_tensors = {};
 };
 
 // UNIMPLEMENTED, naming `source` and the families that are known.

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace shira {
@@ -27,6 +28,69 @@ at::Tensor ScaleAsLlama3(const at::Tensor& frequencies, const RopeScaling& scali
   return at::where(is_between, between, divided);
 }
 
+// theta^(2i / dim) for each pair i: what plain frequencies are the reciprocals of.
+at::Tensor Periods(double theta, int64_t dim) {
+  return at::pow(theta, at::arange(0, dim, 2, at::kFloat).div(static_cast<double>(dim)));
+}
+
+// A larger base for longer contexts; at the context that the model was trained for, its own.
+double DynamicBase(const Rope& rope, int64_t dim) {
+  const double factor = rope.scaling.factor;
+  const double length = static_cast<double>(rope.scaling.original_max_position);
+  const double growth = factor * length / length - (factor - 1.0);
+  return rope.theta * std::pow(growth, static_cast<double>(dim) / static_cast<double>(dim - 2));
+}
+
+// The pair whose frequency turns `turns` times in the original context; may lie between two.
+double PairThatTurns(double turns, const Rope& rope, int64_t dim) {
+  const double context = static_cast<double>(rope.scaling.original_max_position);
+  return static_cast<double>(dim) * std::log(context / (turns * 2 * M_PI)) /
+         (2 * std::log(rope.theta));
+}
+
+// Fast frequencies are kept, slow ones divided by the factor, those between blended.
+at::Tensor ScaleAsYarn(const Rope& rope, int64_t dim) {
+  const RopeScaling& scaling = rope.scaling;
+  double low = PairThatTurns(scaling.beta_fast, rope, dim);
+  double high = PairThatTurns(scaling.beta_slow, rope, dim);
+  if (scaling.truncate) {
+    low = std::floor(low);
+    high = std::ceil(high);
+  }
+  low = std::max(low, 0.0);
+  high = std::min(high, static_cast<double>(dim - 1));
+  if (low == high) high += 0.001;  // no division by zero
+
+  const at::Tensor periods = Periods(rope.theta, dim);
+  const at::Tensor kept = at::reciprocal(periods);
+  const at::Tensor divided = at::reciprocal(periods.mul(scaling.factor));
+  const at::Tensor ramp = at::arange(dim / 2, at::kFloat).sub(low).div(high - low).clamp(0, 1);
+  const at::Tensor share_kept = at::rsub(ramp, 1);
+  return divided.mul(at::rsub(share_kept, 1)).add(kept.mul(share_kept));
+}
+
+at::Tensor FrequenciesOf(const Rope& rope, int64_t dim) {
+  const RopeScaling& scaling = rope.scaling;
+  switch (scaling.kind) {
+    case RopeScaling::Kind::kNone:
+      return at::reciprocal(Periods(rope.theta, dim));
+    case RopeScaling::Kind::kLinear:
+      return at::reciprocal(Periods(rope.theta, dim)).div(scaling.factor);
+    case RopeScaling::Kind::kDynamic:
+      return at::reciprocal(Periods(DynamicBase(rope, dim), dim));
+    case RopeScaling::Kind::kLlama3:
+      return ScaleAsLlama3(at::reciprocal(Periods(rope.theta, dim)), scaling);
+    case RopeScaling::Kind::kYarn:
+      return ScaleAsYarn(rope, dim);
+    case RopeScaling::Kind::kLongRope:
+      return at::reciprocal(
+          at::tensor(scaling.is_long ? scaling.long_factors : scaling.short_factors)
+              .to(at::kFloat)
+              .mul(Periods(rope.theta, dim)));
+  }
+  return {};
+}
+
 at::ScalarType ScalarTypeOf(DType dtype) {
   switch (dtype) {
     case DType::kBF16:
@@ -46,23 +110,12 @@ std::vector<float> FloatsOf(const at::Tensor& tensor) {
 
 }  // namespace
 
-RotaryEmbedding::RotaryEmbedding(const Rope& rope, int64_t head_dim) {
+RotaryEmbedding::RotaryEmbedding(const Rope& rope, int64_t head_dim)
+    : attention_factor_(rope.scaling.attention_factor),
+      query_scale_beta_(rope.query_scale_beta),
+      original_max_position_(rope.scaling.original_max_position) {
   const c10::InferenceMode inference;
-  const int64_t rotary_dim = rope.rotary_dim_of(head_dim);
-  const at::Tensor exponents =
-      at::arange(0, rotary_dim, 2, at::kFloat).div(static_cast<double>(rotary_dim));
-  at::Tensor frequencies = at::reciprocal(at::pow(rope.theta, exponents));
-  switch (rope.scaling.kind) {
-    case RopeScaling::Kind::kNone:
-      break;
-    case RopeScaling::Kind::kLinear:
-      frequencies = frequencies.div(rope.scaling.factor);
-      break;
-    case RopeScaling::Kind::kLlama3:
-      frequencies = ScaleAsLlama3(frequencies, rope.scaling);
-      break;
-  }
-  inverse_frequencies_ = FloatsOf(frequencies);
+  inverse_frequencies_ = FloatsOf(FrequenciesOf(rope, rope.rotary_dim_of(head_dim)));
 }
 
 RotaryEmbedding::Angles RotaryEmbedding::Below(int64_t positions, DType dtype) const {
@@ -73,7 +126,15 @@ RotaryEmbedding::Angles RotaryEmbedding::Below(int64_t positions, DType dtype) c
   const at::Tensor angles =
       at::arange(positions, at::kLong).to(at::kFloat).unsqueeze(1).mul(frequencies);
   const at::ScalarType type = ScalarTypeOf(dtype);
-  return {.cos = FloatsOf(angles.cos().to(type)), .sin = FloatsOf(angles.sin().to(type))};
+  Angles result{.cos = FloatsOf(angles.cos().mul(attention_factor_).to(type)),
+                .sin = FloatsOf(angles.sin().mul(attention_factor_).to(type)),
+                .query_scales = {}};
+  if (query_scale_beta_ != 0.0) {
+    const at::Tensor contexts =
+        at::arange(positions, at::kLong).div(static_cast<double>(original_max_position_)).floor();
+    result.query_scales = FloatsOf(contexts.add(1).log().mul(query_scale_beta_).add(1).to(type));
+  }
+  return result;
 }
 
 }  // namespace shira

@@ -28,6 +28,10 @@ class RotaryTable {
   // [rotary_dim() / 2] of a position, valid until the next Reserve(). REQUIRES: it was reserved.
   const float* cos(int64_t position) const { return angles_.cos.data() + position * frequencies_; }
   const float* sin(int64_t position) const { return angles_.sin.data() + position * frequencies_; }
+  // What the queries of a position are multiplied by; 1 for most models. REQUIRES: as above.
+  float query_scale(int64_t position) const {
+    return angles_.query_scales.empty() ? 1.0f : angles_.query_scales[position];
+  }
 
  private:
   RotaryEmbedding rotary_;

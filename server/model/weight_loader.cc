@@ -149,8 +149,12 @@ absl::StatusOr<ModelFiles> OpenModelFiles(const std::string& path) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<WeightSource>> WeightSource::Open(const std::string& path) {
+absl::StatusOr<std::unique_ptr<WeightSource>> WeightSource::Open(const std::string& path,
+                                                                 int64_t context_length) {
   SHIRA_ASSIGN_OR_RETURN(ModelFiles files, OpenModelFiles(path));
+  if (context_length != 0) {
+    SHIRA_RETURN_IF_ERROR(files.config.LimitContext(context_length));
+  }
   std::map<std::string, ReadPlan> plans;
   std::set<std::string> used;
   for (const TensorSpec& parameter : files.config.Tensors()) {

@@ -39,8 +39,10 @@ class WeightSource {
   // rotary_emb.inv_freq, and an output matrix that equals the embeddings that it is tied to). Where
   // the two are there and differ, config() says untied, whatever config.json does; where the output
   // matrix is there alone, it is the embeddings. NOT_FOUND where there is no such model, shard or
-  // part.
-  static absl::StatusOr<std::unique_ptr<WeightSource>> Open(const std::string& path);
+  // part. `context_length` is the longest sequence that the model will run, which must not be more
+  // than it has positions for; 0: as many.
+  static absl::StatusOr<std::unique_ptr<WeightSource>> Open(const std::string& path,
+                                                            int64_t context_length = 0);
 
   virtual ~WeightSource() = default;
 

@@ -72,6 +72,16 @@ TEST_F(ServerFlagsTest, TheChatTemplateIsTheModelsUnlessAFileIsGiven) {
   EXPECT_EQ(with.options.chat_template, "/t.jinja");
 }
 
+TEST_F(ServerFlagsTest, TheContextIsTheModelsUnlessItIsLimited) {
+  ASSERT_OK_AND_ASSIGN(const CommandLine without, Parse({"--model", "/m"}));
+  EXPECT_EQ(without.options.context_length, 0);
+  ASSERT_OK_AND_ASSIGN(const CommandLine with,
+                       Parse({"--model", "/m", "--context-length", "4096"}));
+  EXPECT_EQ(with.options.context_length, 4096);
+  EXPECT_THAT(Parse({"--model", "/m", "--context-length", "-1"}),
+              StatusIs(kInvalid, HasSubstr("--context-length")));
+}
+
 TEST_F(ServerFlagsTest, LimitsOfTheNetworkHaveTheirUnits) {
   ASSERT_OK_AND_ASSIGN(const CommandLine line,
                        Parse({"--model", "/m", "--max-connections", "7",

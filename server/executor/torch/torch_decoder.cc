@@ -1,7 +1,10 @@
 #include "server/executor/torch/torch_decoder.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
+#include <optional>
 
 #include "server/executor/torch/torch_types.h"
 
@@ -26,25 +29,27 @@ at::Tensor Turn(const at::Tensor& heads, const at::Tensor& cos, const at::Tensor
 TorchDecoder::TorchDecoder(const TorchWeights& weights, const TorchCachePool& pool)
     : config_(weights.config()), dtype_(weights.dtype()), device_(weights.device()), pool_(pool) {
   for (const Rope& rope : config_.ropes) rotary_.emplace_back(rope, config_.head_dim, dtype_);
-  const auto linear = [&](TensorPlace place) {
+  const auto at = [&](TensorPlace place) {
     const at::Tensor weight = weights.At(place);
     place.bias = true;
-    return Linear{weight, weights.At(place)};
+    return Weights{weight, weights.At(place)};
   };
   embedding_ = weights.At({.role = TensorRole::kEmbedding});
-  final_norm_ = weights.At({.role = TensorRole::kFinalNorm});
+  final_norm_ = at({.role = TensorRole::kFinalNorm});
   output_ =
-      linear({.role = config_.tie_word_embeddings ? TensorRole::kEmbedding : TensorRole::kOutput});
+      at({.role = config_.tie_word_embeddings ? TensorRole::kEmbedding : TensorRole::kOutput});
   for (int64_t i = 0; i < config_.num_layers; ++i) {
-    const auto at = [i](TensorRole role) { return TensorPlace{.role = role, .layer = i}; };
-    layers_.push_back({.attention_norm = weights.At(at(TensorRole::kAttentionNorm)),
-                       .query_norm = weights.At(at(TensorRole::kQueryNorm)),
-                       .key_norm = weights.At(at(TensorRole::kKeyNorm)),
-                       .mlp_norm = weights.At(at(TensorRole::kMlpNorm)),
-                       .qkv = linear(at(TensorRole::kQueryKeyValue)),
-                       .attention_out = linear(at(TensorRole::kAttentionOutput)),
-                       .gate_up = linear(at(TensorRole::kGateUp)),
-                       .down = linear(at(TensorRole::kDown))});
+    const auto in_layer = [&](TensorRole role) { return at({.role = role, .layer = i}); };
+    layers_.push_back({.attention_norm = in_layer(TensorRole::kAttentionNorm),
+                       .qkv = in_layer(TensorRole::kQueryKeyValue),
+                       .query_norm = in_layer(TensorRole::kQueryNorm),
+                       .key_norm = in_layer(TensorRole::kKeyNorm),
+                       .attention_out = in_layer(TensorRole::kAttentionOutput),
+                       .attention_post_norm = in_layer(TensorRole::kAttentionPostNorm),
+                       .mlp_norm = in_layer(TensorRole::kMlpNorm),
+                       .gate_up = in_layer(TensorRole::kGateUp),
+                       .down = in_layer(TensorRole::kDown),
+                       .mlp_post_norm = in_layer(TensorRole::kMlpPostNorm)});
   }
 }
 
@@ -67,11 +72,17 @@ at::Tensor TorchDecoder::Forward(absl::Span<const BatchRow> rows) {
   };
   const std::vector<Angles> angles = AnglesOf(segments);
   at::Tensor hidden = at::embedding(embedding_, on_device(ids));
+  if (const auto& [factor, rounded] = config_.embedding_scale; factor != 1.0) {
+    const at::Tensor scale = at::scalar_tensor(factor, at::kDouble);
+    hidden = hidden * (rounded ? scale.to(hidden.scalar_type()) : scale).item();
+  }
   for (int64_t layer = 0; layer < config_.num_layers; ++layer) {
     hidden = RunLayer(layer, segments, angles, hidden);
   }
   hidden = Norm(hidden.index_select(0, on_device(wanted)), final_norm_);
   at::Tensor logits = at::linear(hidden, output_.weight, output_.bias);
+  if (config_.logit_divisor != 1.0) logits = logits / config_.logit_divisor;
+  if (const double cap = config_.logit_softcap; cap != 0.0) logits = at::tanh(logits / cap) * cap;
   logits = logits.to(at::kCPU, at::kFloat).contiguous();
   for (const Segment& segment : segments) segment.cache->Extend(segment.tokens);
   return logits;
@@ -97,45 +108,110 @@ std::vector<TorchDecoder::Angles> TorchDecoder::AnglesOf(absl::Span<const Segmen
       }
       return table.to(device_, ScalarTypeOf(dtype_));
     };
-    angles.push_back({gather(&RotaryTable::cos), gather(&RotaryTable::sin)});
+    at::Tensor scales = at::empty({tokens, 1, 1}, at::kFloat);
+    float* next = scales.mutable_data_ptr<float>();
+    for (const Segment& segment : segments) {
+      for (int64_t i = 0; i < segment.tokens; ++i)
+        *next++ = rotary.query_scale(segment.position + i);
+    }
+    angles.push_back({gather(&RotaryTable::cos), gather(&RotaryTable::sin),
+                      scales.to(device_, ScalarTypeOf(dtype_))});
   }
   return angles;
 }
 
 at::Tensor TorchDecoder::RunLayer(int64_t layer, absl::Span<const Segment> segments,
                                   absl::Span<const Angles> angles, const at::Tensor& hidden) {
-  const LayerSpec& spec = config_.layers[layer];
   const Layer& weights = layers_[layer];
-  const auto multiply = [](const Linear& linear, const at::Tensor& x) {
-    return at::linear(x, linear.weight, linear.bias);
-  };
-
-  const at::Tensor qkv = multiply(weights.qkv, Norm(hidden, weights.attention_norm))
-                             .view({hidden.size(0), -1, config_.head_dim});
-  at::Tensor queries = qkv.narrow(1, 0, config_.num_heads);
-  at::Tensor keys = qkv.narrow(1, config_.num_heads, config_.num_kv_heads);
-  const at::Tensor values =
-      qkv.narrow(1, config_.num_heads + config_.num_kv_heads, config_.num_kv_heads);
-  if (weights.query_norm.defined()) queries = Norm(queries, weights.query_norm);
-  if (weights.key_norm.defined()) keys = Norm(keys, weights.key_norm);
-  if (spec.positions == Positions::kRotary) {
-    const auto& [cos, sin] = angles[spec.rope];
-    queries = Turn(queries, cos, sin);
-    keys = Turn(keys, cos, sin);
-  }
+  const at::Tensor input = Norm(hidden, weights.attention_norm);
+  const Heads heads = HeadsOf(config_.layers[layer], weights, angles, input);
   std::vector<at::Tensor> attended;
   for (const Segment& segment : segments) {
     const auto part = [&](const at::Tensor& x) {
       return x.narrow(0, segment.begin, segment.tokens);
     };
-    attended.push_back(Attend(layer, segment, part(queries), part(keys), part(values)));
+    attended.push_back(
+        Attend(layer, segment, part(heads.queries), part(heads.keys), part(heads.values)));
   }
-  const at::Tensor after = hidden + multiply(weights.attention_out, at::cat(attended, 0));
+  const auto& [out, out_bias] = weights.attention_out;
+  const at::Tensor after = hidden + Residual(at::linear(at::cat(attended, 0), out, out_bias),
+                                             weights.attention_post_norm);
+  at::Tensor mlp_input;
+  if (!config_.parallel_residual) {
+    mlp_input = Norm(after, weights.mlp_norm);
+  } else {
+    mlp_input = weights.mlp_norm.weight.defined() ? Norm(hidden, weights.mlp_norm) : input;
+  }
+  return after + Residual(Mlp(weights, mlp_input), weights.mlp_post_norm);
+}
 
-  const at::Tensor gate_up = multiply(weights.gate_up, Norm(after, weights.mlp_norm));
-  const at::Tensor gate = gate_up.narrow(-1, 0, config_.intermediate_size);
-  const at::Tensor up = gate_up.narrow(-1, config_.intermediate_size, config_.intermediate_size);
-  return after + multiply(weights.down, at::silu(gate) * up);
+TorchDecoder::Heads TorchDecoder::HeadsOf(const LayerSpec& spec, const Layer& weights,
+                                          absl::Span<const Angles> angles,
+                                          const at::Tensor& input) const {
+  const at::Tensor qkv = at::linear(input, weights.qkv.weight, weights.qkv.bias);
+  const int64_t tokens = input.size(0);
+  Heads heads;
+  if (config_.query_key_value_rows == QueryKeyValueRows::kByHead) {
+    const at::Tensor by_head = qkv.view({tokens, config_.num_heads, 3, config_.head_dim});
+    heads = {by_head.select(2, 0), by_head.select(2, 1), by_head.select(2, 2)};
+  } else {
+    const at::Tensor stacked = qkv.view({tokens, -1, config_.head_dim});
+    const int64_t queries = config_.num_heads, keys = config_.num_kv_heads;
+    heads = {stacked.narrow(1, 0, queries), stacked.narrow(1, queries, keys),
+             stacked.narrow(1, queries + keys, keys)};
+  }
+  heads.queries = NormHeads(heads.queries, weights.query_norm);
+  heads.keys = NormHeads(heads.keys, weights.key_norm);
+  if (spec.positions == Positions::kRotary) {
+    const auto& [cos, sin, query_scales] = angles[spec.rope];
+    heads.queries = Turn(heads.queries, cos, sin) * query_scales;
+    heads.keys = Turn(heads.keys, cos, sin);
+  }
+  return heads;
+}
+
+at::Tensor TorchDecoder::NormHeads(const at::Tensor& heads, const Weights& norm) const {
+  if (!norm.weight.defined()) return heads;
+  switch (config_.head_norms) {
+    case HeadNorms::kShared:
+      break;
+    case HeadNorms::kOwn: {
+      const auto own = [&](const at::Tensor& x) {
+        return x.defined() ? x.view({heads.size(1), heads.size(2)}) : x;
+      };
+      return Norm(heads, {own(norm.weight), own(norm.bias)});
+    }
+    case HeadNorms::kWhole:
+      return Norm(heads.flatten(1), norm).view(heads.sizes());
+  }
+  return Norm(heads, norm);
+}
+
+at::Tensor TorchDecoder::Mlp(const Layer& weights, const at::Tensor& input) const {
+  const auto activate = [this](const at::Tensor& x) {
+    switch (config_.activation) {
+      case Activation::kGelu:
+        return at::gelu(x);
+      case Activation::kGeluTanh:
+        return at::gelu(x, "tanh");
+      case Activation::kSilu:
+        break;
+    }
+    return at::silu(x);
+  };
+  at::Tensor branch = at::linear(input, weights.gate_up.weight, weights.gate_up.bias);
+  if (config_.gated_mlp) {
+    const int64_t width = config_.intermediate_size;
+    branch = activate(branch.narrow(-1, 0, width)) * branch.narrow(-1, width, width);
+  } else {
+    branch = activate(branch);
+  }
+  return at::linear(branch, weights.down.weight, weights.down.bias);
+}
+
+at::Tensor TorchDecoder::Residual(const at::Tensor& branch, const Weights& post_norm) const {
+  const at::Tensor normed = Norm(branch, post_norm);
+  return config_.residual_scale == 1.0 ? normed : normed * config_.residual_scale;
 }
 
 at::Tensor TorchDecoder::Attend(int64_t layer, const Segment& segment, const at::Tensor& queries,
@@ -154,13 +230,38 @@ at::Tensor TorchDecoder::Attend(int64_t layer, const Segment& segment, const at:
   // [1, heads, tokens, head_dim]
   const auto by_head = [](const at::Tensor& x) { return x.transpose(0, 1).unsqueeze(0); };
   const at::Tensor mask = MaskOf(spec, segment, first);
-  const at::Tensor attended = at::scaled_dot_product_attention(
-      by_head(queries), by_head(pool_.keys(layer).index_select(0, slots)),
-      by_head(pool_.values(layer).index_select(0, slots)),
-      mask.defined() ? std::optional<at::Tensor>(mask) : std::nullopt, /*dropout_p=*/0.0,
-      /*is_causal=*/false, /*scale=*/std::nullopt,
-      /*enable_gqa=*/config_.num_heads != config_.num_kv_heads);
+  const at::Tensor heads = by_head(queries);
+  const at::Tensor all_keys = by_head(pool_.keys(layer).index_select(0, slots));
+  const at::Tensor all_values = by_head(pool_.values(layer).index_select(0, slots));
+  at::Tensor attended;
+  if (config_.attention_softcap != 0.0) {
+    attended = CappedAttention(heads, all_keys, all_values, mask);
+  } else {
+    std::optional<double> scale;
+    if (config_.attention_scale != 0.0) scale = config_.attention_scale;
+    attended = at::scaled_dot_product_attention(
+        heads, all_keys, all_values,
+        mask.defined() ? std::optional<at::Tensor>(mask) : std::nullopt, /*dropout_p=*/0.0,
+        /*is_causal=*/false, scale,
+        /*enable_gqa=*/config_.num_heads != config_.num_kv_heads);
+  }
   return attended.squeeze(0).transpose(0, 1).reshape({segment.tokens, -1});
+}
+
+at::Tensor TorchDecoder::CappedAttention(const at::Tensor& queries, const at::Tensor& keys,
+                                         const at::Tensor& values, const at::Tensor& mask) const {
+  const int64_t group = config_.num_heads / config_.num_kv_heads;
+  const double scale = config_.attention_scale != 0.0
+                           ? config_.attention_scale
+                           : 1.0 / std::sqrt(static_cast<double>(config_.head_dim));
+  const double cap = config_.attention_softcap;
+  at::Tensor scores = at::matmul(queries, keys.repeat_interleave(group, 1).transpose(2, 3)) * scale;
+  scores = at::tanh(scores / cap) * cap;
+  if (mask.defined()) {
+    scores = scores.masked_fill(mask.logical_not(), -std::numeric_limits<float>::infinity());
+  }
+  const at::Tensor shares = at::softmax(scores, -1, at::kFloat).to(queries.scalar_type());
+  return at::matmul(shares, values.repeat_interleave(group, 1));
 }
 
 at::Tensor TorchDecoder::MaskOf(const LayerSpec& spec, const Segment& segment,
@@ -173,10 +274,25 @@ at::Tensor TorchDecoder::MaskOf(const LayerSpec& spec, const Segment& segment,
   return spec.window == 0 ? causal : causal.logical_and(key > query - spec.window);
 }
 
-at::Tensor TorchDecoder::Norm(const at::Tensor& x, const at::Tensor& weight) const {
-  const at::Tensor wide = x.to(at::kFloat);
-  const at::Tensor mean = wide.square().mean(-1, /*keepdim=*/true);
-  return weight * (wide * at::rsqrt(mean + config_.rms_norm_eps)).to(x.scalar_type());
+at::Tensor TorchDecoder::Norm(const at::Tensor& x, const Weights& norm) const {
+  if (!norm.weight.defined()) return x;
+  at::Tensor wide = x.to(at::kFloat);
+  if (config_.norm == NormKind::kLayer) wide = wide - wide.mean(-1, /*keepdim=*/true);
+  wide = wide * at::rsqrt(wide.square().mean(-1, /*keepdim=*/true) + config_.norm_eps);
+  const at::ScalarType type = x.scalar_type();
+  switch (config_.norm) {
+    case NormKind::kRmsFloat:
+      return (wide * norm.weight).to(type);
+    case NormKind::kRmsPlusOne:
+      return (wide * (norm.weight.to(at::kFloat) + 1.0)).to(type);
+    case NormKind::kLayer: {
+      const at::Tensor scaled = wide * norm.weight;
+      return (norm.bias.defined() ? scaled + norm.bias : scaled).to(type);
+    }
+    case NormKind::kRms:
+      break;
+  }
+  return norm.weight * wide.to(type);
 }
 
 }  // namespace shira

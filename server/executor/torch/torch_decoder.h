@@ -33,12 +33,17 @@ class TorchDecoder {
   at::Tensor Forward(absl::Span<const BatchRow> rows);
 
  private:
-  struct Linear {
-    at::Tensor weight, bias;  // no bias: undefined
+  // A projection or a norm. Undefined where the model has none.
+  struct Weights {
+    at::Tensor weight, bias;
   };
   struct Layer {
-    at::Tensor attention_norm, query_norm, key_norm, mlp_norm;
-    Linear qkv, attention_out, gate_up, down;
+    Weights attention_norm, qkv, query_norm, key_norm, attention_out, attention_post_norm;
+    Weights mlp_norm, gate_up, down, mlp_post_norm;
+  };
+  // [tokens, heads, head_dim]
+  struct Heads {
+    at::Tensor queries, keys, values;
   };
   // A row's tokens among those of the pass.
   struct Segment {
@@ -47,30 +52,41 @@ class TorchDecoder {
     int64_t tokens;
     int64_t position;  // of the first one, in its sequence
   };
-  // Cosines and sines of the pass's positions, [tokens, 1, rotary_dim / 2].
+  // Of the pass's positions.
   struct Angles {
-    at::Tensor cos, sin;
+    at::Tensor cos, sin;      // [tokens, 1, rotary_dim / 2]
+    at::Tensor query_scales;  // [tokens, 1, 1]
   };
 
-  Linear LinearAt(TensorPlace place) const;
   // Of every kind of rotary positions that the model has.
   std::vector<Angles> AnglesOf(absl::Span<const Segment> segments);
   at::Tensor RunLayer(int64_t layer, absl::Span<const Segment> segments,
                       absl::Span<const Angles> angles, const at::Tensor& hidden);
+  // Through their norms and to their positions. input: [tokens, hidden]
+  Heads HeadsOf(const LayerSpec& spec, const Layer& weights, absl::Span<const Angles> angles,
+                const at::Tensor& input) const;
   // [tokens, heads * head_dim], after the row's keys and values are in its cache.
   at::Tensor Attend(int64_t layer, const Segment& segment, const at::Tensor& queries,
                     const at::Tensor& keys, const at::Tensor& values) const;
   // [tokens, keys]: which keys a row's tokens see. Undefined: all.
   at::Tensor MaskOf(const LayerSpec& spec, const Segment& segment, int64_t first_key) const;
-  at::Tensor Norm(const at::Tensor& x, const at::Tensor& weight) const;
+  // The same as scaled_dot_product_attention(), which caps no scores. [1, heads, tokens or keys, head_dim]
+  at::Tensor CappedAttention(const at::Tensor& queries, const at::Tensor& keys,
+                             const at::Tensor& values, const at::Tensor& mask) const;
+  at::Tensor Mlp(const Layer& weights, const at::Tensor& input) const;
+  // What a branch adds to the hidden state.
+  at::Tensor Residual(const at::Tensor& branch, const Weights& post_norm) const;
+  // Over the last dimension; x itself where there is no norm.
+  at::Tensor Norm(const at::Tensor& x, const Weights& norm) const;
+  at::Tensor NormHeads(const at::Tensor& heads, const Weights& norm) const;
 
   const ModelConfig& config_;
   const DType dtype_;
   const at::Device device_;
   const TorchCachePool& pool_;
   std::vector<RotaryTable> rotary_;  // by ModelConfig::ropes
-  at::Tensor embedding_, final_norm_;
-  Linear output_;
+  at::Tensor embedding_;
+  Weights final_norm_, output_;
   std::vector<Layer> layers_;
 };
 

@@ -88,6 +88,6 @@ const ModelFamily kLlamaFamily = {.model_type = "llama",
                                   .from_json = &FromJson,
                                   .from_gguf = &FromGguf,
                                   .tensors = &LlamaTensors,
-                                  .gguf_settings_tensor = kRotaryFactors};
+                                  .gguf_settings_tensors = {kRotaryFactors}};
 
 }  // namespace shira

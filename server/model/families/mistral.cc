@@ -25,7 +25,6 @@ const ModelFamily kMistralFamily = {.model_type = "mistral",
                                     .gguf_architecture = "",
                                     .from_json = &FromJson,
                                     .from_gguf = nullptr,
-                                    .tensors = &Tensors,
-                                    .gguf_settings_tensor = ""};
+                                    .tensors = &Tensors};
 
 }  // namespace shira

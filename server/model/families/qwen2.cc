@@ -29,7 +29,6 @@ const ModelFamily kQwen2Family = {.model_type = "qwen2",
                                   .gguf_architecture = "qwen2",
                                   .from_json = &FromJson,
                                   .from_gguf = &FromGguf,
-                                  .tensors = &Tensors,
-                                  .gguf_settings_tensor = ""};
+                                  .tensors = &Tensors};
 
 }  // namespace shira

@@ -36,7 +36,6 @@ const ModelFamily kQwen3Family = {.model_type = "qwen3",
                                   .gguf_architecture = "qwen3",
                                   .from_json = &FromJson,
                                   .from_gguf = &FromGguf,
-                                  .tensors = &Tensors,
-                                  .gguf_settings_tensor = ""};
+                                  .tensors = &Tensors};
 
 }  // namespace shira

@@ -35,8 +35,8 @@ struct JsonDefaults {
   bool ropes_by_layer_type = false;  // the family reads its ropes by itself
 };
 
-// All layers are LayerSpec's default. Refuses unknown activations, kinds of rotary positions
-// other than default, linear and llama3, and quantised folders.
+// All layers are LayerSpec's default. Refuses unknown activations and kinds of
+// rotary positions, and quantised folders.
 ModelConfig SharedFromJson(const ConfigFields& fields, const JsonDefaults& defaults);
 
 // The scalar metadata whose keys begin with `prefix`, "llama.".
@@ -51,8 +51,8 @@ struct GgufOptions {
 
 // All layers are LayerSpec's default; embeddings are tied where there is no output matrix, and the
 // vocabulary is as long as their table. `fields` are those under the architecture's name. Refuses
-// scaled rotary positions other than linear ones, and settings that some converters write and that
-// change what the model computes.
+// unknown kinds of rotary positions, and settings that some converters write and that change what the
+// model computes.
 ModelConfig SharedFromGguf(const GgufFile& gguf, const ConfigFields& fields,
                            const GgufOptions& options, ConfigProblems* problems);
 

@@ -62,7 +62,6 @@ const ModelFamily kSmolLm3Family = {.model_type = "smollm3",
                                     .gguf_architecture = "smollm3",
                                     .from_json = &FromJson,
                                     .from_gguf = &FromGguf,
-                                    .tensors = &LlamaTensors,
-                                    .gguf_settings_tensor = ""};
+                                    .tensors = &LlamaTensors};
 
 }  // namespace shira

@@ -62,21 +62,23 @@ def load(folder, dtype, **options):
     return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPES[dtype], **options).eval()
 
 
-def run_logits(model_path, dtype, prompts, prefill, vocab_size, device=None):
-    """What the decoder, or LibTorch on a device, makes of the prompts: per prompt [tokens - prefill + 1, vocab_size]."""
+def run_logits(model_path, dtype, prompts, prefill, vocab_size, context=0, device=None):
+    """What the decoder, or LibTorch on a device, makes of the prompts: per prompt [tokens - prefill + 1, vocab_size]. `context` is the
+    longest sequence that the model is opened for; 0: its own."""
     with tempfile.TemporaryDirectory() as folder:
         prompts_file, out = pathlib.Path(folder, "prompts"), pathlib.Path(folder, "logits")
         prompts_file.write_text("".join(" ".join(map(str, prompt)) + "\n" for prompt in prompts))
         executor = ["--device", device] if device else []
-        shira_testutil.run_binary("run_decoder", *executor, "logits", model_path, dtype, prompts_file, prefill, out)
+        shira_testutil.run_binary(
+            "run_decoder", *executor, "logits", model_path, dtype, prompts_file, prefill, out, context)
         logits = torch.from_numpy(numpy.fromfile(out, numpy.float32)).view(-1, vocab_size)
     return logits.split([max(len(prompt) - prefill, 0) + 1 for prompt in prompts])
 
 
-def largest_difference(model, model_path, dtype, prompts, prefill, device=None):
+def largest_difference(model, model_path, dtype, prompts, prefill, context=0, device=None):
     """Over all logits, against one pass of transformers over each whole prompt."""
     largest = 0.0
-    found = run_logits(model_path, dtype, prompts, prefill, model.config.vocab_size, device)
+    found = run_logits(model_path, dtype, prompts, prefill, model.config.vocab_size, context, device)
     for prompt, logits in zip(prompts, found):
         with torch.inference_mode():
             expected = model(torch.tensor([prompt])).logits[0].float()[min(prefill, len(prompt)) - 1:]

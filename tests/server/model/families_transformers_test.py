@@ -2,6 +2,7 @@
 transformers' logits and greedy tokens; their GGUF files hold what their folders hold; SHiRA on every linear layer makes
 the weights that PEFT's merge makes."""
 
+import math
 import pathlib
 import tempfile
 import unittest
@@ -66,20 +67,31 @@ MODELS = {
     "mistral, no window": ("mistral", {"sliding_window": None}),
     "phi3": ("phi3", {}),
     "phi3, window, one width for all": ("phi3", {"sliding_window": 20, "num_key_value_heads": 4}),
+    "phi3, part of a head, factors of short texts": (
+        "phi3", {"original_max_position_embeddings": 300,
+                 "rope_parameters": {"rope_type": "longrope", "rope_theta": 10000.0, "partial_rotary_factor": 0.75,
+                                     "short_factor": [1.0, 1.1, 1.2, 1.4, 2.0, 3.0], "long_factor": [9.0] * 6,
+                                     "attention_factor": 1.2}}),
+    "ministral3": (
+        "ministral3", {"rope_parameters": {
+            "rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 16,
+            "llama_4_scaling_beta": 0.3}}),
+    "ministral3, window, tied": (
+        "ministral3", {"sliding_window": 20, "head_dim": 24, "tie_word_embeddings": True}),
     "smollm3": ("smollm3", {"num_hidden_layers": 5}),
     "smollm3, untied, biases, layers named": (
         "smollm3", {"num_hidden_layers": 3, "no_rope_layers": [0, 1, 0], "tie_word_embeddings": False,
                     "attention_bias": True, "mlp_bias": True}),
 }
 # Architectures of llama.cpp that are not called as transformers calls the family. Mistral has none.
-GGUF_NAMES = {"gemma3_text": "gemma3", "gpt_neox": "gptneox", "olmo3": "olmo2", "mistral": None}
+GGUF_NAMES = {"gemma3_text": "gemma3", "gpt_neox": "gptneox", "ministral3": "mistral3", "olmo3": "olmo2", "mistral": None}
 # Families whose rows of q and k are interleaved in files of llama.cpp.
-GGUF_INTERLEAVED = {"granite", "smollm3"}
+GGUF_INTERLEAVED = {"granite", "llama", "ministral3", "smollm3"}
 # Whose norms are one larger there.
 GGUF_PLUS_ONE = {"gemma2", "gemma3_text"}
 # Models of which a file says everything that its folder does, or what it does not say is usual.
-COMPLETE_IN_GGUF = {"gemma2", "gemma3", "gpt_neox", "gpt_neox, one after the other", "granite", "olmo2", "olmo3", "phi3",
-                    "phi3, window, one width for all", "qwen2", "qwen3", "smollm3", "stablelm",
+COMPLETE_IN_GGUF = {"gemma2", "gemma3", "gpt_neox", "gpt_neox, one after the other", "granite", "ministral3", "olmo2",
+                    "olmo3", "phi3", "phi3, part of a head, factors of short texts", "phi3, window, one width for all", "qwen2", "qwen3", "smollm3", "stablelm",
                     "stablelm, beside each other", "starcoder2"}
 # Of which it lacks tensors: each head's own norms are one tensor there.
 NOT_IN_GGUF = {"stablelm, norms of heads"}
@@ -110,17 +122,34 @@ def gguf_name(model) -> str | None:
     return GGUF_NAMES.get(model.config.model_type, model.config.model_type)
 
 
-def add_settings(writer, model, head_dim) -> None:
-    """What converters write of a family beside what all families have."""
-    config = model.config
-    family = config.model_type
+def write_rope(writer, config, head_dim: int) -> None:
+    """As llama.cpp's converters do."""
     rope = config.rope_parameters.get(FULL, config.rope_parameters)
+    kind, original = rope["rope_type"], rope.get("original_max_position_embeddings")
     writer.add_rope_freq_base(rope["rope_theta"])
-    if rope["rope_type"] == "linear":
+    writer.add_rope_dimension_count(int(head_dim * rope.get("partial_rotary_factor", 1.0)))
+    if "llama_4_scaling_beta" in rope:
+        writer.add_attn_temperature_scale(rope["llama_4_scaling_beta"])
+    if kind == "linear":
         writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
         writer.add_rope_scaling_factor(rope["factor"])
-    if "partial_rotary_factor" in rope:
-        writer.add_rope_dimension_count(int(head_dim * rope["partial_rotary_factor"]))
+    elif kind == "yarn":
+        writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        writer.add_rope_scaling_factor(rope["factor"] or config.max_position_embeddings / original)
+        writer.add_rope_scaling_orig_ctx_len(original)
+        writer.add_rope_scaling_yarn_log_mul(rope.get("mscale_all_dim", 0.0))
+    elif kind == "longrope":
+        writer.add_rope_scaling_orig_ctx_len(original)
+        growth = config.max_position_embeddings / original
+        strength = math.sqrt(1 + math.log(growth) / math.log(original)) if growth > 1 else 1.0
+        writer.add_rope_scaling_attn_factors(rope.get("attention_factor", strength))
+        for name in ("short", "long"):
+            writer.add_tensor(f"rope_factors_{name}.weight", np.array(rope[f"{name}_factor"], np.float32))
+
+
+def add_settings(writer, config) -> None:
+    """What converters write of a family beside what all families have."""
+    family = config.model_type
     if family == "phi3" or family.startswith(("gemma", "olmo3")):
         writer.add_sliding_window(config.sliding_window or 0)
     if family.startswith("gemma") and config.attn_logit_softcapping is not None:
@@ -142,11 +171,12 @@ def write_gguf(model, path: pathlib.Path) -> None:
     family = config.model_type
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     writer = open_writer(model, path, gguf_name(model), head_dim)
-    add_settings(writer, model, head_dim)
+    write_rope(writer, config, head_dim)
+    add_settings(writer, config)
     architecture = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == gguf_name(model))
     names = gguf.get_tensor_name_map(architecture, config.num_hidden_layers)
-    for name, parameter in model.named_parameters():
-        module, kind = name.rsplit(".", 1)
+    for parameter_name, parameter in model.named_parameters():
+        module, kind = parameter_name.rsplit(".", 1)
         values = parameter.detach().float().numpy()
         if family in GGUF_INTERLEAVED and module.endswith(("q_proj", "k_proj")):
             values = interleaved(values, head_dim)

@@ -139,6 +139,70 @@ TEST_F(HuggingFaceConfigTest, GenerationConfigOverridesTheEndOfText) {
       StatusIs(kInvalid, AllOf(HasSubstr("generation_config.json"), HasSubstr("eos_token_id"))));
 }
 
+TEST_F(HuggingFaceConfigTest, ReadsYarnWithItsDefaults) {
+  ASSERT_OK_AND_ASSIGN(
+      ModelConfig config,
+      ReadWith({{"max_position_embeddings", 256},
+                {"rope_scaling",
+                 {{"type", "yarn"}, {"factor", 4}, {"original_max_position_embeddings", 64}}}}));
+  RopeScaling scaling = config.ropes[0].scaling;
+  EXPECT_EQ(scaling.kind, RopeScaling::Kind::kYarn);
+  EXPECT_EQ(scaling.factor, 4.0);
+  EXPECT_EQ(scaling.original_max_position, 64);
+  EXPECT_DOUBLE_EQ(scaling.attention_factor, 0.1 * std::log(4.0) + 1.0);
+  EXPECT_EQ(scaling.beta_fast, 32.0);
+  EXPECT_EQ(scaling.beta_slow, 1.0);
+  EXPECT_TRUE(scaling.truncate);
+
+  ASSERT_OK_AND_ASSIGN(config, ReadWith({{"max_position_embeddings", 256},
+                                         {"rope_scaling",
+                                          {{"rope_type", "yarn"},
+                                           {"factor", nullptr},
+                                           {"original_max_position_embeddings", 32},
+                                           {"attention_factor", 0.5},
+                                           {"beta_fast", 0},
+                                           {"beta_slow", 2},
+                                           {"truncate", false}}}}));
+  scaling = config.ropes[0].scaling;
+  EXPECT_EQ(scaling.factor, 8.0);
+  EXPECT_EQ(scaling.attention_factor, 0.5);
+  EXPECT_EQ(scaling.beta_fast, 32.0);
+  EXPECT_EQ(scaling.beta_slow, 2.0);
+  EXPECT_FALSE(scaling.truncate);
+  EXPECT_THAT(ReadWith({{"rope_theta", 1.0}, {"rope_scaling", {{"type", "yarn"}, {"factor", 2}}}}),
+              StatusIs(kInvalid, HasSubstr("rope_theta: yarn")));
+}
+
+TEST_F(HuggingFaceConfigTest, TheLongestSequenceChoosesLongRopesFactors) {
+  json rope = {{"type", "longrope"},
+               {"short_factor", std::vector<double>(8, 1.0)},
+               {"long_factor", std::vector<double>(8, 2.0)},
+               {"original_max_position_embeddings", 64}};
+  const auto read = [&] {
+    return ReadWith({{"max_position_embeddings", 256}, {"rope_scaling", rope}});
+  };
+  ASSERT_OK_AND_ASSIGN(ModelConfig config, read());
+  EXPECT_EQ(config.ropes[0].scaling.kind, RopeScaling::Kind::kLongRope);
+  EXPECT_DOUBLE_EQ(config.ropes[0].scaling.attention_factor,
+                   std::sqrt(1.0 + std::log(4.0) / std::log(64.0)));
+  EXPECT_TRUE(config.ropes[0].scaling.is_long);
+  EXPECT_THAT(config.LimitContext(65), IsOk());
+  EXPECT_TRUE(config.ropes[0].scaling.is_long);
+  EXPECT_THAT(config.LimitContext(64), IsOk());
+  EXPECT_FALSE(config.ropes[0].scaling.is_long);
+  EXPECT_EQ(config.max_position, 64);
+  EXPECT_THAT(config.LimitContext(65), StatusIs(kInvalid, HasSubstr("has 64 positions, found 65")));
+  EXPECT_THAT(config.LimitContext(0), StatusIs(kInvalid, HasSubstr("found 0")));
+
+  rope["short_factor"].erase(0);
+  rope["long_factor"][3] = -1.0;
+  EXPECT_THAT(read(),
+              StatusIs(kInvalid, AllOf(HasSubstr("short_factor: expected 8 numbers, found 7"),
+                                       HasSubstr("long_factor: expected a positive"))));
+  rope["short_factor"] = "1";
+  EXPECT_THAT(read(), StatusIs(kInvalid, HasSubstr("short_factor: expected a list of numbers")));
+}
+
 TEST_F(HuggingFaceConfigTest, RefusesWhatThisProgramDoesNotHave) {
   EXPECT_THAT(ReadWith({{"model_type", "gpt2"}}),
               StatusIs(kUnimplemented, AllOf(HasSubstr("'gpt2'"), HasSubstr("llama"))));
@@ -147,10 +211,10 @@ TEST_F(HuggingFaceConfigTest, RefusesWhatThisProgramDoesNotHave) {
                 {"quantization_config", {{"bits", 4}}},
                 {"partial_rotary_factor", 0.5},
                 {"rope_scaling",
-                 {{"rope_type", "yarn"}, {"factor", 2.0}, {"partial_rotary_factor", 0.5}}}}),
+                 {{"rope_type", "axial"}, {"factor", 2.0}, {"partial_rotary_factor", 0.5}}}}),
       StatusIs(kUnimplemented,
                AllOf(HasSubstr("config.json"), HasSubstr("hidden_act: 'relu'"),
-                     HasSubstr("quantization_config"), HasSubstr("rope_scaling.rope_type: 'yarn'"),
+                     HasSubstr("quantization_config"), HasSubstr("rope_scaling.rope_type: 'axial'"),
                      HasSubstr("rope_scaling.partial_rotary_factor"))));
 }
 
@@ -414,12 +478,14 @@ TEST(GgufConfigTest, RefusesWhatThisProgramDoesNotHave) {
                        AllOf(HasSubstr("x.gguf"), HasSubstr("'mamba'"), HasSubstr("llama"))));
   LlamaMetadata metadata = LlamaMetadata().Sizes().Number("llama.expert_count", 8);
   metadata.Number("llama.rope.dimension_count", 8).Number("llama.attention.value_length", 8);
-  metadata.Text("llama.rope.scaling.type", "yarn").Float("llama.logit_scale", 2.0f);
+  metadata.Text("llama.rope.scaling.type", "other").Float("llama.logit_scale", 2.0f);
+  metadata.Float("llama.attention.temperature_scale", 0.1f);
   EXPECT_THAT(metadata.Read(),
               StatusIs(kUnimplemented, AllOf(HasSubstr("llama.expert_count"),
                                              HasSubstr("llama.rope.dimension_count: 8"),
                                              HasSubstr("llama.attention.value_length: 8"),
-                                             HasSubstr("llama.rope.scaling.type: 'yarn'"),
+                                             HasSubstr("llama.rope.scaling.type: 'other'"),
+                                             HasSubstr("llama.attention.temperature_scale"),
                                              HasSubstr("llama.logit_scale"))));
 }
 

@@ -1,6 +1,7 @@
-// run_decoder logits MODEL DTYPE PROMPTS PREFILL OUT
+// run_decoder logits MODEL DTYPE PROMPTS PREFILL OUT CONTEXT
 //     Feeds the first PREFILL tokens of each prompt at once, the others one by one, and writes the
 //     logits from token PREFILL on as floats, prompt by prompt: [tokens - PREFILL + 1, vocab_size].
+//     CONTEXT is the longest sequence that the model is opened for; 0: its own.
 // run_decoder greedy MODEL DTYPE PROMPTS TOKENS
 //     Prints TOKENS greedy tokens of each prompt on a line of its own; timings on stderr.
 //
@@ -138,17 +139,20 @@ absl::Status Run(int argc, char** argv) {
   const std::string_view mode = argv[1];
   const std::optional<shira::DType> dtype = shira::ParseDType(argv[3]);
   const int64_t count = std::atoll(argv[5]);
-  if (!dtype || count <= 0 || argc != (mode == "logits" ? 7 : 6)) {
+  if (!dtype || count <= 0 || argc != (mode == "logits" ? 8 : 6)) {
     return absl::InvalidArgumentError("see the head of run_decoder_main.cc");
   }
   shira::ThreadTeam team(shira::ThreadTeam::DefaultThreads());
-  SHIRA_ASSIGN_OR_RETURN(const auto source, shira::WeightSource::Open(argv[2]));
+  const int64_t context = mode == "logits" ? std::atoll(argv[7]) : 0;
+  SHIRA_ASSIGN_OR_RETURN(const auto source, shira::WeightSource::Open(argv[2], context));
   SHIRA_ASSIGN_OR_RETURN(auto weights,
                          shira::ResidentWeights::Load(*source, *dtype, team.parallel_for(), {}));
   SHIRA_ASSIGN_OR_RETURN(const auto executor, CreateExecutor(device, weights, team));
   std::vector<Prompt> prompts = ReadPrompts(argv[4]);
   for (Prompt& prompt : prompts) {
-    SHIRA_ASSIGN_OR_RETURN(prompt.cache, executor->NewSequence(prompt.tokens.size() + count));
+    SHIRA_ASSIGN_OR_RETURN(prompt.cache,
+                           executor->NewSequence(std::min<int64_t>(prompt.tokens.size() + count,
+                                                                   executor->context_length())));
   }
   return mode == "logits" ? WriteLogits(*executor, prompts, count, argv[6])
                           : PrintGreedy(*executor, prompts, count);

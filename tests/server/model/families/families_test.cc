@@ -164,10 +164,43 @@ TEST_F(FamiliesTest, Phi3HasOneParameterForWhatIsMultipliedTogether) {
   EXPECT_THAT(WindowsOf(config), ElementsAre(2047, 2047, 2047, 2047));
   EXPECT_THAT(Read("phi3", {{"sliding_window", 0}}),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("sliding_window")));
-  EXPECT_THAT(Read("phi3", {{"rope_scaling", {{"type", "longrope"}}}}),
-              StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("'longrope'")));
-  EXPECT_THAT(Read("phi3", {{"partial_rotary_factor", 0.75}}),
-              StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("partial_rotary_factor")));
+  EXPECT_THAT(Read("phi3", {{"rope_scaling", {{"type", "linear"}, {"factor", 2}}}}),
+              StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("'linear'")));
+}
+
+TEST_F(FamiliesTest, Phi3TurnsPartsOfHeadsAndCallsLongRopeByOlderNames) {
+  for (const char* name : {"longrope", "su", "yarn"}) {
+    ASSERT_OK_AND_ASSIGN(const ModelConfig config,
+                         Read("phi3", {{"partial_rotary_factor", 0.75},
+                                       {"max_position_embeddings", 131072},
+                                       {"rope_scaling",
+                                        {{"type", name},
+                                         {"short_factor", std::vector<double>(6, 1.0)},
+                                         {"long_factor", std::vector<double>(6, 2.0)}}}}));
+    EXPECT_EQ(config.ropes[0].rotary_dim, 12);
+    EXPECT_EQ(config.ropes[0].scaling.kind, RopeScaling::Kind::kLongRope);
+    EXPECT_EQ(config.ropes[0].scaling.original_max_position, 4096);
+    EXPECT_TRUE(config.ropes[0].scaling.is_long);
+  }
+  EXPECT_THAT(Read("phi3", {{"partial_rotary_factor", 1.5}}),
+              StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("partial_rotary_factor: 1.5")));
+  EXPECT_THAT(Read("llama", {{"partial_rotary_factor", 0.75}}),
+              StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("partial_rotary_factor: 0.75")));
+}
+
+TEST_F(FamiliesTest, Ministral3ScalesQueriesByPosition) {
+  ASSERT_OK_AND_ASSIGN(ModelConfig config, Read("ministral3"));
+  EXPECT_EQ(config.head_dim, 128);
+  EXPECT_EQ(config.ropes[0].scaling.kind, RopeScaling::Kind::kYarn);
+  EXPECT_EQ(config.ropes[0].scaling.original_max_position, 16384);
+  EXPECT_EQ(config.ropes[0].query_scale_beta, 0.1);
+  json rope = {{"rope_type", "yarn"}, {"factor", 2}, {"original_max_position_embeddings", 64}};
+  EXPECT_THAT(Read("ministral3", {{"rope_parameters", rope}}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("llama_4_scaling_beta")));
+  rope["llama_4_scaling_beta"] = 0.2;
+  ASSERT_OK_AND_ASSIGN(config, Read("ministral3", {{"rope_parameters", rope}}));
+  EXPECT_EQ(config.ropes[0].query_scale_beta, 0.2);
+  EXPECT_EQ(config.ropes[0].theta, 10000.0);
 }
 
 TEST_F(FamiliesTest, SmolLm3SaysWhichLayersHaveNoPositions) {
@@ -325,15 +358,17 @@ TEST_F(FamiliesTest, Starcoder2AndGptNeoxHaveNoGate) {
 }
 
 TEST_F(FamiliesTest, EveryFamilyRefusesWhatTheDecoderDoesNotHave) {
-  for (const std::string family : {"granite", "llama", "mistral", "olmo2", "phi3", "qwen2", "qwen3",
-                                   "smollm3", "stablelm", "starcoder2"}) {
+  for (const std::string family : {"granite", "llama", "ministral3", "mistral", "olmo2", "phi3",
+                                   "qwen2", "qwen3", "smollm3", "stablelm", "starcoder2"}) {
     EXPECT_THAT(Read(family, {{"hidden_act", "relu"},
                               {"quantization_config", {{"bits", 4}}},
                               {"rope_parameters",
-                               {{"rope_type", "yarn"}, {"full_attention", {{"x", 1}}}}}}),
+                               {{"rope_type", "axial"},
+                                {"llama_4_scaling_beta", 0.1},
+                                {"full_attention", {{"x", 1}}}}}}),
                 StatusIs(absl::StatusCode::kUnimplemented,
                          AllOf(HasSubstr("hidden_act: 'relu'"), HasSubstr("quantization_config"),
-                               HasSubstr("rope_parameters.rope_type: 'yarn'"),
+                               HasSubstr("rope_parameters.rope_type: 'axial'"),
                                HasSubstr("rope_parameters.full_attention"))))
         << family;
     // A model of more layers than any has ends in one error, not in their memory.

@@ -41,6 +41,20 @@ TEST_P(LayersTest, WideningAndNarrowingKeepEveryValue) {
   }
 }
 
+TEST_P(LayersTest, AScaledValueIsRoundedOnce) {
+  const float scale = RoundedTo(dtype(), 1.3f);
+  for (const int64_t size : kSizes) {
+    const Numbers numbers = RandomNumbers(dtype(), size, random_);
+    OnEveryTarget([&] {
+      std::vector<float> scaled = numbers.values;
+      ScaleRow(dtype(), scale, size, scaled.data());
+      for (int64_t i = 0; i < size; ++i) {
+        EXPECT_EQ(scaled[i], RoundedTo(dtype(), numbers.values[i] * scale)) << i;
+      }
+    });
+  }
+}
+
 // Sums of every size: subnormal, normal, ties, overflowing, infinite.
 TEST_P(LayersTest, ASumIsRoundedAsStoringRoundsIt) {
   std::vector<float> x, delta;
