@@ -9,7 +9,7 @@ import unittest
 import grpc
 import shira_testutil
 
-from fixtures import world
+from fixtures import CONTEXT, world
 from server_process import ServerProcess, error_of
 
 MESSAGES = [{"role": "user", "content": "Hello"}]
@@ -86,6 +86,17 @@ class ModelLayoutTest(unittest.TestCase):
                 self.assertEqual(server.wait(), 1)
                 self.assertIn(problem, server.log())
                 self.assertNotIn("MiB loaded", server.log())
+
+    def test_the_operator_can_limit_the_context(self):
+        with ServerProcess("--model", world().model, "--context-length", 64, "--threads", 1) as server:
+            client = server.client()
+            self.assertEqual(client.inference.GetModel().context_length, 64)
+            self.assertEqual(len(client.inference.Generate(token_ids={"ids": [5] * 60}, stop={"ignore_eos": True}).token_ids), 4)
+            code, info, _, _ = error_of(lambda: client.inference.Generate(token_ids={"ids": [5] * 65}))
+            self.assertEqual((code, info.reason), (grpc.StatusCode.INVALID_ARGUMENT, "PROMPT_TOO_LONG"))
+        with ServerProcess("--model", world().model, "--context-length", CONTEXT + 1, wait=False) as server:
+            self.assertEqual(server.wait(), 1)
+            self.assertIn(f"the model has {CONTEXT} positions, found {CONTEXT + 1}", server.log())
 
     def test_ids_beyond_the_tokenizers_vocabulary_have_no_text(self):
         folder = self.model_with()
