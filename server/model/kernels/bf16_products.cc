@@ -2,6 +2,8 @@
 
 #include <hwy/detect_compiler_arch.h>
 
+#include <cstdlib>
+
 #include "server/model/kernels/amx_tiles.h"
 
 namespace shira {
@@ -47,11 +49,24 @@ bool CanUse(Bf16Products products) {
   return true;
 }
 
+namespace {
+
+Bf16Products Choose() {
+  const char* wanted = std::getenv("SHIRA_BF16_PRODUCTS");
+  for (const Bf16Products products : kAllBf16Products) {
+    if (wanted != nullptr && wanted == Bf16ProductsName(products) && CanUse(products)) {
+      return products;
+    }
+  }
+  if (CanUse(Bf16Products::kTiles)) return Bf16Products::kTiles;
+  if (CanUse(Bf16Products::kDot) && DotPays()) return Bf16Products::kDot;
+  return Bf16Products::kWidened;
+}
+
+}  // namespace
+
 Bf16Products ChosenBf16Products() {
-  static const Bf16Products chosen = CanUse(Bf16Products::kTiles) ? Bf16Products::kTiles
-                                     : CanUse(Bf16Products::kDot) && DotPays()
-                                         ? Bf16Products::kDot
-                                         : Bf16Products::kWidened;
+  static const Bf16Products chosen = Choose();
   return products_for_test.value_or(chosen);
 }
 

@@ -32,7 +32,8 @@ std::string_view Bf16ProductsName(Bf16Products products);
 // Whether this process can use them. Asks the kernel for AMX the first time.
 bool CanUse(Bf16Products products);
 
-// Those in use: the fastest that the process can use. Tiles, where they are. The dot product on
+// Those in use: what the environment variable SHIRA_BF16_PRODUCTS names, if the process can use it,
+// or else the fastest that it can use. Tiles, where they are. The dot product on
 // AMD's cores (Zen 4 on), which do twice as many products with it as with multiply-add, but not on
 // Intel's, which, measured on Sapphire Rapids, do half as many.
 Bf16Products ChosenBf16Products();
