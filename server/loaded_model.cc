@@ -17,6 +17,7 @@
 #include "server/executor/torch/torch_executor.h"
 #include "server/lifecycle/adapter_lifecycle.h"
 #include "server/model/cpu_executor.h"
+#include "server/model/kernels/bf16_products.h"
 #include "server/model/model_names.h"
 #include "server/model/resident_weights.h"
 #include "server/version.h"
@@ -48,9 +49,12 @@ absl::StatusOr<std::unique_ptr<ResidentWeights>> LoadWeights(const WeightSource&
 
 // Takes the weights where they are to be copied to a device.
 absl::StatusOr<std::unique_ptr<ModelExecutor>> CreateExecutor(
-    std::unique_ptr<ResidentWeights>& weights, const ServerOptions& options,
-    ThreadTeam& team) {
+    std::unique_ptr<ResidentWeights>& weights, const ServerOptions& options, ThreadTeam& team) {
   if (options.device.empty()) {
+    if (options.dtype == DType::kBF16) {
+      spdlog::info("model: products of bfloat16 by {}",
+                   std::string(Bf16ProductsName(ChosenBf16Products())));
+    }
     return CreateCpuExecutor(
         *weights, {.kv_budget_bytes = options.kv_cache_bytes, .parallel_for = team.parallel_for()});
   }

@@ -38,6 +38,7 @@
 #include "server/metrics/exporter.h"
 #include "server/metrics/metrics.h"
 #include "server/metrics/server_samples.h"
+#include "server/model/kernels/bf16_products.h"
 #include "server/version.h"
 
 namespace shira {
@@ -76,6 +77,7 @@ struct CheckedConfig {
 
 absl::StatusOr<CheckedConfig> Check(const ServerOptions& options) {
   SHIRA_RETURN_IF_ERROR(CheckPaths(options));
+  SHIRA_RETURN_IF_ERROR(CheckBf16ProductsVariable());
   if (!options.device.empty()) SHIRA_RETURN_IF_ERROR(CheckTorchDevice(options.device));
   if (options.uses_tls()) SHIRA_RETURN_IF_ERROR(CheckTlsFiles(TlsOptionsOf(options).files));
   CheckedConfig checked;

@@ -3,7 +3,10 @@
 #include <hwy/detect_compiler_arch.h>
 
 #include <cstdlib>
+#include <string>
 
+#include "absl/status/statusor.h"
+#include "base/strings.h"
 #include "server/model/kernels/amx_tiles.h"
 
 namespace shira {
@@ -51,19 +54,33 @@ bool CanUse(Bf16Products products) {
 
 namespace {
 
-Bf16Products Choose() {
-  const char* wanted = std::getenv("SHIRA_BF16_PRODUCTS");
+constexpr const char* kVariable = "SHIRA_BF16_PRODUCTS";
+
+// What the environment names.
+absl::StatusOr<std::optional<Bf16Products>> Wanted() {
+  const char* wanted = std::getenv(kVariable);
+  if (wanted == nullptr || *wanted == '\0') return std::nullopt;
+  std::string known;
   for (const Bf16Products products : kAllBf16Products) {
-    if (wanted != nullptr && wanted == Bf16ProductsName(products) && CanUse(products)) {
-      return products;
-    }
+    known += StrCat(known.empty() ? "" : ", ", Bf16ProductsName(products));
+    if (wanted != Bf16ProductsName(products)) continue;
+    if (CanUse(products)) return products;
+    return absl::FailedPreconditionError(StrCat(kVariable, ": this process cannot use ", wanted,
+                                                " (processor, kernel or hypervisor)"));
   }
-  if (CanUse(Bf16Products::kTiles)) return Bf16Products::kTiles;
-  if (CanUse(Bf16Products::kDot) && DotPays()) return Bf16Products::kDot;
-  return Bf16Products::kWidened;
+  return absl::InvalidArgumentError(
+      StrCat(kVariable, ": expected one of ", known, ", found '", wanted, "'"));
+}
+
+Bf16Products Choose() {
+  const absl::StatusOr<std::optional<Bf16Products>> wanted = Wanted();
+  if (wanted.ok() && wanted->has_value()) return **wanted;
+  return CanUse(Bf16Products::kDot) && DotPays() ? Bf16Products::kDot : Bf16Products::kWidened;
 }
 
 }  // namespace
+
+absl::Status CheckBf16ProductsVariable() { return Wanted().status(); }
 
 Bf16Products ChosenBf16Products() {
   static const Bf16Products chosen = Choose();

@@ -9,6 +9,8 @@
 #include <optional>
 #include <string_view>
 
+#include "absl/status/status.h"
+
 namespace shira {
 
 enum class Bf16Products {
@@ -32,11 +34,15 @@ std::string_view Bf16ProductsName(Bf16Products products);
 // Whether this process can use them. Asks the kernel for AMX the first time.
 bool CanUse(Bf16Products products);
 
-// Those in use: what the environment variable SHIRA_BF16_PRODUCTS names, if the process can use it,
-// or else the fastest that it can use. Tiles, where they are. The dot product on
-// AMD's cores (Zen 4 on), which do twice as many products with it as with multiply-add, but not on
-// Intel's, which, measured on Sapphire Rapids, do half as many.
+// Those in use: what the environment variable SHIRA_BF16_PRODUCTS names, if the process can use it.
+// Else the dot product on AMD's cores (Zen 4 on), which do twice as many products with it as with
+// multiply-add, but not on Intel's, which, measured on Sapphire Rapids, do half as many. Tiles only
+// when they are named: they read prompts several times as fast, but decode single streams slower.
 Bf16Products ChosenBf16Products();
+
+// What is wrong with the environment variable: INVALID_ARGUMENT for an unknown name,
+// FAILED_PRECONDITION for products that this process cannot use.
+absl::Status CheckBf16ProductsVariable();
 
 // For tests and benchmarks: overrides ChosenBf16Products() until called with nullopt. Not while a
 // kernel runs, and not while keys and values are stored. REQUIRES: CanUse(*products).
