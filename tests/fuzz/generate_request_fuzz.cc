@@ -3,7 +3,9 @@
 #include <cmath>
 
 #include "server/generation/generate_request.h"
+#include "server/logging/call_records.h"
 #include "server/grpc/request_conversion.h"
+#include "server/logging/call_records.h"
 #include "shira/v1/inference.pb.h"
 #include "tests/fuzz/fuzz_target.h"
 
@@ -35,7 +37,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   CheckSampling(request.sampling);
   Promise(*request.max_tokens > 0 && *request.max_tokens <= kLimits.max_tokens, "max_tokens");
-  Promise(request.request_id.size() <= kLimits.max_request_id_bytes, "request_id");
+  Promise(request.request_id.size() <= shira::kMaxRequestIdBytes, "request_id");
   for (const int32_t token : request.stop_tokens) {
     Promise(token >= 0 && token < kLimits.vocab_size, "stop tokens are in the vocabulary");
   }

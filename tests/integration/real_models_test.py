@@ -46,6 +46,7 @@ class RealModel:
 
 
 MODELS = [
+    RealModel("gemma-3-270m-q4_k_m.gguf", "gemma3"),
     RealModel("qwen2.5-coder-0.5b-instruct-q4_k_m.gguf", "qwen2", "Write a Python function that adds two numbers.", "def "),
 ]
 

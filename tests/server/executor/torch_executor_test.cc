@@ -190,10 +190,13 @@ TEST_P(TorchExecutorTest, ForksShareWholePagesAndGoOnByThemselves) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, TorchExecutorTest,
-                         ::testing::Values(TinyModel{DType::kF32, false, true},
-                                           TinyModel{DType::kF32, true, false},
-                                           TinyModel{DType::kBF16, true, true},
-                                           TinyModel{DType::kF16, true, false}),
+                         ::testing::Values(TinyModel{DType::kF32},
+                                           TinyModel{DType::kF32, kTinyMixed, false},
+                                           TinyModel{DType::kBF16, kTinyMixed},
+                                           TinyModel{DType::kF16, kTinyMixed, false},
+                                           TinyModel{DType::kF32, kTinyGemma},
+                                           TinyModel{DType::kBF16, kTinyGemma, false},
+                                           TinyModel{DType::kF32, kTinyStableLm, false}),
                          TinyModelName);
 
 TEST(TorchExecutorSwitchTest, MoreEntriesThanAreWrittenAtATime) {
