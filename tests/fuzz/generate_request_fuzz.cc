@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "server/generation/generate_request.h"
-#include "server/logging/call_records.h"
 #include "server/grpc/request_conversion.h"
 #include "server/logging/call_records.h"
 #include "shira/v1/inference.pb.h"
