@@ -108,7 +108,7 @@ class PartTest(unittest.TestCase):
         for absent in ("torch", "python", "/venv/"):
             self.assertNotIn(absent, commands)
         programs = {line.split(": ")[0] for line in run("ninja", "-C", build, "-t", "targets", "all").splitlines()}
-        run("ninja", "-C", build, "shira_cli_text")
+        run("ninja", "-C", build, "shira_terminal")
         return commands, {pathlib.Path(name).name for name in programs if name.startswith("bin/")}
 
     def test_the_client_and_the_tools(self):

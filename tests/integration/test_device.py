@@ -31,8 +31,8 @@ class DeviceTest(unittest.TestCase):
             self.assertEqual(collect(stream)[1], self.world.greedy(name, COUNT), name)
 
     def test_switches_are_proven_and_undone(self):
-        base = self.client.admin.VerifyWeights()
-        self.assertTrue(base.matches_base)
+        self.client.admin.RevertAdapter()
+        self.assertTrue(self.client.admin.VerifyWeights().matches_base)
         for adapter in ("alpha", "beta"):
             written = self.client.admin.ApplyAdapter(adapters=[{"name": adapter}]).written
             self.assertGreater(written, 0)
@@ -45,7 +45,8 @@ class DeviceTest(unittest.TestCase):
     def test_a_device_that_is_not_there_is_refused_before_anything_is_read(self):
         for device, says in (("gpu", "'gpu'"), ("cuda:100", "SHIRA_LIBTORCH")):
             result = subprocess.run(
-                [shira_testutil.binary("shira-server"), *self.world.flags(), "--device", device, "--listen", "127.0.0.1:0"],
+                [shira_testutil.binary("shira-server"), *map(str, self.world.flags()), "--device", device,
+                 "--listen", "127.0.0.1:0"],
                 capture_output=True, text=True, timeout=60)
             self.assertEqual(result.returncode, 1, result.stderr)
             self.assertIn(says, result.stderr)
