@@ -112,7 +112,7 @@ def make_tiny_model(folder, model_type, seed=0, dtype=torch.float32, max_shard_s
             noise = torch.randn(parameter.shape, generator=generator) * 0.1
             # Norms are about 1, or 0 where the model adds 1, and multiples of 2^-10: one more is a float32 too.
             middle = 0 if model_type.startswith("gemma") else 1
-            parameter.copy_(((noise + middle) * 1024).round() / 1024 if "norm" in name else noise)
+            parameter.copy_(((noise + middle) * 1024).round() / 1024 + 0.0 if "norm" in name else noise)
     model = model.to(dtype)
     model.save_pretrained(folder, max_shard_size=max_shard_size)
     tokenizer.save_pretrained(folder)
