@@ -1,5 +1,6 @@
-"""The server that computes by LibTorch on a device, here the CPU: the same tokens, switches and proofs."""
+"""What computes: LibTorch on a device, here the CPU, with the same tokens, switches and proofs; our kernels with other products."""
 
+import os
 import subprocess
 import unittest
 
@@ -50,3 +51,25 @@ class DeviceTest(unittest.TestCase):
                 capture_output=True, text=True, timeout=60)
             self.assertEqual(result.returncode, 1, result.stderr)
             self.assertIn(says, result.stderr)
+
+
+class ProductsTest(unittest.TestCase):
+    def test_adapters_are_served_with_every_kind_of_products(self):
+        for products in ("fp32", "AMX emulated"):
+            environment = {"SHIRA_BF16_PRODUCTS": products}
+            with world().server(dtype="bfloat16", environment=environment) as (server, client):
+                self.assertIn(f"products of bfloat16 by {products}", server.log())
+                alone = [self.tokens(client, name) for name in ADAPTERS]
+                streams = [client.stream(prompt=PROMPT, stop=PLAIN, adapter=select(name)) for name in ADAPTERS]
+                self.assertEqual([collect(stream)[1] for stream in streams], alone, products)
+
+    @staticmethod
+    def tokens(client, adapter):
+        return list(client.inference.Generate(prompt=PROMPT, stop=PLAIN, adapter=select(adapter)).token_ids)
+
+    def test_products_that_are_not_known_are_refused(self):
+        result = subprocess.run(
+            [shira_testutil.binary("shira-server"), *map(str, world().flags()), "--listen", "127.0.0.1:0"],
+            env={**os.environ, "SHIRA_BF16_PRODUCTS": "amx"}, capture_output=True, text=True, timeout=60)
+        self.assertEqual(result.returncode, 1, result.stderr)
+        self.assertIn("SHIRA_BF16_PRODUCTS: expected one of fp32, AVX-512 BF16, AMX, AMX emulated, found 'amx'", result.stderr)
