@@ -147,7 +147,7 @@ fetch_test_templates() {
   if [ ! -d "$folder" ]; then
     say "Test chat templates: from the source of llama-cpp-python (77 MB)"
     mkdir -p "$cache/models"; into=$(mktemp -d "$cache/models/download.XXXX"); mkdir "$into/templates"
-    "$deps/venv/bin/python" -m pip --disable-pip-version-check --quiet download --no-deps --no-binary :all: -d "$into" \
+    "$deps/venv/bin/python" -m pip --disable-pip-version-check --quiet download --no-deps --no-binary llama-cpp-python -d "$into" \
       llama-cpp-python==0.3.36 >"$deps/test_model.log" 2>&1 ||
       { rm -rf "$into"; tail -1 "$deps/test_model.log" >&2; return 1; }
     found=$(sha256sum "$into"/*.tar.gz | cut -d' ' -f1)
