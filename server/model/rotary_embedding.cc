@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "server/model/torch_types.h"
+
 namespace shira {
 namespace {
 
@@ -89,17 +91,6 @@ at::Tensor FrequenciesOf(const Rope& rope, int64_t dim) {
               .mul(Periods(rope.theta, dim)));
   }
   return {};
-}
-
-at::ScalarType ScalarTypeOf(DType dtype) {
-  switch (dtype) {
-    case DType::kBF16:
-      return at::kBFloat16;
-    case DType::kF16:
-      return at::kHalf;
-    default:
-      return at::kFloat;
-  }
 }
 
 std::vector<float> FloatsOf(const at::Tensor& tensor) {

@@ -6,7 +6,7 @@
 
 #include "base/status_macros.h"
 #include "base/strings.h"
-#include "server/executor/torch/torch_types.h"
+#include "server/model/torch_types.h"
 
 namespace shira {
 namespace {

@@ -6,7 +6,7 @@
 #include <limits>
 #include <optional>
 
-#include "server/executor/torch/torch_types.h"
+#include "server/model/torch_types.h"
 
 namespace shira {
 namespace {

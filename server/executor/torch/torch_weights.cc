@@ -6,7 +6,7 @@
 
 #include "adapters/switch/weight_hash.h"
 #include "base/status_macros.h"
-#include "server/executor/torch/torch_types.h"
+#include "server/model/torch_types.h"
 
 namespace shira {
 namespace {

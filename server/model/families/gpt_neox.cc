@@ -4,8 +4,8 @@
 #include <utility>
 #include <vector>
 
-#include "base/strings.h"
 #include "server/model/families/shared_config.h"
+#include "server/model/families/shared_tensors.h"
 
 namespace shira {
 namespace {
@@ -48,17 +48,10 @@ std::vector<TensorSpec> Tensors(const ModelConfig& config) {
   std::vector<TensorSpec> tensors;
   const auto add = [&](std::string_view name, std::string_view gguf_name, TensorPlace place,
                        std::vector<int64_t> shape) {
-    const bool whole = place.layer == TensorPlace::kWholeModel;
-    const std::string_view kind = place.bias ? ".bias" : ".weight";
-    const std::string at = whole ? "" : StrCat("gpt_neox.layers.", place.layer, ".");
-    const std::string gguf_at = whole ? "" : StrCat("blk.", place.layer, ".");
-    tensors.push_back({.name = StrCat(at, name, kind),
-                       .gguf_name = StrCat(gguf_at, gguf_name, kind),
-                       .shape = std::move(shape),
-                       .place = place,
-                       .gguf_rows = place.role == TensorRole::kQueryKeyValue
-                                        ? GgufRows::kStackedHeads
-                                        : GgufRows::kSame});
+    const GgufRows rows =
+        place.role == TensorRole::kQueryKeyValue ? GgufRows::kStackedHeads : GgufRows::kSame;
+    tensors.push_back(
+        NamedTensor("gpt_neox.layers.", name, gguf_name, place, std::move(shape), rows));
   };
   // With its bias, of as many elements as the weight has rows.
   const auto add_both = [&](std::string_view name, std::string_view gguf_name, TensorPlace place,

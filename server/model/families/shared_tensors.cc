@@ -7,22 +7,26 @@
 
 namespace shira {
 
+TensorSpec NamedTensor(std::string_view layers, std::string_view name, std::string_view gguf_name,
+                       TensorPlace place, std::vector<int64_t> shape, GgufRows rows) {
+  const bool whole = place.layer == TensorPlace::kWholeModel;
+  const std::string_view kind = place.bias ? ".bias" : ".weight";
+  const std::string at = whole ? "" : StrCat(layers, place.layer, ".");
+  const std::string gguf_at = whole ? "" : StrCat("blk.", place.layer, ".");
+  return {.name = StrCat(at, name, kind),
+          .gguf_name = StrCat(gguf_at, gguf_name, kind),
+          .shape = std::move(shape),
+          .place = place,
+          .gguf_rows = rows};
+}
+
 std::vector<TensorSpec> SharedTensors(const ModelConfig& config,
                                       const SharedTensorOptions& options) {
   std::vector<TensorSpec> tensors;
   // Adds one of the model, or one of a layer.
   const auto add = [&](std::string_view name, std::string_view gguf_name, TensorPlace place,
                        std::vector<int64_t> shape, GgufRows rows = GgufRows::kSame) {
-    const bool whole = place.layer == TensorPlace::kWholeModel;
-    const std::string_view kind = place.bias ? ".bias" : ".weight";
-    const std::string at = whole ? "" : StrCat("model.layers.", place.layer, ".");
-    const std::string gguf_at = whole ? "" : StrCat("blk.", place.layer, ".");
-    tensors.push_back({.name = StrCat(at, name, kind),
-                       .gguf_name = StrCat(gguf_at, gguf_name, kind),
-                       .shape = std::move(shape),
-                       .place = place,
-                       .gguf_rows = rows,
-                       .second_name = ""});
+    tensors.push_back(NamedTensor("model.layers.", name, gguf_name, place, std::move(shape), rows));
   };
   const auto norm = [&](std::string_view name, std::string_view gguf_name, TensorPlace place,
                         int64_t size, bool bias) {

@@ -1,7 +1,8 @@
 // File: server/model/families/shared_tensors.h
 //
 // The tensors of decoders that have what Llama has, under the names that transformers and llama.cpp
-// give to it in most families: q, k, v and o projections, gate, up and down projections, norms. What a family has besides or otherwise is an option here, or in its own file.
+// give to it in most families: q, k, v and o projections, gate, up and down projections, norms. What
+// a family has besides or otherwise is an option here, or in its own file.
 
 #ifndef SHIRA_SERVER_MODEL_FAMILIES_SHARED_TENSORS_H_
 #define SHIRA_SERVER_MODEL_FAMILIES_SHARED_TENSORS_H_
@@ -36,6 +37,12 @@ struct SharedTensorOptions {
   std::string_view down = "mlp.down_proj";
   GgufRows gguf_rotary_rows = GgufRows::kSame;  // of the q and k projections
 };
+
+// A tensor of the whole model, or of the layer that `place` says: its names are `name` and `gguf_name`
+// behind the layer's number and before ".weight" or ".bias". `layers` is what transformers has before
+// the number, "model.layers.".
+TensorSpec NamedTensor(std::string_view layers, std::string_view name, std::string_view gguf_name,
+                       TensorPlace place, std::vector<int64_t> shape, GgufRows rows);
 
 std::vector<TensorSpec> SharedTensors(const ModelConfig& config,
                                       const SharedTensorOptions& options);

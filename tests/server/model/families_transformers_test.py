@@ -16,8 +16,8 @@ from peft import PeftModel, ShiraConfig, get_peft_model
 
 from shira_testutil import make_tiny_model, parameter_hashes, run_binary
 
-# By title: the family, and what its configuration has otherwise than its defaults. Prompts are longer than windows.
 SLIDING, FULL = "sliding_attention", "full_attention"
+# By title: the family, and what its configuration has otherwise than its defaults. Prompts are longer than windows.
 MODELS = {
     "gemma2": ("gemma2", {"num_hidden_layers": 3, "sliding_window": 20, "query_pre_attn_scalar": 16,
                           "attn_logit_softcapping": 2.0, "final_logit_softcapping": 1.5}),

@@ -1,7 +1,7 @@
-// File: server/executor/torch/torch_types.h
+// File: server/model/torch_types.h
 
-#ifndef SHIRA_SERVER_EXECUTOR_TORCH_TORCH_TYPES_H_
-#define SHIRA_SERVER_EXECUTOR_TORCH_TORCH_TYPES_H_
+#ifndef SHIRA_SERVER_MODEL_TORCH_TYPES_H_
+#define SHIRA_SERVER_MODEL_TORCH_TYPES_H_
 
 #include <ATen/ATen.h>
 
@@ -23,4 +23,4 @@ inline at::ScalarType ScalarTypeOf(DType dtype) {
 
 }  // namespace shira
 
-#endif  // SHIRA_SERVER_EXECUTOR_TORCH_TORCH_TYPES_H_
+#endif  // SHIRA_SERVER_MODEL_TORCH_TYPES_H_
