@@ -68,6 +68,4 @@ target_include_directories(shira_torch SYSTEM INTERFACE "${SHIRA_TORCH}/include"
 get_filename_component(SHIRA_TORCH_LIB "${SHIRA_TORCH}/lib" REALPATH)
 target_link_libraries(shira_torch INTERFACE
   "${SHIRA_TORCH_LIB}/libtorch.so" "${SHIRA_TORCH_LIB}/libtorch_cpu.so" "${SHIRA_TORCH_LIB}/libc10.so")
-# Users of spdlog and gRPC are compiled with it, and a precompiled header has to agree with its users.
-target_compile_options(shira_torch INTERFACE -pthread)
 target_link_options(shira_torch INTERFACE "-Wl,-rpath,${SHIRA_TORCH_LIB}")

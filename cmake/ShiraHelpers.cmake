@@ -1,42 +1,59 @@
-# shira_library(NAME SRCS ... [DEPS ...] [TORCH])   one library per rung, alias shira::NAME
+# shira_library(NAME SRCS ... [DEPS ...] [TORCH] [PRECOMPILE header ...])       one library per rung, alias shira::NAME
 # shira_tests(NAME SRCS ... [PATHS ...] [DEPS ...] [TORCH] [TIMEOUT seconds])  one program per folder, every TEST found by ctest
 # shira_python_test(NAME script.py [ARGS ...])      a test written in Python, run by the environment of scripts/setup.sh
 #
-# TORCH links LibTorch and uses the precompiled header of its headers, which take 20 s to compile otherwise.
+# Every source is compiled with a precompiled header of what most sources include (shira_precompiled_header below), since reading such headers
+# is most of what compiling takes. A source still includes what it uses: scripts/lint.sh reads it without. PRECOMPILE is a list for one library
+# alone. TORCH links LibTorch, and its headers are precompiled too: they take 20 s otherwise.
 # PATHS are sources with SHIRA_SOURCE_DIR and SHIRA_DEPS_DIR. No other source has them, so that ccache finds it again in every clone.
 
 add_library(shira_options INTERFACE)
 # No -Wrestrict: GCC 12 sees overlapping copies in std::string's own operator+ (its bug 105651).
 # No contraction to fused multiply-add: W(S) and PEFT's result are equal bit for bit whatever the machine.
-target_compile_options(shira_options INTERFACE -Wall -Wextra -Werror $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict> -ffp-contract=off)
+# -pthread and -fpch-preprocess (for ccache) everywhere: a precompiled header has to agree with its users.
+target_compile_options(shira_options INTERFACE -Wall -Wextra -Werror $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict> -ffp-contract=off -pthread -fpch-preprocess)
 target_include_directories(shira_options INTERFACE "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>")
 
-function(shira_use_torch target)
-  target_link_libraries(${target} PUBLIC shira::torch)
-  if(TARGET shira_torch_pch)
-    target_precompile_headers(${target} REUSE_FROM shira_torch_pch)
-  endif()
+# shira_precompiled_header(NAME HEADERS ... [DEPS ...])      a header that other targets take with REUSE_FROM NAME
+function(shira_precompiled_header name)
+  cmake_parse_arguments(ARG "" "" "HEADERS;DEPS" ${ARGN})
+  file(WRITE "${PROJECT_BINARY_DIR}/${name}.cc" "// Owns the precompiled header.\n")
+  add_library(${name} STATIC "${PROJECT_BINARY_DIR}/${name}.cc")
+  target_link_libraries(${name} PRIVATE shira_options ${ARG_DEPS})
+  target_precompile_headers(${name} PRIVATE ${ARG_HEADERS})
 endfunction()
 
+set(shira_common_headers <algorithm> <functional> <map> <memory> <optional> <string> <string_view> <utility> <vector> <absl/status/statusor.h>
+    <absl/strings/str_cat.h> <absl/strings/str_format.h> <absl/synchronization/mutex.h> <absl/time/time.h> <absl/types/span.h>
+    <nlohmann/json.hpp>)
+set(shira_common_deps absl::span absl::statusor absl::str_format absl::strings absl::synchronization absl::time nlohmann_json::nlohmann_json)
+set(shira_api_headers <grpcpp/grpcpp.h> <nlohmann/json.hpp> <shira/v1/adapter_admin.grpc.pb.h> <shira/v1/inference.grpc.pb.h>
+    <shira/v1/operations.grpc.pb.h>)
+set(shira_torch_headers <ATen/ATen.h> <ATen/Parallel.h>)
+shira_precompiled_header(shira_pch HEADERS ${shira_common_headers} DEPS ${shira_common_deps})
 if(SHIRA_BUILD_SERVER)
-  # Compiled once, with the same options as its users.
-  file(WRITE "${PROJECT_BINARY_DIR}/torch_pch.cc" "// Owns the precompiled header.\n")
-  add_library(shira_torch_pch STATIC "${PROJECT_BINARY_DIR}/torch_pch.cc")
-  target_link_libraries(shira_torch_pch PRIVATE shira_options PUBLIC shira::torch)
-  target_compile_options(shira_torch_pch PRIVATE -fpch-preprocess)
-  target_precompile_headers(shira_torch_pch PRIVATE <ATen/ATen.h> <ATen/Parallel.h>)
+  shira_precompiled_header(shira_torch_pch HEADERS ${shira_torch_headers} ${shira_common_headers} DEPS ${shira_common_deps} shira::torch)
+endif()
+if(SHIRA_BUILD_TESTS)
+  shira_precompiled_header(shira_test_pch HEADERS <gmock/gmock.h> <gtest/gtest.h> ${shira_common_headers} DEPS ${shira_common_deps} GTest::gmock)
+  shira_precompiled_header(shira_torch_test_pch
+    HEADERS ${shira_torch_headers} <gmock/gmock.h> <gtest/gtest.h> ${shira_common_headers} DEPS ${shira_common_deps} GTest::gmock shira::torch)
 endif()
 
 function(shira_library name)
-  cmake_parse_arguments(ARG "TORCH" "" "SRCS;DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "TORCH" "" "SRCS;DEPS;PRECOMPILE" ${ARGN})
   add_library(shira_${name} STATIC ${ARG_SRCS})
   add_library(shira::${name} ALIAS shira_${name})
   target_link_libraries(shira_${name} PRIVATE $<BUILD_INTERFACE:shira_options> PUBLIC ${ARG_DEPS})
   target_include_directories(shira_${name} PUBLIC "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>")
   set_target_properties(shira_${name} PROPERTIES EXPORT_NAME ${name})
-  if(ARG_TORCH)
-    target_compile_options(shira_${name} PRIVATE -fpch-preprocess)
-    shira_use_torch(shira_${name})
+  if(ARG_PRECOMPILE)
+    target_precompile_headers(shira_${name} PRIVATE ${ARG_PRECOMPILE})
+  elseif(ARG_TORCH)
+    target_link_libraries(shira_${name} PUBLIC shira::torch)
+    target_precompile_headers(shira_${name} REUSE_FROM shira_torch_pch)
+  else()
+    target_precompile_headers(shira_${name} REUSE_FROM shira_pch)
   endif()
 endfunction()
 
@@ -48,9 +65,12 @@ function(shira_tests name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests/${folder}")
   set_property(SOURCE ${ARG_PATHS} APPEND PROPERTY COMPILE_DEFINITIONS
     SHIRA_SOURCE_DIR="${PROJECT_SOURCE_DIR}" SHIRA_DEPS_DIR="${SHIRA_DEPS}")
+  target_compile_options(${name} PRIVATE -fPIC)  # as the precompiled header; not an executable's -fPIE
   if(ARG_TORCH)
-    target_compile_options(${name} PRIVATE -fpch-preprocess -fPIC)  # as the precompiled header; not an executable's -fPIE
-    shira_use_torch(${name})
+    target_link_libraries(${name} PRIVATE shira::torch)
+    target_precompile_headers(${name} REUSE_FROM shira_torch_test_pch)
+  else()
+    target_precompile_headers(${name} REUSE_FROM shira_test_pch)
   endif()
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)

@@ -9,14 +9,17 @@ namespace {
 
 constexpr float kLeastNormal = std::numeric_limits<float>::min();
 
-float WithoutSubnormal(float value) {
+// Inlined into both of Multiply's copies.
+#define SHIRA_INLINE inline __attribute__((always_inline))
+
+SHIRA_INLINE float WithoutSubnormal(float value) {
   return std::abs(value) < kLeastNormal ? std::copysign(0.0f, value) : value;
 }
 
 // a * b + c, rounded once. A result is flushed when it is below the least normal number after
 // rounding as if there were no least exponent: which fmaf(), whose subnormal results have fewer
 // digits, cannot tell for those that it rounds up to that number. Larger ones tell.
-float MultiplyAdd(float a, float b, float c) {
+SHIRA_INLINE float MultiplyAdd(float a, float b, float c) {
   constexpr float kLarger = 0x1p60f;
   a = WithoutSubnormal(a);
   b = WithoutSubnormal(b);
@@ -31,10 +34,13 @@ float MultiplyAdd(float a, float b, float c) {
 }
 
 // Sums of subnormal size are exact: no rounding can hide them.
-float Add(float a, float b) { return WithoutSubnormal(WithoutSubnormal(a) + WithoutSubnormal(b)); }
+SHIRA_INLINE float Add(float a, float b) {
+  return WithoutSubnormal(WithoutSubnormal(a) + WithoutSubnormal(b));
+}
 
 // One weight row with one row of a tile. weights: [in]; packed: the row's first pair.
-float Sum(const TileProduct& product, const BFloat16* weights, const BFloat16* packed) {
+SHIRA_INLINE float Sum(const TileProduct& product, const BFloat16* weights,
+                       const BFloat16* packed) {
   float sum = 0.0f;
   for (int64_t begin = 0; begin < product.in; begin += kTileColumns) {
     float sums[2] = {0.0f, 0.0f};
@@ -48,9 +54,7 @@ float Sum(const TileProduct& product, const BFloat16* weights, const BFloat16* p
   return sum;
 }
 
-}  // namespace
-
-void EmulatedTiles::Multiply(const TileProduct& product, float* sums) {
+SHIRA_INLINE void MultiplyTiles(const TileProduct& product, float* sums) {
   for (int64_t tile = 0; tile < product.tiles; ++tile) {
     const BFloat16* packed = product.packed + tile * product.steps() * kTileColumns * product.rows;
     for (int64_t o = 0; o < product.outs; ++o) {
@@ -59,6 +63,21 @@ void EmulatedTiles::Multiply(const TileProduct& product, float* sums) {
             Sum(product, product.weights + o * product.in, packed + 2 * row);
       }
     }
+  }
+}
+
+// std::fma() is an instruction here, and a call of the C library where the processor may have none.
+__attribute__((target("fma"))) void MultiplyTilesWithFma(const TileProduct& product, float* sums) {
+  MultiplyTiles(product, sums);
+}
+
+}  // namespace
+
+void EmulatedTiles::Multiply(const TileProduct& product, float* sums) {
+  if (__builtin_cpu_supports("fma")) {
+    MultiplyTilesWithFma(product, sums);
+  } else {
+    MultiplyTiles(product, sums);
   }
 }
 
