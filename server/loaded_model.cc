@@ -74,9 +74,10 @@ BaseModelIdentity IdentityOf(const SwitchEngine& engine, const ModelConfig& conf
     identity.parameters[parameter.name] = {parameter.rows, parameter.cols};
     identity.hashes[parameter.name] = engine.base_hash(static_cast<int64_t>(i));
   }
-  for (const TensorSpec& tensor : config.Tensors()) {
-    if (!tensor.second_name.empty()) identity.tied[tensor.second_name] = tensor.name;
-  }
+  OtherNames others = OtherNamesOf(config.Tensors());
+  identity.tied = std::move(others.tied);
+  identity.renamed = std::move(others.renamed);
+  identity.fused = std::move(others.fused);
   identity.dtype = map.dtype();
   identity.digest = engine.base_digest();
   return identity;

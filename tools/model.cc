@@ -1,5 +1,7 @@
 #include "tools/model.h"
 
+#include <utility>
+
 #include "base/status_macros.h"
 #include "server/model/model_names.h"
 #include "tools/threads.h"
@@ -10,10 +12,14 @@ absl::StatusOr<Model> OpenModel(const std::string& path) {
   Model model;
   SHIRA_ASSIGN_OR_RETURN(model.source, WeightSource::Open(path));
   model.identity.names = NamesOfModel(path, *model.source);
-  for (const TensorSpec& tensor : model.source->config().Tensors()) {
+  const std::vector<TensorSpec> tensors = model.source->config().Tensors();
+  for (const TensorSpec& tensor : tensors) {
     model.identity.parameters[tensor.name] = {tensor.rows(), tensor.cols()};
-    if (!tensor.second_name.empty()) model.identity.tied[tensor.second_name] = tensor.name;
   }
+  OtherNames others = OtherNamesOf(tensors);
+  model.identity.tied = std::move(others.tied);
+  model.identity.renamed = std::move(others.renamed);
+  model.identity.fused = std::move(others.fused);
   return model;
 }
 

@@ -58,6 +58,10 @@ absl::StatusOr<std::shared_ptr<const SparseAdapter>> AdapterReader::Parse(
   SHIRA_ASSIGN_OR_RETURN(RawAdapter raw, format->read(files, tensors));
 
   SHIRA_RETURN_IF_ERROR(CheckBase(raw, files));
+  for (RawDelta& delta : raw.deltas) {
+    const auto own = base_.renamed.find(delta.parameter);
+    if (own != base_.renamed.end()) delta.parameter = own->second;
+  }
   ProblemList problems;
   SettleWholeTensors(base_, raw, problems);
   int64_t entries = 0;

@@ -46,6 +46,12 @@ struct BaseModelIdentity {
   // Second names of those that the model uses in two places: {"lm_head.weight",
   // "model.embed_tokens.weight"} where the embeddings are the output matrix too.
   std::map<std::string, std::string> tied;
+  // Other names that files have for whole parameters, with their own: {"model.layers.0.mlp.gate.weight",
+  // "model.layers.0.block_sparse_moe.gate.weight"}.
+  std::map<std::string, std::string> renamed;
+  // Names of tensors that hold several parameters, with the first of those: the weights of all experts
+  // of a mixture. Adapters change parameters alone.
+  std::map<std::string, std::string> fused;
   // Names that this model is known by ("HuggingFaceTB/SmolLM2-135M-Instruct"); may be empty, and
   // then names are not compared.
   std::vector<std::string> names;

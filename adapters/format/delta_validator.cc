@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/strip.h"
 #include "adapters/format/tensor_numbers.h"
 #include "base/float_types.h"
 #include "base/strings.h"
@@ -134,7 +135,16 @@ std::optional<ParameterDelta> ValidateDelta(const RawDelta& raw, const BaseModel
   const size_t problems_before = problems.count();
   const auto found = base.parameters.find(raw.parameter);
   if (found == base.parameters.end()) {
-    problems.Add(raw.parameter, ": the model has no such matrix");
+    // A layer's tensors are those of a module, whose weight this one would be.
+    const auto fused = base.fused.find(std::string(absl::StripSuffix(raw.parameter, ".weight")));
+    if (fused != base.fused.end()) {
+      problems.Add(raw.parameter,
+                   ": it is one tensor of all experts' weights; expected those of each "
+                   "expert by itself, as ",
+                   fused->second);
+    } else {
+      problems.Add(raw.parameter, ": the model has no such matrix");
+    }
     return std::nullopt;
   }
   const Shape shape = found->second;

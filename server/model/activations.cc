@@ -14,10 +14,21 @@ int64_t QkvFloats(const ModelConfig& config, int64_t tokens) {
   return tokens * (config.num_heads + 2 * config.num_kv_heads) * config.head_dim;
 }
 
+// Elements of an MLP's activations for each token, in whatever kind of layer takes most.
+int64_t MlpFloats(const ModelConfig& config) {
+  int64_t most = 0;
+  for (const LayerSpec& layer : config.layers) {
+    most = std::max(most, layer.mlp == MlpKind::kMixture
+                              ? config.mixture.experts_per_token * config.mixture.intermediate_size
+                              : config.intermediate_size);
+  }
+  return most;
+}
+
 int64_t ScratchBytes(const ModelConfig& config, int64_t tokens) {
-  return LinearScratchBytes(
-      tokens,
-      std::max({config.hidden_size, config.num_heads * config.head_dim, config.intermediate_size}));
+  return LinearScratchBytes(tokens,
+                            std::max({config.hidden_size, config.num_heads * config.head_dim,
+                                      config.intermediate_size, config.mixture.intermediate_size}));
 }
 
 }  // namespace
@@ -38,8 +49,12 @@ Activations::Activations(const ModelConfig& config, int64_t tokens)
                   ? Allocate(QkvFloats(config, tokens))
                   : nullptr),
       attended(Allocate(tokens * config.num_heads * config.head_dim)),
-      gate_up(Allocate(tokens * (config.gated_mlp ? 2 : 1) * config.intermediate_size)),
-      gated(Allocate(tokens * config.intermediate_size)),
+      gate_up(Allocate(tokens * (config.gated_mlp ? 2 : 1) * MlpFloats(config))),
+      gated(Allocate(tokens * MlpFloats(config))),
+      scores(config.mixture.experts > 0 ? Allocate(tokens * config.mixture.experts) : nullptr),
+      expert_rows(config.mixture.experts > 0
+                      ? Allocate(tokens * config.mixture.experts_per_token * config.hidden_size)
+                      : nullptr),
       linear_scratch(buffers_.emplace_back(ScratchBytes(config, tokens)).bytes()) {}
 
 float* Activations::Allocate(int64_t floats) {

@@ -31,7 +31,8 @@ class AlignedBuffer {
 };
 
 // Activations are fp32 with values of the resident dtype; every buffer has room for the tokens of a
-// slice, the first tokens at its front.
+// slice, the first tokens at its front. In a mixture of experts each token has a row for each expert
+// that it uses: "rows" are tokens * experts_per_token.
 class Activations {
   std::vector<AlignedBuffer> buffers_;  // first: it owns what the others point to
   float* Allocate(int64_t floats);
@@ -46,8 +47,12 @@ class Activations {
   float* const qkv;       // [tokens, (heads + 2 * kv_heads) * head_dim]: queries, keys, values
   float* const by_head;   // the same in the order of QueryKeyValueRows::kByHead; else null
   float* const attended;  // [tokens, heads * head_dim]
-  float* const gate_up;   // [tokens, 2 * intermediate], or [tokens, intermediate]
-  float* const gated;     // [tokens, intermediate]
+  float* const
+      gate_up;          // [tokens, 2 * intermediate], or [tokens, intermediate]; or rows of experts
+  float* const gated;   // [tokens, intermediate]; or rows of experts
+  float* const scores;  // [tokens, experts], of the router; null without a mixture
+  // [rows, hidden]: what experts see, then what they give; null without a mixture
+  float* const expert_rows;
   std::byte* const linear_scratch;  // for Linear() over the widest input
 };
 

@@ -43,7 +43,8 @@ Decoder::Decoder(const ResidentWeights& weights, ParallelFor parallel_for, int64
       parallel_for_(std::move(parallel_for)),
       weights_(ViewWeights(weights)),
       attention_(shape_),
-      activations_(config_, slice_tokens) {
+      activations_(config_, slice_tokens),
+      routing_(config_.mixture, dtype_, slice_tokens) {
   for (const Rope& rope : config_.ropes) rotary_.emplace_back(rope, config_.head_dim, dtype_);
 }
 
@@ -126,9 +127,70 @@ void Decoder::RunLayer(int64_t layer, const Slice& slice, absl::Span<const Batch
         AddAndNorm(Add::kAfterNorm, weights.attention_post_norm, weights.mlp_norm, slice);
     if (weights.mlp_norm.weight.data != nullptr) input = own;
   }
-  Multiply(weights.gate_up, input, slice.groups, activations_.gate_up);
-  ActivateBranch(slice);
-  Multiply(weights.down, activations_.gated, slice.groups, activations_.branch);
+  RunMlp(layer, input, slice);
+}
+
+void Decoder::RunMlp(int64_t layer, const float* input, const Slice& slice) {
+  const DecoderWeights::Layer& weights = weights_.layers[layer];
+  if (config_.layers[layer].mlp == MlpKind::kMixture) return RunMixture(weights, input, slice);
+  Multiply(weights.mlp.gate_up, input, slice.groups, activations_.gate_up);
+  Activate(slice.tokens, config_.intermediate_size);
+  Multiply(weights.mlp.down, activations_.gated, slice.groups, activations_.branch);
+}
+
+void Decoder::RunMixture(const DecoderWeights::Layer& weights, const float* input,
+                         const Slice& slice) {
+  const int64_t width = config_.hidden_size;
+  const int64_t inner = config_.mixture.intermediate_size;
+  const int64_t per_token = config_.mixture.experts_per_token;
+  const auto experts = static_cast<int64_t>(weights.experts.size());
+  Multiply(weights.router, input, slice.groups, activations_.scores);
+  // An exponential costs as much as so many products.
+  ForTokens(0, slice.tokens, 16 * experts,
+            [&](int64_t token) { routing_.Choose(token, activations_.scores + token * experts); });
+  routing_.Sort(slice.tokens);
+  ForTokens(0, routing_.rows(), width, [&](int64_t row) {
+    std::copy_n(input + routing_.token_of(row) * width, width,
+                activations_.expert_rows + row * width);
+  });
+  const auto for_used_experts = [&](auto multiply) {
+    for (int64_t expert = 0; expert < experts; ++expert) {
+      const int64_t first = routing_.first_row(expert);
+      if (first == routing_.first_row(expert + 1)) continue;
+      multiply(weights.experts[expert], first, GroupsOf(expert, slice));
+    }
+  };
+  for_used_experts(
+      [&](const DecoderWeights::Mlp& expert, int64_t first, absl::Span<const StateGroup> groups) {
+        const int64_t gate_up_width = expert.gate_up.weight.out;
+        Multiply(expert.gate_up, activations_.expert_rows + first * width, groups,
+                 activations_.gate_up + first * gate_up_width);
+      });
+  Activate(routing_.rows(), inner);
+  for_used_experts(
+      [&](const DecoderWeights::Mlp& expert, int64_t first, absl::Span<const StateGroup> groups) {
+        Multiply(expert.down, activations_.gated + first * inner, groups,
+                 activations_.expert_rows + first * width);
+      });
+  ForTokens(0, slice.tokens, per_token * width, [&](int64_t token) {
+    SumWeightedRows(dtype_, config_.mixture.rounds_weights, activations_.expert_rows,
+                    routing_.rows_of(token), routing_.weights_of(token), width,
+                    activations_.branch + token * width);
+  });
+}
+
+absl::Span<const StateGroup> Decoder::GroupsOf(int64_t expert, const Slice& slice) {
+  expert_groups_.clear();
+  const int64_t first = routing_.first_row(expert);
+  auto group = slice.groups.begin();
+  for (int64_t row = first; row < routing_.first_row(expert + 1); ++row) {
+    while (routing_.token_of(row) >= group->end) ++group;
+    if (expert_groups_.empty() || expert_groups_.back().state != group->state) {
+      expert_groups_.push_back({.state = group->state, .begin = row - first, .end = row - first});
+    }
+    expert_groups_.back().end = row - first + 1;
+  }
+  return expert_groups_;
 }
 
 void Decoder::QueriesKeysValues(const DecoderWeights::Projection& projection, const float* input,
@@ -225,14 +287,13 @@ void Decoder::NormHeads(const DecoderWeights::Norm& norm, int64_t first, int64_t
   }
 }
 
-void Decoder::ActivateBranch(const Slice& slice) {
-  const int64_t width = config_.intermediate_size;
-  ForTokens(0, slice.tokens, 4 * width, [&](int64_t token) {
-    float* gated = activations_.gated + token * width;
+void Decoder::Activate(int64_t rows, int64_t width) {
+  ForTokens(0, rows, 4 * width, [&](int64_t row) {
+    float* gated = activations_.gated + row * width;
     if (config_.gated_mlp) {
-      GateRow(dtype_, config_.activation, activations_.gate_up + token * 2 * width, width, gated);
+      GateRow(dtype_, config_.activation, activations_.gate_up + row * 2 * width, width, gated);
     } else {
-      ActivateRow(dtype_, config_.activation, activations_.gate_up + token * width, width, gated);
+      ActivateRow(dtype_, config_.activation, activations_.gate_up + row * width, width, gated);
     }
   });
 }

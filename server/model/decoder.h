@@ -17,6 +17,7 @@
 #include "server/model/activations.h"
 #include "server/model/batch_plan.h"
 #include "server/model/decoder_weights.h"
+#include "server/model/expert_routing.h"
 #include "server/model/kernels/attention.h"
 #include "server/model/kernels/layers.h"
 #include "server/model/resident_weights.h"
@@ -77,7 +78,14 @@ class Decoder {
   // `heads` heads of qkv from `first` on through a norm; nothing where there is no norm.
   void NormHeads(const DecoderWeights::Norm& norm, int64_t first, int64_t heads,
                  const Slice& slice);
-  void ActivateBranch(const Slice& slice);
+  // The layer's MLP, or its mixture of experts: from `input` to the branch, both [tokens, hidden].
+  void RunMlp(int64_t layer, const float* input, const Slice& slice);
+  // Tokens go to their experts' rows and come back: experts without rows are not read.
+  void RunMixture(const DecoderWeights::Layer& weights, const float* input, const Slice& slice);
+  // The rows of an expert by states, counted from its first one; valid until the next call.
+  absl::Span<const StateGroup> GroupsOf(int64_t expert, const Slice& slice);
+  // gated = activation of gate_up. rows: of `width` elements each
+  void Activate(int64_t rows, int64_t width);
   // y = x times the weights of each group's state. x: [tokens, in]; y: [tokens, out].
   void Multiply(const DecoderWeights::Projection& projection, const float* x,
                 absl::Span<const StateGroup> groups, float* y);
@@ -103,11 +111,13 @@ class Decoder {
   std::vector<RotaryTable> rotary_;  // by ModelConfig::ropes
   Attention attention_;
   const Activations activations_;
+  ExpertRouting routing_;  // of a layer's mixture
   BatchPlan plan_;
 
   // What a pass fills and keeps for the next one.
   std::vector<AttentionRow> attention_rows_;  // of a slice
   std::vector<RowGroup> row_groups_;
+  std::vector<StateGroup> expert_groups_;
   std::vector<StateGroup> wanted_;     // of the rows that want logits, in the batch's order
   std::vector<int64_t> wanted_index_;  // by row of the batch: among those that want logits
   std::vector<std::byte> patched_bias_;

@@ -27,6 +27,7 @@ class Viewer {
   DecoderWeights::Projection ProjectionAt(TensorPlace place) {
     const ResidentWeights::Matrix matrix = weights_.At(place);
     DecoderWeights::Projection projection;
+    if (matrix.data == nullptr) return projection;
     projection.place = AddPlace(place);
     place.bias = true;
     projection.bias = VectorAt(place);
@@ -36,6 +37,13 @@ class Viewer {
                          .out = matrix.rows,
                          .in = matrix.cols};
     return projection;
+  }
+
+  // Of a layer, or of one of its experts.
+  DecoderWeights::Mlp MlpAt(int64_t layer, int64_t expert) {
+    return {
+        .gate_up = ProjectionAt({.role = TensorRole::kGateUp, .layer = layer, .expert = expert}),
+        .down = ProjectionAt({.role = TensorRole::kDown, .layer = layer, .expert = expert})};
   }
 
   int64_t places() const { return static_cast<int64_t>(places_.size()); }
@@ -76,9 +84,14 @@ DecoderWeights ViewWeights(const ResidentWeights& weights) {
          .attention_out = viewer.ProjectionAt(at(TensorRole::kAttentionOutput)),
          .attention_post_norm = viewer.NormAt(at(TensorRole::kAttentionPostNorm)),
          .mlp_norm = viewer.NormAt(at(TensorRole::kMlpNorm)),
-         .gate_up = viewer.ProjectionAt(at(TensorRole::kGateUp)),
-         .down = viewer.ProjectionAt(at(TensorRole::kDown)),
+         .mlp = viewer.MlpAt(i, TensorPlace::kWholeLayer),
+         .router = viewer.ProjectionAt(at(TensorRole::kRouter)),
+         .experts = {},
          .mlp_post_norm = viewer.NormAt(at(TensorRole::kMlpPostNorm))});
+    if (config.layers[i].mlp != MlpKind::kMixture) continue;
+    for (int64_t expert = 0; expert < config.mixture.experts; ++expert) {
+      views.layers.back().experts.push_back(viewer.MlpAt(i, expert));
+    }
   }
   views.places = viewer.places();
   for (size_t i = 0; i < weights.parameters().size(); ++i) {

@@ -28,13 +28,17 @@ struct DecoderWeights {
     Vector weight;
     Vector bias;
   };
-  // A matrix; weight.bias is where `bias` is.
+  // A matrix; weight.bias is where `bias` is. No data where the model has none.
   struct Projection {
     LinearWeight weight;
     int64_t place = -1;  // in `places`
     Vector bias;
   };
   // Shapes are those of the roles of the same names (tensor_spec.h).
+  struct Mlp {
+    Projection gate_up;
+    Projection down;
+  };
   struct Layer {
     Norm attention_norm;
     Projection qkv;
@@ -43,8 +47,9 @@ struct DecoderWeights {
     Projection attention_out;
     Norm attention_post_norm;
     Norm mlp_norm;
-    Projection gate_up;
-    Projection down;
+    Mlp mlp;  // of a layer without a mixture
+    Projection router;
+    std::vector<Mlp> experts;  // of a layer with a mixture
     Norm mlp_post_norm;
   };
 

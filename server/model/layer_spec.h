@@ -16,11 +16,18 @@ enum class Positions {
   kNone,    // nothing but the causal mask
 };
 
+// What a layer does after its attention.
+enum class MlpKind {
+  kDense,    // one MLP for all tokens
+  kMixture,  // every token chooses among ModelConfig::mixture's
+};
+
 struct LayerSpec {
   Positions positions = Positions::kRotary;
   int64_t rope = 0;  // which of ModelConfig::ropes turns the heads, where positions are rotary
   // Positions that a query attends to, its own among them and the others right before it; 0: all.
   int64_t window = 0;
+  MlpKind mlp = MlpKind::kDense;
 };
 
 }  // namespace shira

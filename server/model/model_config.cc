@@ -116,6 +116,12 @@ absl::Status ModelConfig::Validate() const {
   check_size("head_dim", head_dim, kMaxCount);
   check_size("intermediate_size", intermediate_size, kMaxSize);
   check_size("vocab_size", vocab_size, kMaxSize);
+  if (mixture.experts != 0) {
+    check_size("number of experts", mixture.experts, kMaxCount);
+    check_size("experts per token", mixture.experts_per_token, mixture.experts);
+    check_size("an expert's intermediate_size", mixture.intermediate_size, kMaxSize);
+    check_size("experts of all layers", mixture.experts * num_layers, kMaxExperts);
+  }
   check_size("max_position", max_position, INT32_MAX);
   if (num_kv_heads > 0 && num_heads % num_kv_heads != 0) {
     problems.Add("num_kv_heads: ", num_kv_heads, " does not divide num_heads, ", num_heads);
@@ -157,6 +163,9 @@ absl::Status ModelConfig::Validate() const {
     if (layer.rope < 0 || layer.rope >= static_cast<int64_t>(ropes.size())) {
       problems.Add("rope of a layer: expected less than ", ropes.size(), ", found ", layer.rope);
     }
+    if (layer.mlp == MlpKind::kMixture && mixture.experts == 0) {
+      problems.Add("mixture of a layer: expected experts, found none");
+    }
   }
   for (const int32_t id : eos_token_ids) {
     if (id < 0 || id >= vocab_size) {
@@ -191,7 +200,7 @@ absl::StatusOr<ModelConfig> ReadGgufConfig(const GgufFile& gguf) {
   ConfigProblems problems;
   ModelConfig config = family->from_gguf(gguf, &problems);
   config.architecture = architecture;
-  config.family = family;
+  if (config.family == nullptr) config.family = family;
   SHIRA_RETURN_IF_ERROR(problems.ToStatus(gguf.source()));
   SHIRA_RETURN_IF_ERROR(In(gguf.source(), config.Validate()));
   return config;

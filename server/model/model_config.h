@@ -59,6 +59,7 @@ struct Rope {
 
 // Beyond any known model.
 inline constexpr int64_t kMaxLayers = 1 << 12;
+inline constexpr int64_t kMaxExperts = 1 << 16;  // of all layers together
 
 // Which weights the norms of queries and keys have, where there are such norms.
 enum class HeadNorms {
@@ -77,6 +78,18 @@ enum class QueryKeyValueRows {
 struct EmbeddingScale {
   double factor = 1.0;
   bool rounded = false;  // to the dtype of the weights, before
+};
+
+// A mixture of experts: MLPs of which each token uses a few, those that its router scores highest. A
+// token's result is the sum of their outputs, each times its weight: the softmax, over all experts, of
+// the scores.
+struct Mixture {
+  int64_t experts = 0;  // 0: the model has no mixture
+  int64_t experts_per_token = 0;
+  int64_t intermediate_size = 0;  // of an expert
+  bool normalised = true;         // the weights of a token's experts are divided by their sum
+  // Weights, and products with them, are rounded to the dtype of the weights; else the sum alone is.
+  bool rounds_weights = false;
 };
 
 // A decoder-only transformer. With the defaults a layer is
@@ -108,6 +121,7 @@ struct ModelConfig {
   // The MLP sees the hidden state that the attention saw. Where it has no norm of its own it sees
   // that state through the attention's.
   bool parallel_residual = false;
+  Mixture mixture;  // of the layers that have one
   EmbeddingScale embedding_scale;
   double residual_scale = 1.0;     // of what attention and MLP add to the hidden state
   double attention_scale = 0.0;    // of query . key; 0: 1 / sqrt(head_dim)

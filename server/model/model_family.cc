@@ -8,10 +8,12 @@
 #include "server/model/families/llama.h"
 #include "server/model/families/ministral3.h"
 #include "server/model/families/mistral.h"
+#include "server/model/families/mixtral.h"
 #include "server/model/families/olmo.h"
 #include "server/model/families/phi3.h"
 #include "server/model/families/qwen2.h"
 #include "server/model/families/qwen3.h"
+#include "server/model/families/qwen3_moe.h"
 #include "server/model/families/smollm3.h"
 #include "server/model/families/stablelm.h"
 #include "server/model/families/starcoder2.h"
@@ -27,11 +29,13 @@ constexpr const ModelFamily* kFamilies[] = {
     &kLlamaFamily,       // Llama, SmolLM 1 and 2
     &kMinistral3Family,  // Ministral 3
     &kMistralFamily,     // Mistral
+    &kMixtralFamily,     // Mixtral
     &kOlmo2Family,       // OLMo 2
     &kOlmo3Family,       // OLMo 3
     &kPhi3Family,        // Phi 3, 3.5 and 4 mini
     &kQwen2Family,       // Qwen 2 and 2.5
     &kQwen3Family,       // Qwen 3
+    &kQwen3MoeFamily,    // mixtures of experts of Qwen 3
     &kSmolLm3Family,     // SmolLM 3
     &kStableLmFamily,    // StableLM
     &kStarcoder2Family,  // StarCoder 2

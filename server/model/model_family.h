@@ -30,7 +30,8 @@ struct ModelFamily {
   // The configuration in config.json, but for ModelConfig::architecture and family, which the caller
   // fills in. Problems go to the fields' list.
   ModelConfig (*from_json)(const ConfigFields& fields);
-  // The same from a GGUF file; null where gguf_architecture is "".
+  // The same from a GGUF file; null where gguf_architecture is "". Sets ModelConfig::family where the
+  // file is of another family, which llama.cpp calls as this one.
   ModelConfig (*from_gguf)(const GgufFile& gguf, ConfigProblems* problems);
   // Every tensor of a model of this family, in layer order, tied ones once. REQUIRES: the sizes are
   // those of a configuration that Validate() accepts, or zero.

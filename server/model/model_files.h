@@ -40,9 +40,21 @@ struct ModelFiles {
   // What is wrong with the files, for one error with what is wrong with the tensors.
   ProblemList problems;
 
-  // The name that the files give to a tensor.
-  const std::string& stored_name(const TensorSpec& spec) const {
-    return gguf == nullptr ? spec.name : spec.gguf_name;
+  // Where the files have a parameter: a tensor's name, and the part of it; null: all. Points into
+  // `spec`.
+  struct Source {
+    const std::string& name;
+    const StoredPart* part;
+  };
+  Source source_of(const TensorSpec& spec) const {
+    const auto part_of = [](const std::optional<StoredPart>& part) {
+      return part ? &*part : nullptr;
+    };
+    if (gguf != nullptr) return {spec.gguf_name, part_of(spec.gguf_part)};
+    const bool is_newer =
+        spec.newer && tensors.count(spec.name) == 0 && tensors.count(spec.newer->name) != 0;
+    return is_newer ? Source{spec.newer->name, part_of(spec.newer->part)}
+                    : Source{spec.name, nullptr};
   }
   // The order in which the files have its rows.
   GgufRows stored_rows(const TensorSpec& spec) const {

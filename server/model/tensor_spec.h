@@ -9,6 +9,8 @@
 
 #include <compare>
 #include <cstdint>
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,8 +28,9 @@ enum class TensorRole {
   kAttentionOutput,  // [hidden, heads * head_dim]
   kAttentionPostNorm,  // [hidden], of what the attention adds to the hidden state
   kMlpNorm,            // [hidden]
+  kRouter,             // [experts, hidden]: what scores a mixture's experts
   kGateUp,       // [2 * intermediate, hidden]: gate, up; [intermediate, hidden] without a gate
-  kDown,         // [hidden, intermediate]
+  kDown,         // [hidden, intermediate]; of the layer, or of one expert of its mixture
   kMlpPostNorm,  // [hidden], of what the MLP adds to the hidden state
 };
 
@@ -35,11 +38,13 @@ enum class TensorRole {
 // by rows, in the order of the list, and are multiplied as one matrix.
 struct TensorPlace {
   static constexpr int64_t kWholeModel = -1;
+  static constexpr int64_t kWholeLayer = -1;
 
   TensorRole role;
   int64_t layer = kWholeModel;
   bool bias =
       false;  // a vector that is added: to a norm, or of as many elements as rows of a matrix
+  int64_t expert = kWholeLayer;  // of the layer's mixture
 
   friend auto operator<=>(const TensorPlace&, const TensorPlace&) = default;
 };
@@ -54,21 +59,47 @@ enum class GgufRows {
   kStackedHeads,
 };
 
+// The rows of a stored tensor that are one parameter, where that tensor holds several one behind the
+// other.
+struct StoredPart {
+  std::vector<int64_t> shape;  // of the stored tensor; its last dimension is the parameter's
+  int64_t first_row = 0;       // of the parameter, counted in rows of that dimension
+};
+
+// How transformers 5 has a parameter in memory, where that is not how the hub's files have it.
+struct NewerForm {
+  std::string name;
+  std::optional<StoredPart> part = std::nullopt;  // none: it is the whole tensor
+};
+
 struct TensorSpec {
-  std::string name;            // transformers'
+  std::string name;            // transformers', in the files of the hub
   std::string gguf_name;       // llama.cpp's
   std::vector<int64_t> shape;  // [out, in] of a projection, [n] of a norm or bias
   TensorPlace place;
   GgufRows gguf_rows = GgufRows::kSame;
   float gguf_offset = 0.0f;  // what llama.cpp has added to every element
-  // Another name that transformers has for the same tensor; "" where it has none.
+  // The other place where the model uses the tensor, by transformers' name; "" where there is none.
   std::string second_name = "";
+  // What of the tensor gguf_name it is; none: all.
+  std::optional<StoredPart> gguf_part = std::nullopt;
+  // Folders and adapters may have it in this form instead; none: there is no other.
+  std::optional<NewerForm> newer = std::nullopt;
 
   bool is_vector() const { return shape.size() == 1; }
   int64_t rows() const { return is_vector() ? 1 : shape[0]; }
   int64_t cols() const { return shape.back(); }
   int64_t elements() const { return rows() * cols(); }
 };
+
+// The names that files have for parameters beside TensorSpec::name, each with that name.
+struct OtherNames {
+  std::map<std::string, std::string> tied;     // TensorSpec::second_name
+  std::map<std::string, std::string> renamed;  // NewerForm::name of a whole parameter
+  // NewerForm::name of a tensor that holds several parameters, with the first of them.
+  std::map<std::string, std::string> fused;
+};
+OtherNames OtherNamesOf(const std::vector<TensorSpec>& tensors);
 
 }  // namespace shira
 

@@ -51,32 +51,35 @@ int64_t SourceRowOf(GgufRows rows, const ModelConfig& config, int64_t row) {
 }
 
 // nullopt, with the reason in `problems`, where the tensor is not what the parameter needs.
-std::optional<ReadPlan> PlanRead(const TensorSpec& parameter, const std::string& stored_name,
+std::optional<ReadPlan> PlanRead(const TensorSpec& parameter, const ModelFiles::Source& source,
                                  const StoredTensor& tensor, GgufRows rows, float offset,
                                  ProblemList& problems) {
+  const auto& [stored_name, part] = source;
   if (!tensor.type) {
     problems.Add("tensor '", stored_name, "' has the type ", tensor.type_name,
                  "; expected F32, F16 or BF16");
     return std::nullopt;
   }
-  if (tensor.shape != parameter.shape) {
+  const std::vector<int64_t>& shape = part != nullptr ? part->shape : parameter.shape;
+  if (tensor.shape != shape) {
     problems.Add("tensor '", stored_name, "' has the shape ", ShapeText(tensor.shape),
-                 "; expected ", ShapeText(parameter.shape));
+                 "; expected ", ShapeText(shape));
     return std::nullopt;
   }
+  const GgmlBlock block = GgmlBlockOf(*tensor.type);
+  const int64_t row_bytes = parameter.cols() / block.elements * block.bytes;
+  const std::byte* data = tensor.data.data() + (part != nullptr ? part->first_row * row_bytes : 0);
   if (parameter.is_vector() && rows != GgufRows::kSame) {
     // Its elements move one by one, like rows of one element.
-    if (GgmlBlockOf(*tensor.type).elements != 1) {
+    if (block.elements != 1) {
       problems.Add("tensor '", stored_name, "' has the type ", tensor.type_name,
                    "; a bias must not be quantised");
       return std::nullopt;
     }
-    return ReadPlan{
-        stored_name, {*tensor.type, tensor.data.data(), parameter.cols(), 1, offset}, rows};
+    return ReadPlan{stored_name, {*tensor.type, data, parameter.cols(), 1, offset}, rows};
   }
-  return ReadPlan{stored_name,
-                  {*tensor.type, tensor.data.data(), parameter.rows(), parameter.cols(), offset},
-                  rows};
+  return ReadPlan{
+      stored_name, {*tensor.type, data, parameter.rows(), parameter.cols(), offset}, rows};
 }
 
 class MappedWeightSource : public WeightSource {
@@ -157,18 +160,22 @@ absl::StatusOr<std::unique_ptr<WeightSource>> WeightSource::Open(const std::stri
   }
   std::map<std::string, ReadPlan> plans;
   std::set<std::string> used;
+  std::set<std::string> refused;  // one that holds several parameters is refused once
   for (const TensorSpec& parameter : files.config.Tensors()) {
-    const std::string& stored_name = files.stored_name(parameter);
-    const auto tensor = files.tensors.find(stored_name);
+    const ModelFiles::Source source = files.source_of(parameter);
+    const auto tensor = files.tensors.find(source.name);
+    if (refused.count(source.name) != 0) continue;
     if (tensor == files.tensors.end()) {
-      files.problems.Add("tensor '", stored_name, "' is missing");
+      files.problems.Add("tensor '", source.name, "' is missing");
+      refused.insert(source.name);
       continue;
     }
-    used.insert(stored_name);
-    if (const auto plan =
-            PlanRead(parameter, stored_name, tensor->second, files.stored_rows(parameter),
-                     files.stored_offset(parameter), files.problems)) {
+    used.insert(source.name);
+    if (const auto plan = PlanRead(parameter, source, tensor->second, files.stored_rows(parameter),
+                                   files.stored_offset(parameter), files.problems)) {
       plans.emplace(parameter.name, *plan);
+    } else {
+      refused.insert(source.name);
     }
   }
   for (const auto& [name, tensor] : files.tensors) {

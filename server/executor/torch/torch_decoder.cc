@@ -38,6 +38,10 @@ TorchDecoder::TorchDecoder(const TorchWeights& weights, const TorchCachePool& po
   final_norm_ = at({.role = TensorRole::kFinalNorm});
   output_ =
       at({.role = config_.tie_word_embeddings ? TensorRole::kEmbedding : TensorRole::kOutput});
+  const auto mlp_of = [&](int64_t layer, int64_t expert) {
+    return MlpWeights{at({.role = TensorRole::kGateUp, .layer = layer, .expert = expert}),
+                      at({.role = TensorRole::kDown, .layer = layer, .expert = expert})};
+  };
   for (int64_t i = 0; i < config_.num_layers; ++i) {
     const auto in_layer = [&](TensorRole role) { return at({.role = role, .layer = i}); };
     layers_.push_back({.attention_norm = in_layer(TensorRole::kAttentionNorm),
@@ -47,9 +51,14 @@ TorchDecoder::TorchDecoder(const TorchWeights& weights, const TorchCachePool& po
                        .attention_out = in_layer(TensorRole::kAttentionOutput),
                        .attention_post_norm = in_layer(TensorRole::kAttentionPostNorm),
                        .mlp_norm = in_layer(TensorRole::kMlpNorm),
-                       .gate_up = in_layer(TensorRole::kGateUp),
-                       .down = in_layer(TensorRole::kDown),
+                       .mlp = mlp_of(i, TensorPlace::kWholeLayer),
+                       .router = in_layer(TensorRole::kRouter),
+                       .experts = {},
                        .mlp_post_norm = in_layer(TensorRole::kMlpPostNorm)});
+    if (config_.layers[i].mlp != MlpKind::kMixture) continue;
+    for (int64_t expert = 0; expert < config_.mixture.experts; ++expert) {
+      layers_.back().experts.push_back(mlp_of(i, expert));
+    }
   }
 }
 
@@ -142,7 +151,10 @@ at::Tensor TorchDecoder::RunLayer(int64_t layer, absl::Span<const Segment> segme
   } else {
     mlp_input = weights.mlp_norm.weight.defined() ? Norm(hidden, weights.mlp_norm) : input;
   }
-  return after + Residual(Mlp(weights, mlp_input), weights.mlp_post_norm);
+  const at::Tensor branch = config_.layers[layer].mlp == MlpKind::kMixture
+                                ? RunMixture(weights, mlp_input)
+                                : Mlp(weights.mlp, mlp_input);
+  return after + Residual(branch, weights.mlp_post_norm);
 }
 
 TorchDecoder::Heads TorchDecoder::HeadsOf(const LayerSpec& spec, const Layer& weights,
@@ -187,7 +199,7 @@ at::Tensor TorchDecoder::NormHeads(const at::Tensor& heads, const Weights& norm)
   return Norm(heads, norm);
 }
 
-at::Tensor TorchDecoder::Mlp(const Layer& weights, const at::Tensor& input) const {
+at::Tensor TorchDecoder::Mlp(const MlpWeights& weights, const at::Tensor& input) const {
   const auto activate = [this](const at::Tensor& x) {
     switch (config_.activation) {
       case Activation::kGelu:
@@ -201,12 +213,32 @@ at::Tensor TorchDecoder::Mlp(const Layer& weights, const at::Tensor& input) cons
   };
   at::Tensor branch = at::linear(input, weights.gate_up.weight, weights.gate_up.bias);
   if (config_.gated_mlp) {
-    const int64_t width = config_.intermediate_size;
+    const int64_t width = branch.size(-1) / 2;
     branch = activate(branch.narrow(-1, 0, width)) * branch.narrow(-1, width, width);
   } else {
     branch = activate(branch);
   }
   return at::linear(branch, weights.down.weight, weights.down.bias);
+}
+
+at::Tensor TorchDecoder::RunMixture(const Layer& weights, const at::Tensor& input) const {
+  const Mixture& mixture = config_.mixture;
+  const at::Tensor scores = at::linear(input, weights.router.weight, weights.router.bias);
+  auto [shares, chosen] = at::topk(at::softmax(scores, -1, at::kFloat), mixture.experts_per_token);
+  if (mixture.normalised) shares = shares / shares.sum(-1, /*keepdim=*/true);
+  if (mixture.rounds_weights) shares = shares.to(input.scalar_type());
+  // Of each token's experts; products with them are as wide as the shares.
+  at::Tensor outputs =
+      at::zeros({input.size(0), mixture.experts_per_token, input.size(1)}, shares.options());
+  for (int64_t expert = 0; expert < mixture.experts; ++expert) {
+    const at::Tensor uses =
+        at::nonzero(chosen == expert);  // [uses, 2]: token, which of its experts
+    if (uses.size(0) == 0) continue;
+    const at::Tensor tokens = uses.select(1, 0), ranks = uses.select(1, 1);
+    const at::Tensor output = Mlp(weights.experts[expert], input.index_select(0, tokens));
+    outputs.index_put_({tokens, ranks}, output.to(outputs.scalar_type()));
+  }
+  return (outputs * shares.unsqueeze(-1)).sum(1).to(input.scalar_type());
 }
 
 at::Tensor TorchDecoder::Residual(const at::Tensor& branch, const Weights& post_norm) const {

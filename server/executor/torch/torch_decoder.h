@@ -37,9 +37,16 @@ class TorchDecoder {
   struct Weights {
     at::Tensor weight, bias;
   };
+  struct MlpWeights {
+    Weights gate_up, down;
+  };
   struct Layer {
     Weights attention_norm, qkv, query_norm, key_norm, attention_out, attention_post_norm;
-    Weights mlp_norm, gate_up, down, mlp_post_norm;
+    Weights mlp_norm;
+    MlpWeights mlp;  // of a layer without a mixture
+    Weights router;
+    std::vector<MlpWeights> experts;  // of a layer with a mixture
+    Weights mlp_post_norm;
   };
   // [tokens, heads, head_dim]
   struct Heads {
@@ -73,7 +80,9 @@ class TorchDecoder {
   // The same as scaled_dot_product_attention(), which caps no scores. [1, heads, tokens or keys, head_dim]
   at::Tensor CappedAttention(const at::Tensor& queries, const at::Tensor& keys,
                              const at::Tensor& values, const at::Tensor& mask) const;
-  at::Tensor Mlp(const Layer& weights, const at::Tensor& input) const;
+  at::Tensor Mlp(const MlpWeights& weights, const at::Tensor& input) const;
+  // What a mixture of experts makes of input: [tokens, hidden], as the result.
+  at::Tensor RunMixture(const Layer& weights, const at::Tensor& input) const;
   // What a branch adds to the hidden state.
   at::Tensor Residual(const at::Tensor& branch, const Weights& post_norm) const;
   // Over the last dimension; x itself where there is no norm.

@@ -7,13 +7,13 @@
 #include <string>
 #include <vector>
 
+#include "server/model/families/mixtral.h"
+#include "server/model/families/mixture.h"
 #include "server/model/families/shared_config.h"
 #include "server/model/families/shared_tensors.h"
 
 namespace shira {
 namespace {
-
-constexpr std::string_view kRotaryFactors = "rope_freqs.weight";
 
 // How many times slower Llama 3's rule makes one frequency, where the plain rule gives
 // `inverse_frequency`.
@@ -27,7 +27,7 @@ double Llama3Slowdown(const RopeScaling& scaling, double inverse_frequency) {
   return 1.0 / ((1.0 - smooth) / scaling.factor + smooth);
 }
 
-// kRotaryFactors divide each frequency; converters write what Llama 3's rule gives. The rule's
+// kGgufRotaryFactors divide each frequency; converters write what Llama 3's rule gives. The rule's
 // factor is the slowdown of the last, slowest frequency, the other constants are the same in all of
 // Meta's models; nullopt when they do not give the tensor.
 std::optional<RopeScaling> Llama3ScalingOf(const GgufTensor& slowdowns, const ModelConfig& config) {
@@ -65,18 +65,25 @@ ModelConfig FromJson(const ConfigFields& fields) {
 }
 
 ModelConfig FromGguf(const GgufFile& gguf, ConfigProblems* problems) {
-  ModelConfig config =
-      SharedFromGguf(gguf, GgufFieldsUnder(gguf, "llama.", problems), {}, problems);
+  const ConfigFields fields = GgufFieldsUnder(gguf, "llama.", problems);
+  ModelConfig config = SharedFromGguf(
+      gguf, fields, {.known_settings = {kGgufMixtureSettings.begin(), kGgufMixtureSettings.end()}},
+      problems);
   const auto& tensors = gguf.tensors();
   config.attention_bias = HasGgufAttentionBias(gguf);
   config.mlp_bias = HasGgufMlpBias(gguf);
-  if (const auto found = tensors.find(std::string(kRotaryFactors)); found != tensors.end()) {
+  if (const auto found = tensors.find(std::string(kGgufRotaryFactors)); found != tensors.end()) {
     if (const auto scaling = Llama3ScalingOf(found->second, config)) {
       config.ropes.front().scaling = *scaling;
     } else {
-      problems->unsupported.Add(std::string(kRotaryFactors),
+      problems->unsupported.Add(std::string(kGgufRotaryFactors),
                                 ": its factors are not those of Llama 3");
     }
+  }
+  if (fields.Int("expert_count", 0) != 0) {
+    config.family = &kMixtralFamily;
+    config.mixture = MixtureFromGguf(fields, config.intermediate_size);
+    SetMixtures(config);
   }
   return config;
 }
@@ -88,6 +95,6 @@ const ModelFamily kLlamaFamily = {.model_type = "llama",
                                   .from_json = &FromJson,
                                   .from_gguf = &FromGguf,
                                   .tensors = &LlamaTensors,
-                                  .gguf_settings_tensors = {kRotaryFactors}};
+                                  .gguf_settings_tensors = {kGgufRotaryFactors}};
 
 }  // namespace shira

@@ -9,11 +9,16 @@
 #ifndef SHIRA_SERVER_MODEL_FAMILIES_LLAMA_H_
 #define SHIRA_SERVER_MODEL_FAMILIES_LLAMA_H_
 
+#include <string_view>
+
 #include "server/model/model_family.h"
 
 namespace shira {
 
 extern const ModelFamily kLlamaFamily;
+
+// The tensor of GGUF files with Llama 3's factors of frequencies: a setting.
+inline constexpr std::string_view kGgufRotaryFactors = "rope_freqs.weight";
 
 }  // namespace shira
 

@@ -60,7 +60,11 @@ void AddTokenId(const GgufFile& gguf, const char* key, std::vector<int32_t>& ids
 
 // Settings that some converters write under the architecture's name and that change what the model
 // computes.
-constexpr std::array<const char*, 10> kUnknownGgufSettings = {"expert_count",
+constexpr std::array<const char*, 14> kUnknownGgufSettings = {"expert_count",
+                                                              "expert_group_count",
+                                                              "expert_shared_count",
+                                                              "expert_weights_scale",
+                                                              "leading_dense_block_count",
                                                               "attention.scale",
                                                               "attention.clamp_kqv",
                                                               "attention.sliding_window",

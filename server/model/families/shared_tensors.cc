@@ -96,15 +96,19 @@ std::vector<TensorSpec> SharedTensors(const ModelConfig& config,
       layer_norm("pre_feedforward_layernorm", "ffn_norm", TensorRole::kMlpNorm);
     }
     const TensorPlace gate_up = at(TensorRole::kGateUp);
-    if (options.fused) {
-      add("mlp.gate_up_proj", "ffn_up", gate_up, {2 * wide, hidden});
+    if (config.mixture.experts > 0 && config.layers[layer].mlp == MlpKind::kMixture) {
+      AddMixtureTensors(config, layer, options.mixture, tensors);
     } else {
-      if (config.gated_mlp) {
-        project("mlp.gate_proj", "ffn_gate", gate_up, wide, hidden, options.mlp_bias);
+      if (options.fused) {
+        add("mlp.gate_up_proj", "ffn_up", gate_up, {2 * wide, hidden});
+      } else {
+        if (config.gated_mlp) {
+          project("mlp.gate_proj", "ffn_gate", gate_up, wide, hidden, options.mlp_bias);
+        }
+        project(options.up, "ffn_up", gate_up, wide, hidden, options.mlp_bias);
       }
-      project(options.up, "ffn_up", gate_up, wide, hidden, options.mlp_bias);
+      project(options.down, "ffn_down", at(TensorRole::kDown), hidden, wide, options.mlp_bias);
     }
-    project(options.down, "ffn_down", at(TensorRole::kDown), hidden, wide, options.mlp_bias);
     if (options.norms == SharedNorms::kAround || options.norms == SharedNorms::kAfter) {
       layer_norm("post_feedforward_layernorm", "post_ffw_norm", TensorRole::kMlpPostNorm);
     }

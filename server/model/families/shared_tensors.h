@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/gguf_file.h"
+#include "server/model/families/mixture.h"
 #include "server/model/model_config.h"
 #include "server/model/tensor_spec.h"
 
@@ -35,6 +36,7 @@ struct SharedTensorOptions {
   bool query_key_norms = false;  // as ModelConfig::head_norms says
   std::string_view up = "mlp.up_proj";
   std::string_view down = "mlp.down_proj";
+  MixtureNames mixture = {};                    // of the layers that have one
   GgufRows gguf_rotary_rows = GgufRows::kSame;  // of the q and k projections
 };
 

@@ -41,6 +41,23 @@ HWY_ATTR void AddImpl(const float* delta, int64_t size, float* x) {
   });
 }
 
+template <typename T>
+HWY_ATTR void SumWeightedImpl(bool round_products, const float* rows,
+                              absl::Span<const int64_t> indices, absl::Span<const float> factors,
+                              int64_t size, float* y) {
+  const FloatTag d;
+  ForVectors(size, [&](int64_t i, size_t count) HWY_ATTR {
+    FloatVector sum = hn::Zero(d);
+    for (size_t term = 0; term < indices.size(); ++term) {
+      FloatVector product =
+          hn::Mul(WidenSome(rows + indices[term] * size + i, count), hn::Set(d, factors[term]));
+      if (round_products) product = RoundTo<T>(product);
+      sum = hn::Add(sum, product);
+    }
+    StoreSome(RoundTo<T>(sum), y + i, count);
+  });
+}
+
 // x = round(f(x)) for every element.
 template <typename T, typename F>
 HWY_INLINE void Transform(int64_t size, float* x, F&& f) {
@@ -211,6 +228,13 @@ void WidenTyped(DType dtype, const void* from, int64_t size, float* to) {
 void AddTyped(DType dtype, const float* delta, int64_t size, float* x) {
   WithResidentType(dtype, [&]<typename T>(T) { AddImpl<T>(delta, size, x); });
 }
+void SumWeightedTyped(DType dtype, bool round_products, const float* rows,
+                      absl::Span<const int64_t> indices, absl::Span<const float> factors,
+                      int64_t size, float* y) {
+  WithResidentType(dtype, [&]<typename T>(T) {
+    SumWeightedImpl<T>(round_products, rows, indices, factors, size, y);
+  });
+}
 void ScaleTyped(DType dtype, float factor, int64_t size, float* x) {
   WithResidentType(dtype, [&]<typename T>(T) { ScaleImpl<T>(factor, size, x); });
 }
@@ -263,6 +287,7 @@ namespace shira {
 
 HWY_EXPORT(WidenTyped);
 HWY_EXPORT(AddTyped);
+HWY_EXPORT(SumWeightedTyped);
 HWY_EXPORT(ScaleTyped);
 HWY_EXPORT(DivideTyped);
 HWY_EXPORT(SoftcapTyped);
@@ -327,6 +352,12 @@ void GateRow(DType dtype, Activation activation, const float* gate_up, int64_t s
 
 void ActivateRow(DType dtype, Activation activation, const float* x, int64_t size, float* y) {
   HWY_DYNAMIC_DISPATCH(ActivateTyped)(dtype, activation, x, size, y);
+}
+
+void SumWeightedRows(DType dtype, bool round_products, const float* rows,
+                     absl::Span<const int64_t> indices, absl::Span<const float> factors,
+                     int64_t size, float* y) {
+  HWY_DYNAMIC_DISPATCH(SumWeightedTyped)(dtype, round_products, rows, indices, factors, size, y);
 }
 
 void StackHeadsRow(const float* by_head, int64_t heads, int64_t head_dim, float* stacked) {

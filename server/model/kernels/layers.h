@@ -10,6 +10,7 @@
 
 #include <cstdint>
 
+#include "absl/types/span.h"
 #include "base/dtype.h"
 #include "server/model/kernels/layer_kinds.h"
 #include "server/model/kernels/linear.h"
@@ -54,6 +55,13 @@ void GateRow(DType dtype, Activation activation, const float* gate_up, int64_t s
 
 // y = activation(x). Both: [size].
 void ActivateRow(DType dtype, Activation activation, const float* x, int64_t size, float* y);
+
+// y = sum of rows[indices[i]] * factors[i], in the order of i, summed in fp32 and rounded once; with
+// `round_products` each product is rounded before it is added.
+//   rows: [any, size]; indices, factors: of the same number; y: [size]
+void SumWeightedRows(DType dtype, bool round_products, const float* rows,
+                     absl::Span<const int64_t> indices, absl::Span<const float> factors,
+                     int64_t size, float* y);
 
 // Puts the rows of a projection that has each head's query, key and value together behind each
 // other: by_head: [heads, 3, head_dim]; stacked: [3, heads, head_dim].

@@ -94,6 +94,39 @@ TEST_F(PeftShiraTest, RefusesAWholeModuleThatTheModelDoesNotHave) {
               StatusIs(kInvalid, HasSubstr("head.weight: the model has no such matrix")));
 }
 
+TEST_F(PeftShiraTest, AnotherNameOfAParameterIsTheParameter) {
+  base_.renamed = {{"newer.weight", "b.weight"}};
+  AdapterFolder files = WithWholeModule();
+  ASSERT_OK_AND_ASSIGN(const auto expected, ReadFolder(files));
+  files.config = R"({"peft_type": "SHIRA", "modules_to_save": ["newer"]})";
+  files.AddTensor<float>("base_model.model.newer.weight", DType::kF32, {2, 5},
+                         {0, 1, 2, 3, 4, 5, 6, 7, 8, 9});
+  files.RemoveTensor("base_model.model.b.weight");
+  ASSERT_OK_AND_ASSIGN(const auto found, ReadFolder(files));
+  ASSERT_EQ(found->deltas.size(), expected->deltas.size());
+  EXPECT_EQ(found->deltas.back().parameter, "b.weight");
+}
+
+// In transformers 5 all experts of a mixture are one tensor of three dimensions.
+TEST_F(PeftShiraTest, RefusesATensorOfSeveralParametersByName) {
+  base_.fused = {{"mlp.experts.down_proj", "mlp.experts.0.down_proj.weight"}};
+  AdapterFolder files = WithWholeModule();
+  files.config = R"({"peft_type": "SHIRA", "modules_to_save": ["b", "experts"]})";
+  files.AddTensor<float>("base_model.model.mlp.experts.down_proj", DType::kF32, {2, 2, 1},
+                         {1, 2, 3, 4});
+  const auto is_refused = [&](const char* name) {
+    return StatusIs(
+        kInvalid,
+        HasSubstr(std::string(name) + ": it is one tensor of all experts' weights; expected those "
+                                      "of each expert by itself, as mlp.experts.0.down_proj."
+                                      "weight"));
+  };
+  EXPECT_THAT(ReadFolder(files), is_refused("mlp.experts.down_proj"));
+  AdapterFolder sparse = WithWholeModule();
+  sparse.AddLayer("mlp.experts.down_proj", {{0, 0}}, {1.0f});
+  EXPECT_THAT(ReadFolder(sparse), is_refused("mlp.experts.down_proj.weight"));
+}
+
 TEST_F(PeftShiraTest, RefusesAWholeModuleWithAValueThatIsNotFinite) {
   AdapterFolder files = WithWholeModule();
   files.AddTensor<float>("base_model.model.b.weight", DType::kF32, {2, 5},

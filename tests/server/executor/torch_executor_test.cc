@@ -196,7 +196,8 @@ INSTANTIATE_TEST_SUITE_P(Models, TorchExecutorTest,
                                            TinyModel{DType::kF16, kTinyMixed, false},
                                            TinyModel{DType::kF32, kTinyGemma},
                                            TinyModel{DType::kBF16, kTinyGemma, false},
-                                           TinyModel{DType::kF32, kTinyStableLm, false}),
+                                           TinyModel{DType::kF32, kTinyStableLm, false},
+                                           TinyModel{DType::kF32, kTinyMixture}),
                          TinyModelName);
 
 TEST(TorchExecutorSwitchTest, MoreEntriesThanAreWrittenAtATime) {

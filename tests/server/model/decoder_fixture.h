@@ -16,6 +16,7 @@
 #include "server/model/families/gemma.h"
 #include "server/model/families/llama.h"
 #include "server/model/families/qwen3.h"
+#include "server/model/families/qwen3_moe.h"
 #include "server/model/families/stablelm.h"
 #include "server/model/kv_cache.h"
 #include "server/model/resident_weights.h"
@@ -87,6 +88,17 @@ inline ModelConfig TinyStableLmConfig(bool tied = true) {
   return config;
 }
 
+// Mixtures of experts before and after a layer without one.
+inline ModelConfig TinyMixtureConfig(bool tied = true) {
+  ModelConfig config = TinyDecoderConfig(tied);
+  config.architecture = "qwen3_moe";
+  config.family = &kQwen3MoeFamily;
+  config.num_layers = 3;
+  config.layers = {{.mlp = MlpKind::kMixture}, {}, {.mlp = MlpKind::kMixture}};
+  config.mixture = {.experts = 7, .experts_per_token = 3, .intermediate_size = 37};
+  return config;
+}
+
 inline std::unique_ptr<ResidentWeights> RandomWeights(const ModelConfig& config, DType dtype) {
   std::unique_ptr<ResidentWeights> weights = ResidentWeights::Allocate(config, dtype).value();
   std::mt19937 random(3);
@@ -141,6 +153,7 @@ inline constexpr TinyModel::Kind kTinyLlama = {"", &TinyDecoderConfig};
 inline constexpr TinyModel::Kind kTinyMixed = {"Mixed", &TinyMixedConfig};
 inline constexpr TinyModel::Kind kTinyGemma = {"Gemma", &TinyGemmaConfig};
 inline constexpr TinyModel::Kind kTinyStableLm = {"StableLm", &TinyStableLmConfig};
+inline constexpr TinyModel::Kind kTinyMixture = {"Mixture", &TinyMixtureConfig};
 
 inline std::string TinyModelName(const ::testing::TestParamInfo<TinyModel>& info) {
   return std::string(DTypeName(info.param.dtype)) + info.param.kind.name +

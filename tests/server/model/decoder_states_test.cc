@@ -170,7 +170,8 @@ INSTANTIATE_TEST_SUITE_P(
         TinyModel{DType::kF16, kTinyLlama, false}, TinyModel{DType::kF32, kTinyMixed},
         TinyModel{DType::kBF16, kTinyMixed, false}, TinyModel{DType::kF32, kTinyGemma},
         TinyModel{DType::kBF16, kTinyGemma, false}, TinyModel{DType::kF32, kTinyStableLm, false},
-        TinyModel{DType::kBF16, kTinyStableLm}),
+        TinyModel{DType::kBF16, kTinyStableLm}, TinyModel{DType::kF32, kTinyMixture},
+        TinyModel{DType::kBF16, kTinyMixture, false}, TinyModel{DType::kF16, kTinyMixture}),
     TinyModelName);
 
 }  // namespace

@@ -3,8 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
+#include <string>
 
+#include "base/strings.h"
 #include "tests/server/model/decoder_fixture.h"
 
 namespace shira {
@@ -178,9 +182,41 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(TinyModel{DType::kF32}, TinyModel{DType::kBF16}, TinyModel{DType::kF16},
                       TinyModel{DType::kF32, kTinyMixed}, TinyModel{DType::kBF16, kTinyMixed},
                       TinyModel{DType::kF32, kTinyGemma}, TinyModel{DType::kBF16, kTinyGemma},
-                      TinyModel{DType::kF32, kTinyStableLm},
-                      TinyModel{DType::kBF16, kTinyStableLm}),
+                      TinyModel{DType::kF32, kTinyStableLm}, TinyModel{DType::kBF16, kTinyStableLm},
+                      TinyModel{DType::kF32, kTinyMixture}, TinyModel{DType::kBF16, kTinyMixture},
+                      TinyModel{DType::kF16, kTinyMixture}),
     TinyModelName);
+
+// What is in an expert's weights is seen by the tokens that use it alone: others do not even read it.
+TEST(DecoderMixtureTest, ATokenReadsTheExpertsThatItUsesAlone) {
+  const ModelConfig config = TinyMixtureConfig();
+  const CompiledState base;
+  ThreadTeam team(2);
+  const auto is_touched = [&](int64_t layer, int64_t expert, const char* matrix) {
+    const std::unique_ptr<ResidentWeights> weights = RandomWeights(config, DType::kF32);
+    const std::string name = StrCat("model.layers.", layer, ".mlp.experts.", expert, ".", matrix);
+    for (const ResidentParameter& parameter : weights->parameters()) {
+      if (parameter.name != name) continue;
+      auto* values = reinterpret_cast<float*>(parameter.data);
+      std::fill_n(values, parameter.elements(), std::numeric_limits<float>::quiet_NaN());
+    }
+    Decoder decoder(*weights, team.parallel_for());
+    const auto cache = KvCache::Create(MakePool(config, DType::kF32), 1).value();
+    const std::vector<int32_t> tokens = TokensOf(0, 1);
+    const std::vector<BatchRow> rows = {{cache.get(), tokens, true, &base}};
+    const absl::Span<const float> logits = decoder.Forward(base, rows);
+    return std::any_of(logits.begin(), logits.end(), [](float x) { return std::isnan(x); });
+  };
+  for (const char* matrix : {"gate_proj.weight", "up_proj.weight", "down_proj.weight"}) {
+    for (const int64_t layer : {0, 2}) {
+      int64_t touched = 0;
+      for (int64_t expert = 0; expert < config.mixture.experts; ++expert) {
+        touched += is_touched(layer, expert, matrix) ? 1 : 0;
+      }
+      EXPECT_EQ(touched, config.mixture.experts_per_token) << matrix << " of layer " << layer;
+    }
+  }
+}
 
 }  // namespace
 }  // namespace shira

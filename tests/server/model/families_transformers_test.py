@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from gguf_writing import finish, open_writer
 from peft import PeftModel, ShiraConfig, get_peft_model
+from safetensors.torch import load_file
 
-from shira_testutil import make_tiny_model, parameter_hashes, run_binary
+from shira_testutil import make_tiny_model, parameter_hashes, run_binary, tensor_sha256
 
 SLIDING, FULL = "sliding_attention", "full_attention"
 # By title: the family, and what its configuration has otherwise than its defaults. Prompts are longer than windows.
@@ -63,6 +64,16 @@ MODELS = {
     "qwen3, windows by layer": (
         "qwen3", {"head_dim": 24, "use_sliding_window": True, "sliding_window": 33, "num_hidden_layers": 3,
                   "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}),
+    "mixtral": ("mixtral", {"num_local_experts": 5, "num_experts_per_tok": 2}),
+    "mixtral, window, tied, one expert": (
+        "mixtral", {"num_local_experts": 3, "num_experts_per_tok": 1, "sliding_window": 20, "head_dim": 24,
+                    "tie_word_embeddings": True}),
+    "qwen3_moe": ("qwen3_moe", {"num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 48,
+                                "norm_topk_prob": True, "head_dim": 24}),
+    "qwen3_moe, shares of all, some layers dense, biases": (
+        "qwen3_moe", {"num_hidden_layers": 4, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 40,
+                      "decoder_sparse_step": 2, "mlp_only_layers": [1], "attention_bias": True,
+                      "tie_word_embeddings": True}),
     "mistral": ("mistral", {"sliding_window": 20, "head_dim": 24}),
     "mistral, no window": ("mistral", {"sliding_window": None}),
     "phi3": ("phi3", {}),
@@ -84,17 +95,24 @@ MODELS = {
                     "attention_bias": True, "mlp_bias": True}),
 }
 # Architectures of llama.cpp that are not called as transformers calls the family. Mistral has none.
-GGUF_NAMES = {"gemma3_text": "gemma3", "gpt_neox": "gptneox", "ministral3": "mistral3", "olmo3": "olmo2", "mistral": None}
+GGUF_NAMES = {"gemma3_text": "gemma3", "gpt_neox": "gptneox", "ministral3": "mistral3", "olmo3": "olmo2", "mistral": None,
+              "mixtral": "llama", "qwen3_moe": "qwen3moe"}
 # Families whose rows of q and k are interleaved in files of llama.cpp.
-GGUF_INTERLEAVED = {"granite", "llama", "ministral3", "smollm3"}
+GGUF_INTERLEAVED = {"granite", "llama", "ministral3", "mixtral", "smollm3"}
 # Whose norms are one larger there.
 GGUF_PLUS_ONE = {"gemma2", "gemma3_text"}
 # Models of which a file says everything that its folder does, or what it does not say is usual.
-COMPLETE_IN_GGUF = {"gemma2", "gemma3", "gpt_neox", "gpt_neox, one after the other", "granite", "ministral3", "olmo2",
-                    "olmo3", "phi3", "phi3, part of a head, factors of short texts", "phi3, window, one width for all", "qwen2", "qwen3", "smollm3", "stablelm",
-                    "stablelm, beside each other", "starcoder2"}
-# Of which it lacks tensors: each head's own norms are one tensor there.
-NOT_IN_GGUF = {"stablelm, norms of heads"}
+COMPLETE_IN_GGUF = {
+    "gemma2", "gemma3", "gpt_neox", "gpt_neox, one after the other", "granite", "ministral3", "mixtral", "olmo2", "olmo3",
+    "phi3", "phi3, part of a head, factors of short texts", "phi3, window, one width for all", "qwen2", "qwen3",
+    "qwen3_moe", "smollm3", "stablelm", "stablelm, beside each other", "starcoder2"}
+# Of which it lacks tensors: each head's own norms are one tensor there, and every layer has a mixture of experts.
+NOT_IN_GGUF = {"stablelm, norms of heads", "qwen3_moe, shares of all, some layers dense, biases"}
+# Families with mixtures of experts, and what they called a mixture's linear layers before transformers 5.
+MIXTURES = {"mixtral": ["gate", "w1", "w2", "w3"], "qwen3_moe": ["gate", "gate_proj", "up_proj", "down_proj"]}
+# A token's experts are decided where the score of the last one is so much above that of the next. Scores are up to 3, so that
+# this is some steps of the dtype.
+DECIDED = {"BF16": 0.06, "F16": 0.01}
 
 GREEDY_TOKENS = 24
 
@@ -102,6 +120,98 @@ GREEDY_TOKENS = 24
 def prompts(lengths=(90, 1, 9, 33)) -> list[list[int]]:
     generator = torch.Generator().manual_seed(3)
     return [torch.randint(3, 300, (length,), generator=generator).tolist() for length in lengths]
+
+
+def has_mixtures(model) -> bool:
+    return model.config.model_type in MIXTURES
+
+
+def least_lead(model, prompt: list[int]) -> float:
+    """By how much the experts that the prompt's last token uses, in any layer, score more than the others."""
+    leads = [math.inf]
+
+    def measure(router, inputs, _):
+        scores = torch.nn.functional.linear(inputs[0].reshape(-1, inputs[0].shape[-1])[-1], router.weight).float()
+        best = scores.sort(descending=True).values
+        leads.append((best[router.top_k - 1] - best[router.top_k]).item())
+
+    hooks = [module.register_forward_hook(measure) for name, module in model.named_modules() if name.endswith("mlp.gate")]
+    assert hooks
+    with torch.inference_mode():
+        model(torch.tensor([prompt]))
+    for hook in hooks:
+        hook.remove()
+    return min(leads)
+
+
+def prompts_for(model, dtype: str) -> list[list[int]]:
+    """In 16 bits, of a model with mixtures of experts, prompts whose tokens' experts do not depend on the last places: another
+    expert is another function."""
+    if not has_mixtures(model) or dtype == "F32":
+        return prompts()
+    generator = torch.Generator().manual_seed(4)
+    found = []
+    for length in (60, 1, 9, 33):
+        prompt: list[int] = []
+        while len(prompt) < length:
+            longer = [*prompt, torch.randint(3, 300, (), generator=generator).item()]
+            if least_lead(model, longer) > DECIDED[dtype]:
+                prompt = longer
+        found.append(prompt)
+    return found
+
+
+def hub_tensors(model) -> dict[str, torch.Tensor]:
+    """The parameters as transformers saves them for the hub: each expert's by themselves."""
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        return load_file(pathlib.Path(folder, "model.safetensors"))
+
+
+def hashes_of(model) -> dict[str, str]:
+    if not has_mixtures(model):
+        return parameter_hashes(model)
+    return {name: tensor_sha256(tensor) for name, tensor in hub_tensors(model).items()}
+
+
+def printed_hashes(*args) -> dict[str, str]:
+    """What one of our programs prints."""
+    return {name: digest for digest, name in map(str.split, run_binary(*args).stdout.splitlines())}
+
+
+def unfused(tensors: dict[str, torch.Tensor]) -> torch.nn.Module:
+    """Modules of these parameters that are called as in transformers before 5, where every matrix of an expert, and the router,
+    was an nn.Linear of its own."""
+    root = torch.nn.Module()
+    for name, tensor in sorted(tensors.items(), key=lambda item: item[1].dim(), reverse=True):  # biases after their matrices
+        *path, leaf, kind = name.split(".")
+        module = root
+        for part in path:
+            if part not in module._modules:
+                module.add_module(part, torch.nn.Module())
+            module = module._modules[part]
+        if tensor.dim() == 2:
+            linear = torch.nn.Linear(*reversed(tensor.shape), bias=False)
+            linear.weight = torch.nn.Parameter(tensor.clone())
+            module.add_module(leaf, linear)
+        else:
+            if leaf not in module._modules:
+                module.add_module(leaf, torch.nn.Module())
+            module._modules[leaf].register_parameter(kind, torch.nn.Parameter(tensor.clone()))
+    return root
+
+
+def gguf_parameters(model):
+    """(name of a module, "weight" or "bias", values): all experts' gates, ups and downs are a tensor each."""
+    for name, parameter in model.named_parameters():
+        values = parameter.detach().float().numpy()
+        if name.endswith("mlp.experts.gate_up_proj"):
+            for part, half in zip(("gate_proj", "up_proj"), np.split(values, 2, axis=1)):
+                yield name.replace("gate_up_proj", part), "weight", half
+        elif name.endswith("mlp.experts.down_proj"):
+            yield name, "weight", values
+        else:
+            yield *name.rsplit(".", 1), values
 
 
 def interleaved(values: np.ndarray, head_dim: int) -> np.ndarray:
@@ -163,6 +273,11 @@ def add_settings(writer, config) -> None:
         writer.add_logit_scale(config.logits_scaling)
     if family in ("gpt_neox", "stablelm"):
         writer.add_parallel_residual(config.use_parallel_residual)
+    if family in MIXTURES:
+        writer.add_expert_count(config.num_local_experts)
+        writer.add_expert_used_count(config.num_experts_per_tok)
+    if family == "qwen3_moe":
+        writer.add_expert_feed_forward_length(config.moe_intermediate_size)
 
 
 def write_gguf(model, path: pathlib.Path) -> None:
@@ -175,9 +290,7 @@ def write_gguf(model, path: pathlib.Path) -> None:
     add_settings(writer, config)
     architecture = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == gguf_name(model))
     names = gguf.get_tensor_name_map(architecture, config.num_hidden_layers)
-    for parameter_name, parameter in model.named_parameters():
-        module, kind = parameter_name.rsplit(".", 1)
-        values = parameter.detach().float().numpy()
+    for module, kind, values in gguf_parameters(model):
         if family in GGUF_INTERLEAVED and module.endswith(("q_proj", "k_proj")):
             values = interleaved(values, head_dim)
         if module.endswith("query_key_value"):
@@ -199,7 +312,8 @@ class FamiliesTest(unittest.TestCase):
     def test_logits_equal_transformers(self):
         def check(title, _, folder):
             for dtype in oracle.DTYPES:
-                difference = oracle.largest_difference(oracle.load(folder, dtype), folder, dtype, prompts(), prefill=7)
+                model = oracle.load(folder, dtype)
+                difference = oracle.largest_difference(model, folder, dtype, prompts_for(model, dtype), prefill=7)
                 print(f"{title}, {dtype}: largest difference {difference:.2g}")
                 self.assertLess(difference, oracle.TINY_TOLERANCE[dtype], dtype)
 
@@ -208,8 +322,9 @@ class FamiliesTest(unittest.TestCase):
     def test_logits_of_libtorchs_executor_equal_transformers(self):
         def check(title, _, folder):
             for dtype in oracle.DTYPES:
+                model = oracle.load(folder, dtype)
                 difference = oracle.largest_difference(
-                    oracle.load(folder, dtype), folder, dtype, prompts(), prefill=7, device="cpu")
+                    model, folder, dtype, prompts_for(model, dtype), prefill=7, device="cpu")
                 print(f"{title}, {dtype}, LibTorch: largest difference {difference:.2g}")
                 self.assertLess(difference, oracle.TINY_TOLERANCE[dtype], dtype)
 
@@ -229,19 +344,20 @@ class FamiliesTest(unittest.TestCase):
         self.for_each_model(check)
 
     def test_weights_equal_transformers_whatever_the_file(self):
-        def hashes(path, dtype):
-            lines = run_binary("print_weight_hashes", path, dtype).stdout.splitlines()
-            return {name: digest for digest, name in map(str.split, lines)}
-
         def check(title, model, folder):
             paths = [folder]
             if gguf_name(model) is not None and title not in NOT_IN_GGUF:
                 paths.append(folder / "tiny.gguf")
                 write_gguf(model, paths[1])
+            if has_mixtures(model):
+                paths.append(folder / "as in memory")
+                model.save_pretrained(paths[-1], save_original_format=False)
+                names = load_file(paths[-1] / "model.safetensors")
+                self.assertTrue(any(name.endswith("mlp.experts.gate_up_proj") for name in names), list(names))
             for path in paths:
                 for dtype in oracle.DTYPES:
-                    expected = parameter_hashes(oracle.load(folder, dtype))
-                    self.assertEqual(hashes(path, dtype), expected, f"{path}, {dtype}")
+                    expected = hashes_of(oracle.load(folder, dtype))
+                    self.assertEqual(printed_hashes("print_weight_hashes", path, dtype), expected, f"{path}, {dtype}")
 
         self.for_each_model(check)
 
@@ -266,16 +382,83 @@ class FamiliesTest(unittest.TestCase):
             config = ShiraConfig(r=2, target_modules=sorted(linears), random_seed=1, init_weights=False)
             get_peft_model(oracle.load(folder, "F32"), config).save_pretrained(folder / "adapter")
             for dtype in oracle.DTYPES:
-                base = parameter_hashes(oracle.load(folder, dtype))
+                base = hashes_of(oracle.load(folder, dtype))
                 merged = PeftModel.from_pretrained(oracle.load(folder, dtype), folder / "adapter").merge_and_unload()
-                expected = parameter_hashes(merged)
+                expected = hashes_of(merged)
                 changed = {name.rsplit(".", 2)[-2] for name in base if base[name] != expected[name]}
                 self.assertEqual(changed, linears)
-                lines = run_binary("print_adapted_hashes", folder, dtype, folder / "adapter").stdout.splitlines()
-                found = {name: digest for digest, name in map(str.split, lines)}
+                found = printed_hashes("print_adapted_hashes", folder, dtype, folder / "adapter")
                 self.assertEqual(found, expected, dtype)
 
         self.for_each_model(check)
+
+
+class MixtureAdaptersTest(unittest.TestCase):
+    maxDiff = None
+
+    def for_each_mixture(self, check):
+        for title, (family, overrides) in MODELS.items():
+            if family in MIXTURES:
+                with self.subTest(title), tempfile.TemporaryDirectory() as folder:
+                    check(make_tiny_model(folder, family, **overrides), pathlib.Path(folder))
+
+    def test_shira_on_unfused_experts_and_routers_equals_pefts_merge(self):
+        def check(model, folder):
+            targets = [*MIXTURES[model.config.model_type], "q_proj"]
+            config = ShiraConfig(r=2, target_modules=targets, random_seed=1, init_weights=False)
+            torch.manual_seed(1)
+            get_peft_model(unfused(hub_tensors(model)), config).save_pretrained(folder / "adapter")
+            for dtype in oracle.DTYPES:
+                tensors = hub_tensors(oracle.load(folder, dtype))
+                merged = PeftModel.from_pretrained(unfused(tensors), folder / "adapter").merge_and_unload()
+                expected = {name: tensor_sha256(tensor) for name, tensor in merged.state_dict().items()}
+                changed = {name.rsplit(".", 2)[-2] for name in tensors if tensor_sha256(tensors[name]) != expected[name]}
+                self.assertEqual(changed, set(targets))
+                found = printed_hashes("print_adapted_hashes", folder, dtype, folder / "adapter")
+                self.assertEqual(found, expected, dtype)
+
+        self.for_each_mixture(check)
+
+    # What PEFT saves for modules of transformers 5, where a router is a module and an expert's matrices are rows of a parameter.
+    def save_with_module(self, folder, module):
+        config = ShiraConfig(r=1, target_modules=["o_proj"], modules_to_save=[module], init_weights=False)
+        torch.manual_seed(2)
+        adapted = get_peft_model(oracle.load(folder, "F32"), config)
+        with torch.no_grad():
+            for name, parameter in adapted.named_parameters():
+                if "modules_to_save" in name:
+                    parameter.add_(torch.randn(parameter.shape))
+        adapted.save_pretrained(folder / "adapter")
+
+    def test_a_router_that_was_trained_whole_equals_pefts_merge(self):
+        def check(_, folder):
+            self.save_with_module(folder, "mlp.gate")
+            for dtype in oracle.DTYPES:
+                merged = PeftModel.from_pretrained(oracle.load(folder, dtype), folder / "adapter").merge_and_unload()
+                base, expected = hashes_of(oracle.load(folder, dtype)), hashes_of(merged)
+                self.assertEqual({name.rsplit(".", 2)[-2] for name in base if base[name] != expected[name]}, {"gate", "o_proj"})
+                self.assertEqual(printed_hashes("print_adapted_hashes", folder, dtype, folder / "adapter"), expected, dtype)
+
+        self.for_each_mixture(check)
+
+    def test_fused_experts_are_refused_by_name(self):
+        def check(_, folder):
+            self.save_with_module(folder, "mlp.experts")
+            result = run_binary("print_adapted_hashes", folder, "F32", folder / "adapter", check=False)
+            self.assertNotEqual(result.returncode, 0)
+            for part in ("gate_up_proj", "down_proj"):
+                self.assertRegex(result.stderr, rf"layers\.\d\.mlp\.experts\.{part}: it is one tensor of all experts' weights")
+
+        self.for_each_mixture(check)
+
+    def test_peft_targets_neither_routers_nor_fused_experts(self):
+        """If PEFT learns to, such adapters have to be looked at."""
+        def check(model, _):
+            for target in ("mlp.gate", "mlp.experts"):
+                with self.assertRaisesRegex(TypeError, "not supported"):
+                    get_peft_model(model, ShiraConfig(r=1, target_modules=rf".*\.{target}"))
+
+        self.for_each_mixture(check)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -297,6 +298,20 @@ TEST(ModelConfigTest, ValidateListsEveryProblem) {
                 HasSubstr("eos_token_id: -1"), HasSubstr("eos_token_id: 320"))));
 }
 
+TEST(ModelConfigTest, ValidateLimitsMixturesOfExperts) {
+  ModelConfig config = SmallConfig();
+  config.layers[0].mlp = MlpKind::kMixture;
+  EXPECT_THAT(config.Validate(), StatusIs(kInvalid, HasSubstr("mixture of a layer")));
+  config.mixture = {.experts = 4, .experts_per_token = 0, .intermediate_size = 0};
+  EXPECT_THAT(config.Validate(),
+              StatusIs(kInvalid, AllOf(HasSubstr("experts per token: expected 1 to 4, found 0"),
+                                       HasSubstr("an expert's intermediate_size"))));
+  config.mixture = {.experts = 4096, .experts_per_token = 2, .intermediate_size = 8};
+  config.num_layers = 17;
+  config.layers.resize(17);
+  EXPECT_THAT(config.Validate(), StatusIs(kInvalid, HasSubstr("experts of all layers")));
+}
+
 TEST(ModelConfigTest, ParametersHaveShapesAndAppearOnce) {
   ModelConfig config = SmallConfig();
   const auto texts = [&] {
@@ -329,6 +344,10 @@ class LlamaMetadata {
   }
   LlamaMetadata& Float(std::string_view key, float value) {
     body_.Value(key, 6, value);
+    return Count();
+  }
+  LlamaMetadata& Bool(std::string_view key, bool value) {
+    body_.Value(key, 7, static_cast<uint8_t>(value));
     return Count();
   }
   LlamaMetadata& Text(std::string_view key, std::string_view value) {
@@ -476,17 +495,59 @@ TEST(GgufConfigTest, RefusesWhatThisProgramDoesNotHave) {
   EXPECT_THAT(LlamaMetadata().Text("general.architecture", "mamba").Read(),
               StatusIs(kUnimplemented,
                        AllOf(HasSubstr("x.gguf"), HasSubstr("'mamba'"), HasSubstr("llama"))));
-  LlamaMetadata metadata = LlamaMetadata().Sizes().Number("llama.expert_count", 8);
+  LlamaMetadata metadata = LlamaMetadata().Sizes().Number("llama.expert_shared_count", 8);
   metadata.Number("llama.rope.dimension_count", 8).Number("llama.attention.value_length", 8);
   metadata.Text("llama.rope.scaling.type", "other").Float("llama.logit_scale", 2.0f);
   metadata.Float("llama.attention.temperature_scale", 0.1f);
   EXPECT_THAT(metadata.Read(),
-              StatusIs(kUnimplemented, AllOf(HasSubstr("llama.expert_count"),
+              StatusIs(kUnimplemented, AllOf(HasSubstr("llama.expert_shared_count"),
                                              HasSubstr("llama.rope.dimension_count: 8"),
                                              HasSubstr("llama.attention.value_length: 8"),
                                              HasSubstr("llama.rope.scaling.type: 'other'"),
                                              HasSubstr("llama.attention.temperature_scale"),
                                              HasSubstr("llama.logit_scale"))));
+}
+
+TEST(GgufConfigTest, AFileOfLlamasArchitectureWithExpertsIsMixtrals) {
+  LlamaMetadata metadata = LlamaMetadata().Sizes().Number("llama.expert_count", 8);
+  metadata.Number("llama.expert_used_count", 2);
+  ASSERT_OK_AND_ASSIGN(const ModelConfig config, metadata.Read());
+  EXPECT_EQ(config.architecture, "llama");
+  EXPECT_EQ(config.mixture.experts, 8);
+  EXPECT_EQ(config.mixture.experts_per_token, 2);
+  EXPECT_EQ(config.mixture.intermediate_size, 128);
+  const std::vector<TensorSpec> tensors = config.Tensors();
+  const auto w3 = std::find_if(tensors.begin(), tensors.end(), [](const TensorSpec& tensor) {
+    return tensor.name == "model.layers.1.block_sparse_moe.experts.7.w3.weight";
+  });
+  ASSERT_NE(w3, tensors.end());
+  EXPECT_EQ(w3->gguf_name, "blk.1.ffn_up_exps.weight");
+  ASSERT_TRUE(w3->gguf_part.has_value());
+  EXPECT_THAT(w3->gguf_part->shape, ElementsAre(8, 128, 64));
+  EXPECT_EQ(w3->gguf_part->first_row, 7 * 128);
+  ASSERT_OK_AND_ASSIGN(const ModelConfig none,
+                       LlamaMetadata().Sizes().Number("llama.expert_count", 0).Read());
+  EXPECT_EQ(none.mixture.experts, 0);
+  EXPECT_EQ(none.Tensors().back().name, "model.norm.weight");
+}
+
+TEST(GgufConfigTest, RefusesMixturesThatComputeOtherwise) {
+  LlamaMetadata metadata = LlamaMetadata().Sizes().Number("llama.expert_count", 8);
+  metadata.Number("llama.expert_used_count", 2).Number("llama.expert_gating_func", 2);
+  metadata.Float("llama.expert_weights_scale", 2.5f).Bool("llama.expert_weights_norm", false);
+  metadata.Number("llama.expert_group_count", 2).Number("llama.leading_dense_block_count", 1);
+  EXPECT_THAT(metadata.Read(),
+              StatusIs(kUnimplemented, AllOf(HasSubstr("llama.expert_gating_func: 2"),
+                                             HasSubstr("llama.expert_weights_scale: 2.5"),
+                                             HasSubstr("llama.expert_weights_norm: false"),
+                                             HasSubstr("llama.expert_group_count"),
+                                             HasSubstr("llama.leading_dense_block_count"))));
+  EXPECT_THAT(LlamaMetadata()
+                  .Sizes()
+                  .Number("llama.expert_count", 8)
+                  .Number("llama.expert_used_count", 9)
+                  .Read(),
+              StatusIs(kInvalid, HasSubstr("experts per token: expected 1 to 8, found 9")));
 }
 
 TEST(GgufConfigTest, RefusesMissingAndMalformedMetadata) {

@@ -5,6 +5,7 @@
 #include <iostream>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "adapters/format/adapter_reader.h"
 #include "adapters/switch/switch_engine.h"
@@ -26,9 +27,10 @@ absl::Status Run(const std::string& path, shira::DType dtype, const std::string&
   for (const shira::ParameterShape& parameter : engine.parameters().parameters()) {
     identity.parameters[parameter.name] = {parameter.rows, parameter.cols};
   }
-  for (const shira::TensorSpec& tensor : source->config().Tensors()) {
-    if (!tensor.second_name.empty()) identity.tied[tensor.second_name] = tensor.name;
-  }
+  shira::OtherNames others = shira::OtherNamesOf(source->config().Tensors());
+  identity.tied = std::move(others.tied);
+  identity.renamed = std::move(others.renamed);
+  identity.fused = std::move(others.fused);
   SHIRA_ASSIGN_OR_RETURN(const auto adapter,
                          shira::AdapterReader(std::move(identity), {}).Read(adapter_path));
   SHIRA_ASSIGN_OR_RETURN(const auto state, engine.Compile({{adapter, 1.0}}));

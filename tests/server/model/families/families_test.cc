@@ -51,6 +51,13 @@ class FamiliesTest : public ::testing::Test {
     }
     return rotary;
   }
+  static std::vector<bool> MixturesOf(const ModelConfig& config) {
+    std::vector<bool> mixtures;
+    for (const LayerSpec& layer : config.layers) {
+      mixtures.push_back(layer.mlp == MlpKind::kMixture);
+    }
+    return mixtures;
+  }
   static std::set<std::string> NamesOf(const ModelConfig& config) {
     std::set<std::string> names;
     for (const TensorSpec& tensor : config.Tensors()) names.insert(tensor.name);
@@ -132,6 +139,76 @@ TEST_F(FamiliesTest, Qwen3HasNormsOfHeadsWhoseWidthIsItsOwn) {
   ASSERT_OK_AND_ASSIGN(config, Read("qwen3", {{"attention_bias", true}}));
   EXPECT_THAT(NamesOf(config), IsSupersetOf({"model.layers.0.self_attn.q_proj.bias",
                                              "model.layers.0.self_attn.o_proj.bias"}));
+}
+
+TEST_F(FamiliesTest, MixtralHasAMixtureInEveryLayer) {
+  ASSERT_OK_AND_ASSIGN(ModelConfig config, Read("mixtral"));
+  EXPECT_EQ(config.mixture.experts, 8);
+  EXPECT_EQ(config.mixture.experts_per_token, 2);
+  EXPECT_EQ(config.mixture.intermediate_size, 128);
+  EXPECT_TRUE(config.mixture.normalised);
+  EXPECT_EQ(config.norm_eps, 1e-5);
+  EXPECT_EQ(config.ropes[0].theta, 1e6);
+  EXPECT_THAT(WindowsOf(config), ElementsAre(0, 0, 0, 0));
+  EXPECT_THAT(MixturesOf(config), ElementsAre(true, true, true, true));
+  EXPECT_THAT(NamesOf(config),
+              IsSupersetOf({"model.layers.0.block_sparse_moe.gate.weight",
+                            "model.layers.0.block_sparse_moe.experts.0.w1.weight",
+                            "model.layers.3.block_sparse_moe.experts.7.w2.weight",
+                            "model.layers.3.block_sparse_moe.experts.7.w3.weight"}));
+  EXPECT_THAT(NamesOf(config), Not(::testing::Contains("model.layers.0.mlp.gate_proj.weight")));
+  ASSERT_OK_AND_ASSIGN(
+      config, Read("mixtral",
+                   {{"num_local_experts", 3}, {"num_experts_per_tok", 1}, {"sliding_window", 16}}));
+  EXPECT_EQ(config.mixture.experts, 3);
+  EXPECT_EQ(config.mixture.experts_per_token, 1);
+  EXPECT_THAT(WindowsOf(config), ElementsAre(16, 16, 16, 16));
+  EXPECT_THAT(Read("mixtral", {{"num_experts_per_tok", 9}}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("experts per token: expected 1 to 8, found 9")));
+}
+
+TEST_F(FamiliesTest, Qwen3MoeSaysWhichLayersHaveAMixture) {
+  ASSERT_OK_AND_ASSIGN(ModelConfig config, Read("qwen3_moe"));
+  EXPECT_EQ(config.mixture.experts, 128);
+  EXPECT_EQ(config.mixture.experts_per_token, 8);
+  EXPECT_EQ(config.mixture.intermediate_size, 768);
+  EXPECT_FALSE(config.mixture.normalised);
+  EXPECT_THAT(MixturesOf(config), ElementsAre(true, true, true, true));
+  ASSERT_OK_AND_ASSIGN(config, Read("qwen3_moe", {{"num_experts", 5},
+                                                  {"num_experts_per_tok", 3},
+                                                  {"moe_intermediate_size", 24},
+                                                  {"norm_topk_prob", true},
+                                                  {"decoder_sparse_step", 2},
+                                                  {"mlp_only_layers", {1}}}));
+  EXPECT_TRUE(config.mixture.normalised);
+  EXPECT_THAT(MixturesOf(config), ElementsAre(false, false, false, true));
+  EXPECT_THAT(NamesOf(config),
+              IsSupersetOf({"model.layers.0.mlp.gate_proj.weight", "model.layers.3.mlp.gate.weight",
+                            "model.layers.3.mlp.experts.4.up_proj.weight",
+                            "model.layers.3.self_attn.q_norm.weight"}));
+  EXPECT_THAT(Read("qwen3_moe", {{"decoder_sparse_step", 0}}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("decoder_sparse_step")));
+}
+
+// transformers 5 has another name for the router of some families, and one tensor for all experts.
+TEST_F(FamiliesTest, MixturesHaveOtherNamesInMemory) {
+  const std::string layer = "model.layers.2.";
+  for (const std::string family : {"mixtral", "qwen3_moe"}) {
+    ASSERT_OK_AND_ASSIGN(const ModelConfig config, Read(family));
+    const OtherNames others = OtherNamesOf(config.Tensors());
+    const bool is_mixtral = family == "mixtral";
+    const std::string block = layer + (is_mixtral ? "block_sparse_moe." : "mlp.");
+    EXPECT_EQ(others.renamed.size(), is_mixtral ? 4 : 0);
+    if (is_mixtral) {
+      EXPECT_EQ(others.renamed.at(layer + "mlp.gate.weight"), block + "gate.weight");
+    }
+    EXPECT_EQ(others.fused.size(), 8);
+    EXPECT_EQ(others.fused.at(layer + "mlp.experts.gate_up_proj"),
+              block + (is_mixtral ? "experts.0.w1.weight" : "experts.0.gate_proj.weight"));
+    EXPECT_EQ(others.fused.at(layer + "mlp.experts.down_proj"),
+              block + (is_mixtral ? "experts.0.w2.weight" : "experts.0.down_proj.weight"));
+  }
 }
 
 TEST_F(FamiliesTest, MistralsWindowIsThatOfEveryLayerUnlessItIsNull) {
@@ -358,8 +435,9 @@ TEST_F(FamiliesTest, Starcoder2AndGptNeoxHaveNoGate) {
 }
 
 TEST_F(FamiliesTest, EveryFamilyRefusesWhatTheDecoderDoesNotHave) {
-  for (const std::string family : {"granite", "llama", "ministral3", "mistral", "olmo2", "phi3",
-                                   "qwen2", "qwen3", "smollm3", "stablelm", "starcoder2"}) {
+  for (const std::string family :
+       {"granite", "llama", "ministral3", "mistral", "mixtral", "olmo2", "phi3", "qwen2", "qwen3",
+        "qwen3_moe", "smollm3", "stablelm", "starcoder2"}) {
     EXPECT_THAT(Read(family, {{"hidden_act", "relu"},
                               {"quantization_config", {{"bits", 4}}},
                               {"rope_parameters",

@@ -194,6 +194,34 @@ TEST_P(LayersTest, HeadsTurnByTheirAngles) {
   }
 }
 
+TEST_P(LayersTest, AWeightedSumIsRoundedOnceUnlessItsProductsAreToBe) {
+  const std::vector<int64_t> indices = {3, 0, 4};
+  for (const int64_t size : kSizes) {
+    const Numbers rows = RandomNumbers(dtype(), 5 * size, random_);
+    const std::vector<float> factors = RandomNumbers(dtype(), 3, random_).values;
+    OnEveryTarget([&] {
+      for (const bool round_products : {false, true}) {
+        std::vector<float> sum(size);
+        SumWeightedRows(dtype(), round_products, rows.values.data(), indices, factors, size,
+                        sum.data());
+        for (int64_t i = 0; i < size; ++i) {
+          double expected = 0.0, magnitude = 0.0;
+          for (size_t term = 0; term < indices.size(); ++term) {
+            float product = rows.values[indices[term] * size + i] * factors[term];
+            if (round_products) product = RoundedTo(dtype(), product);
+            expected += product;
+            magnitude += std::abs(product);
+          }
+          // Sums in fp32 may fall on the other side of a tie than those in double.
+          ASSERT_NEAR(sum[i], expected, Tolerance(std::abs(expected), 1) + magnitude * 0x1p-22)
+              << i << (round_products ? ", rounded products" : "");
+        }
+        ExpectValues(sum);
+      }
+    });
+  }
+}
+
 double ActivationOf(Activation activation, double x) {
   switch (activation) {
     case Activation::kSilu:
