@@ -128,6 +128,7 @@ absl::StatusOr<Engine::Options> EngineOptions(const ServerOptions& options, Mode
   engine.step.row_patching =
       options.row_patching && executor.mixes_states() ? RowPatching::kAuto : RowPatching::kOff;
   engine.max_prefixes = options.max_prefixes;
+  engine.speculate = options.speculate;
   SHIRA_ASSIGN_OR_RETURN(engine.costs,
                          MeasureStepCosts(executor, switch_engine, kMeasurementBudget));
   const auto ms = [](double seconds) { return 1000.0 * seconds; };

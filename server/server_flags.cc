@@ -36,6 +36,7 @@ struct Flags {
   double drain_delay_seconds = absl::ToDoubleSeconds(ServerOptions().drain_delay);
   double reload_interval_seconds = absl::ToDoubleSeconds(ServerOptions().reload_interval);
   std::string row_patching = "auto";
+  std::string speculate = "ngram";
   std::string log_format = "text";
   int64_t max_upload_mb = LifecycleOptions().max_upload_bytes >> 20;
   int64_t upload_quota_mb = LifecycleOptions().upload_quota_bytes >> 20;
@@ -239,6 +240,10 @@ void DefineSchedulingFlags(CLI::App& app, Flags& flags) {
       "Maximum number of prompt prefixes that are kept for later requests, in free KV cache "
       "memory; "
       "0: none");
+  Add(app, group, "--speculate", flags.speculate,
+      "Whether tokens are drafted, where that is faster, for requests that do not say: ngram (from "
+      "what follows the last tokens earlier in prompt and answer) or off. Changes no token")
+      ->check(CLI::IsMember({"ngram", "off"}));
 }
 
 void DefineLogFlags(CLI::App& app, Flags& flags) {
@@ -302,6 +307,7 @@ absl::StatusOr<ServerOptions> ToOptions(const Flags& flags) {
     *address = WithHost(*address);
   }
   options.row_patching = flags.row_patching == "auto";
+  options.speculate = flags.speculate == "ngram";
   options.lifecycle.max_upload_bytes = flags.max_upload_mb << 20;
   options.lifecycle.upload_quota_bytes = flags.upload_quota_mb << 20;
   options.lifecycle.verify_interval = absl::Seconds(flags.verify_interval_seconds);

@@ -42,6 +42,7 @@ constexpr Setting kSettings[] = {
     {"stop", "stop", "stop_strings"},
     {"ignore-eos", "stop", "ignore_eos"},
     {"priority", "", "priority"},
+    {"speculate", "", "speculate"},
 };
 
 const Setting* FindSetting(absl::string_view name) {

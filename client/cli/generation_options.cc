@@ -81,6 +81,10 @@ void AddGenerationOptions(CLI::App& app, GenerationOptions& options) {
   app.add_option("--priority", options.priority,
                  "Requests of a higher priority are answered first (-100 to 100, default: 0)")
       ->type_name("P");
+  app.add_option("--speculate", options.speculate,
+                 "Whether the server may draft tokens (default: as it was started); changes the "
+                 "time, not the answer")
+      ->type_name("on|off");
   app.add_option("--stop", options.stop_strings,
                  "End the answer before this text; repeat it for several")
       ->type_name("TEXT")
@@ -110,6 +114,7 @@ absl::StatusOr<v1::GenerateRequest> MakeRequest(const GenerationOptions& options
     (*sampling.mutable_logit_bias())[bias->first] = bias->second;
   }
   if (options.priority) request.set_priority(*options.priority);
+  if (options.speculate) request.set_speculate(*options.speculate);
   v1::StopConditions& stop = *request.mutable_stop();
   if (options.max_tokens) stop.set_max_tokens(*options.max_tokens);
   for (const std::string& text : options.stop_strings) stop.add_stop_strings(text);
@@ -128,6 +133,10 @@ void PrintFigures(const v1::GenerateSummary& summary, Output& err) {
                        : "",
                    " + ", usage.completion_tokens(), " tokens, ",
                    summary.finish_reason() == v1::FINISH_REASON_LENGTH ? "length" : "stop");
+  if (usage.drafted_tokens() > 0) {
+    absl::StrAppend(&line, " (", usage.accepted_tokens(), " of ", usage.drafted_tokens(),
+                    " drafts accepted)");
+  }
   if (summary.has_seed()) absl::StrAppend(&line, ", seed ", summary.seed());
   absl::StrAppend(&line, "; queue ", FormatTimeSpan(ToDuration(timings.queue())), ", switch ",
                   FormatTimeSpan(ToDuration(timings.switch_())), ", prefill ",

@@ -34,6 +34,7 @@ struct GenerationOptions {
   std::vector<std::string> stop_strings;
   bool ignore_eos = false;
   std::optional<int32_t> priority;
+  std::optional<bool> speculate;
 };
 
 // `options` has to outlive `app`.

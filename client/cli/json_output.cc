@@ -105,6 +105,8 @@ Json ToJson(const v1::GenerateResponse& response) {
       {"prompt_tokens", summary.usage().prompt_tokens()},
       {"cached_prompt_tokens", summary.usage().cached_prompt_tokens()},
       {"completion_tokens", summary.usage().completion_tokens()},
+      {"drafted_tokens", summary.usage().drafted_tokens()},
+      {"accepted_tokens", summary.usage().accepted_tokens()},
       {"total_tokens", summary.usage().prompt_tokens() + summary.usage().completion_tokens()}};
   json["timings_ms"] = {{"queue", Milliseconds(summary.timings().queue())},
                         {"switch", Milliseconds(summary.timings().switch_())},

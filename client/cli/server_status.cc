@@ -58,6 +58,8 @@ std::optional<ServerRates> RatesBetween(const v1::GetServerStatusResponse& befor
       .prompt_tokens = rate(a.prompt_tokens(), b.prompt_tokens()),
       .generated_tokens = rate(a.generated_tokens(), b.generated_tokens()),
       .switches = rate(before.switches(), after.switches()),
+      .drafted_tokens = rate(a.drafted_tokens(), b.drafted_tokens()),
+      .accepted_tokens = rate(a.accepted_tokens(), b.accepted_tokens()),
       .switch_share = absl::ToDoubleSeconds(switching) / seconds,
   };
 }
@@ -82,7 +84,9 @@ Json ToJson(const v1::GetServerStatusResponse& status) {
                          {"finished", generations.finished()},
                          {"failed", generations.failed()},
                          {"prompt_tokens", generations.prompt_tokens()},
-                         {"generated_tokens", generations.generated_tokens()}};
+                         {"generated_tokens", generations.generated_tokens()},
+                         {"drafted_tokens", generations.drafted_tokens()},
+                         {"accepted_tokens", generations.accepted_tokens()}};
   json["adapter_loads"] = Json::array();
   for (const auto& load : status.adapter_loads()) {
     json["adapter_loads"].push_back(
@@ -114,7 +118,9 @@ Json ToJson(const ServerRates& rates) {
           {"prompt_tokens_per_s", rates.prompt_tokens},
           {"generated_tokens_per_s", rates.generated_tokens},
           {"switches_per_s", rates.switches},
-          {"switch_share", rates.switch_share}};
+          {"switch_share", rates.switch_share},
+          {"drafted_tokens_per_s", rates.drafted_tokens},
+          {"accepted_tokens_per_s", rates.accepted_tokens}};
 }
 
 std::vector<std::pair<std::string, std::string>> StatusFields(
@@ -143,6 +149,13 @@ std::vector<std::pair<std::string, std::string>> StatusFields(
                                FormatBytes(memory.weight_bytes()))},
        {"Adapter memory", Share(memory.adapter_bytes(), memory.adapter_budget_bytes())},
        {"KV memory", Share(memory.kv_bytes(), memory.kv_budget_bytes())}});
+  if (const int64_t drafted = generations.drafted_tokens(); drafted > 0) {
+    fields.emplace_back(
+        "Drafts", absl::StrFormat("%s of %s tokens accepted (%.1f %%)",
+                                  FormatCount(generations.accepted_tokens()), FormatCount(drafted),
+                                  100.0 * static_cast<double>(generations.accepted_tokens()) /
+                                      static_cast<double>(drafted)));
+  }
   if (!status.damaged_parameters().empty())
     fields.emplace_back("Damaged", absl::StrJoin(status.damaged_parameters(), ", "));
   if (status.has_last_verified()) fields.emplace_back("Verified", Rfc3339(status.last_verified()));

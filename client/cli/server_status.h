@@ -21,6 +21,8 @@ struct ServerRates {
   double prompt_tokens = 0;
   double generated_tokens = 0;
   double switches = 0;
+  double drafted_tokens = 0;
+  double accepted_tokens = 0;  // of these
   double switch_share = 0;  // of the time, that went into switches
 };
 

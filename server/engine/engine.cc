@@ -52,6 +52,7 @@ class Engine::Impl {
         executor_(executor),
         switch_engine_(switch_engine),
         memory_(executor, options.max_prefixes),
+        speculates_(options.speculate),
         sequence_limits_(
             {.vocab_size = executor.vocab_size(),
              .max_sequence_tokens = memory_.max_sequence_tokens(),
@@ -115,6 +116,7 @@ class Engine::Impl {
   ModelExecutor& executor_;  // the const methods also on other threads
   SwitchEngine& switch_engine_;
   KvMemory memory_;  // the const methods also on other threads
+  const bool speculates_;
   const Sequence::Limits sequence_limits_;
 
   StatsBook stats_;
@@ -182,6 +184,7 @@ absl::Status Engine::Impl::CheckHolds(const KvMemory::Demand& demand) const {
 
 absl::StatusOr<std::shared_ptr<CancellationToken>> Engine::Impl::Submit(GenerationRequest request) {
   SHIRA_RETURN_IF_ERROR(Sequence::Check(request, sequence_limits_));
+  request.speculate = executor_.has_exact_rows() && request.speculate.value_or(speculates_);
   auto sequence =
       std::make_unique<Sequence>(next_id_++, std::move(request), sequence_limits_, SteadyNow());
   SHIRA_RETURN_IF_ERROR(CheckHolds(sequence->kv_demand()));

@@ -53,6 +53,9 @@ class Engine {
     StatePreparation::Options preparation = {};
     // Prompt prefixes that are kept for later requests, in KV memory that is otherwise free.
     int64_t max_prefixes = 0;
+    // Whether tokens are drafted for generations that do not say. Never for those of an executor
+    // without exact rows.
+    bool speculate = false;
   };
 
   // Starts the thread. `executor` and `switch_engine` must outlive the engine and are used by

@@ -39,8 +39,10 @@ struct EngineStats {
   int64_t prompt_tokens = 0;         // that were run
   int64_t cached_prompt_tokens = 0;  // that did not have to be
   int64_t generated_tokens = 0;
-  int64_t prefix_hits = 0;    // generations with cached tokens
-  int64_t prefix_misses = 0;  // and without, while prefixes were kept
+  int64_t drafted_tokens = 0;   // run in the hope that they come
+  int64_t accepted_tokens = 0;  // of these: came, and saved a step
+  int64_t prefix_hits = 0;      // generations with cached tokens
+  int64_t prefix_misses = 0;    // and without, while prefixes were kept
 
   // Steps, since the start.
   int64_t fused_steps = 0;    // every row in the resident state

@@ -49,9 +49,22 @@ struct ChoiceResult {
   int64_t completion_tokens = 0;  // that the observer saw
 };
 
+// Tokens that were guessed, and run beside the one before them.
+struct DraftCounts {
+  int64_t drafted = 0;
+  int64_t accepted = 0;  // of these: were what came, and saved a step each
+
+  DraftCounts& operator+=(const DraftCounts& more) {
+    drafted += more.drafted;
+    accepted += more.accepted;
+    return *this;
+  }
+};
+
 struct GenerationResult {
   std::vector<ChoiceResult> choices;  // by number
   int64_t cached_prompt_tokens = 0;   // that an earlier generation of the same state had run
+  DraftCounts drafts = {};            // of all choices
   GenerationTimings timings;
 };
 
@@ -115,6 +128,9 @@ struct GenerationRequest {
       stop_tokens;  // end-of-generation ids included, unless they are to be ignored
   SamplingParams sampling;
   std::optional<int32_t> top_logprobs;  // nullopt: none; 0: the chosen token's only
+  // Whether tokens may be drafted, which changes no token and nothing but the time; nullopt: as the
+  // engine does by default.
+  std::optional<bool> speculate;
   int32_t priority = 0;  // higher goes first; a second in the queue counts as much as one level
   SteadyTime deadline = SteadyTime::InfiniteFuture();
   // Which weights; keeps the adapters loaded until the generation ends. The state itself need not be

@@ -134,6 +134,24 @@ void Sequence::AddRows(int64_t tokens, std::vector<BatchRow>& rows) const {
   }
 }
 
+std::vector<DraftOffer> Sequence::OfferDrafts() {
+  std::vector<DraftOffer> offers;
+  if (prefill()) return offers;
+  for (Choice& choice : choices_) {
+    if (!choice.ended()) offers.push_back(choice.OfferDraft());
+  }
+  return offers;
+}
+
+void Sequence::AddDrafts(absl::Span<const int64_t> tokens, absl::Span<BatchRow> rows) {
+  size_t row = 0;
+  for (Choice& choice : choices_) {
+    if (choice.ended()) continue;
+    if (tokens[row] > 0) rows[row] = choice.DraftRow(tokens[row], compiled_state());
+    ++row;
+  }
+}
+
 absl::StatusOr<Sequence::StepOutcome> Sequence::FinishStep(int64_t tokens,
                                                            absl::Span<const float> logits,
                                                            const StepTimes& times) {
@@ -147,7 +165,12 @@ absl::StatusOr<Sequence::StepOutcome> Sequence::FinishStep(int64_t tokens,
     outcome.prompt_complete = true;
     phase_start_ = times.end;
   }
-  const size_t vocab_size = was_prefill ? logits.size() : logits.size() / rows();
+  int64_t logit_rows = 0;  // that the step had
+  for (const Choice& choice : choices_) {
+    if (!choice.ended()) logit_rows += 1 + choice.drafted_tokens();
+  }
+  const size_t vocab_size = was_prefill ? logits.size() : logits.size() / logit_rows;
+  const auto is_interrupted = [this] { return !Interruption(SteadyNow()).ok(); };
   size_t offset = 0;
   for (Choice& choice : choices_) {
     if (choice.ended()) continue;
@@ -156,11 +179,15 @@ absl::StatusOr<Sequence::StepOutcome> Sequence::FinishStep(int64_t tokens,
     } else {
       choice.SetStored(choice.stored_tokens() + 1);
     }
-    SHIRA_ASSIGN_OR_RETURN(const bool emitted,
-                           choice.Continue(request_, logits.subspan(offset, vocab_size)));
-    outcome.emitted_tokens += emitted ? 1 : 0;
-    if (!was_prefill) offset += vocab_size;
+    const size_t length = vocab_size * (1 + choice.drafted_tokens());
+    SHIRA_ASSIGN_OR_RETURN(
+        const Choice::Progress progress,
+        choice.Continue(request_, logits.subspan(offset, length), is_interrupted));
+    outcome.emitted_tokens += progress.emitted_tokens;
+    outcome.drafts += progress.drafts;
+    if (!was_prefill) offset += length;
   }
+  drafts_ += outcome.drafts;
   return outcome;
 }
 
@@ -208,6 +235,7 @@ std::optional<GenerationResult> Sequence::Result() const {
   GenerationResult result;
   for (const Choice& choice : choices_) result.choices.push_back(choice.result());
   result.cached_prompt_tokens = cached_tokens_;
+  result.drafts = drafts_;
   result.timings = timings_;
   return result;
 }

@@ -80,6 +80,12 @@ class Sequence {
   // View().pending_tokens.
   void AddRows(int64_t tokens, std::vector<BatchRow>& rows) const;
 
+  // What could be drafted behind each of these rows, of AddRows(); nothing in prefill.
+  std::vector<DraftOffer> OfferDrafts();
+  // Puts so many of the tokens that were offered behind each of the rows. REQUIRES: OfferDrafts() was
+  // called for the same step.
+  void AddDrafts(absl::Span<const int64_t> tokens, absl::Span<BatchRow> rows);
+
   struct StepTimes {
     SteadyTime start;          // before the switch
     absl::Duration switching;  // zero without one
@@ -89,10 +95,11 @@ class Sequence {
     int64_t prompt_tokens = 0;     // that were stored
     bool prompt_complete = false;  // with this step
     int64_t emitted_tokens = 0;    // to the observer
+    DraftCounts drafts;
   };
-  // Books a step that was run with AddRows(tokens). From the logits of the rows that wanted them,
-  // [rows][vocab_size], it samples the next tokens and hands them to the observer. DATA_LOSS for
-  // logits that are not finite: then it has to end.
+  // Books a step that was run with AddRows(tokens), and AddDrafts(). From the logits that its rows
+  // wanted it samples the next tokens and hands them to the observer. DATA_LOSS for logits that are
+  // not finite: then it has to end.
   absl::StatusOr<StepOutcome> FinishStep(int64_t tokens, absl::Span<const float> logits,
                                          const StepTimes& times);
 
@@ -123,6 +130,7 @@ class Sequence {
   bool admitted_ = false;
   int64_t bypassed_ = 0;
   int64_t cached_tokens_ = 0;
+  DraftCounts drafts_;
 
   SteadyTime waiting_since_;
   SteadyTime phase_start_;  // of prefill or decode, moved on by the switches in between

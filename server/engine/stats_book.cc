@@ -46,6 +46,8 @@ void StatsBook::BookTokens(const Sequence::StepOutcome& outcome) {
   absl::MutexLock lock(&mutex_);
   stats_.prompt_tokens += outcome.prompt_tokens;
   stats_.generated_tokens += outcome.emitted_tokens;
+  stats_.drafted_tokens += outcome.drafts.drafted;
+  stats_.accepted_tokens += outcome.drafts.accepted;
 }
 
 void StatsBook::SetNow(int64_t running_rows, int64_t kv_running_bytes,

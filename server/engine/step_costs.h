@@ -17,7 +17,7 @@ namespace shira {
 
 // What decides how long a forward pass takes.
 struct StepShape {
-  int64_t decode_rows = 0;
+  int64_t decode_rows = 0;     // and tokens that are drafted behind them, which cost as much
   int64_t decode_context = 0;  // tokens that the decode rows look back at, over all of them
   int64_t prefill_tokens = 0;
   // Of these, in states that are not resident:

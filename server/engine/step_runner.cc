@@ -1,6 +1,7 @@
 #include "server/engine/step_runner.h"
 
 #include <algorithm>
+#include <numeric>
 #include <set>
 #include <utility>
 #include <variant>
@@ -8,17 +9,23 @@
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
 #include "base/strings.h"
+#include "server/engine/draft_planner.h"
 
 namespace shira {
 namespace {
+
+int64_t LogitsOf(absl::Span<const BatchRow> rows) {
+  return std::accumulate(rows.begin(), rows.end(), int64_t{0},
+                         [](int64_t sum, const BatchRow& row) { return sum + row.logits(); });
+}
 
 StepShape ShapeOf(absl::Span<const BatchRow> rows, const CompiledState& resident) {
   StepShape shape;
   std::set<Sha256Digest> patched;
   for (const BatchRow& row : rows) {
     const int64_t tokens = static_cast<int64_t>(row.tokens.size());
-    if (tokens == 1) {
-      ++shape.decode_rows;
+    if (tokens == 1 + row.drafted) {
+      shape.decode_rows += tokens;
       shape.decode_context += row.cache->length();
     } else {
       shape.prefill_tokens += tokens;
@@ -73,8 +80,9 @@ std::vector<StepRunner::Ended> StepRunner::Run(
                            .running = {}};
   for (const auto& sequence : running) snapshot.running.push_back(sequence->View(times.start));
   const StepPlan plan = PlanStep(snapshot, limits_, costs_);
-  const Batch batch = MakeBatch(plan, running);
+  Batch batch = MakeBatch(plan, running);
   times.switching = SwitchFor(plan, batch);
+  AddDrafts(batch);
 
   const SteadyTime forward_start = SteadyNow();
   const absl::StatusOr<absl::Span<const float>> logits = Forward(batch.rows);
@@ -88,9 +96,7 @@ std::vector<StepRunner::Ended> StepRunner::Run(
   size_t offset = 0;
   for (const Batch::Part& part : batch.parts) {
     const auto rows = absl::MakeConstSpan(batch.rows).subspan(part.first_row, part.rows);
-    const size_t length = executor_.vocab_size() *
-                          std::count_if(rows.begin(), rows.end(),
-                                        [](const BatchRow& row) { return row.wants_logits; });
+    const size_t length = executor_.vocab_size() * LogitsOf(rows);
     const absl::Status status = Finish(part, logits->subspan(offset, length), times);
     offset += length;
     if (!status.ok()) {
@@ -117,6 +123,32 @@ StepRunner::Batch StepRunner::MakeBatch(const StepPlan& plan,
   return batch;
 }
 
+void StepRunner::AddDrafts(Batch& batch) const {
+  DraftSnapshot snapshot;
+  std::vector<std::pair<const Batch::Part*, size_t>> drafting;  // and their first offers
+  for (const Batch::Part& part : batch.parts) {
+    std::vector<DraftOffer> offers = part.sequence->OfferDrafts();
+    const bool patched = !(part.sequence->compiled_state().key == resident_->key);
+    if (std::none_of(offers.begin(), offers.end(),
+                     [](const DraftOffer& offer) { return offer.tokens > 0; })) {
+      continue;
+    }
+    drafting.emplace_back(&part, snapshot.offers.size());
+    for (DraftOffer& offer : offers) {
+      offer.patched = patched;
+      snapshot.offers.push_back(offer);
+    }
+  }
+  if (drafting.empty()) return;
+  snapshot.step = ShapeOf(batch.rows, *resident_);
+  snapshot.room = limits_.step_tokens - snapshot.step.decode_rows - snapshot.step.prefill_tokens;
+  const std::vector<int64_t> drafts = PlanDrafts(snapshot, costs_);
+  for (const auto& [part, first] : drafting) {
+    part->sequence->AddDrafts(absl::MakeConstSpan(drafts).subspan(first, part->rows),
+                              absl::MakeSpan(batch.rows).subspan(part->first_row, part->rows));
+  }
+}
+
 absl::Duration StepRunner::SwitchFor(const StepPlan& plan, const Batch& batch) {
   if (!plan.switch_to.has_value()) return absl::ZeroDuration();
   const auto wants_it =
@@ -128,11 +160,10 @@ absl::Duration StepRunner::SwitchFor(const StepPlan& plan, const Batch& batch) {
 
 absl::StatusOr<absl::Span<const float>> StepRunner::Forward(absl::Span<const BatchRow> rows) {
   SHIRA_ASSIGN_OR_RETURN(const absl::Span<const float> logits, executor_.Forward(*resident_, rows));
-  const int64_t wanted =
-      std::count_if(rows.begin(), rows.end(), [](const BatchRow& row) { return row.wants_logits; });
+  const int64_t wanted = LogitsOf(rows);
   if (static_cast<int64_t>(logits.size()) != wanted * executor_.vocab_size()) {
     return absl::InternalError(StrCat("the model gave ", logits.size(), " logits for ", wanted,
-                                      " rows of ", executor_.vocab_size()));
+                                      " tokens of ", executor_.vocab_size()));
   }
   return logits;
 }

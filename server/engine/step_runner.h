@@ -60,8 +60,10 @@ class StepRunner {
   };
 
   Batch MakeBatch(const StepPlan& plan, absl::Span<const std::unique_ptr<Sequence>> running) const;
+  // Adds drafts to the rows, as far as they pay (draft_planner). The state of the step is resident.
+  void AddDrafts(Batch& batch) const;
   absl::Duration SwitchFor(const StepPlan& plan, const Batch& batch);
-  // Logits of the rows that want them, checked: [rows that want them][vocab_size].
+  // The logits that the rows want, checked: [sum of BatchRow::logits()][vocab_size].
   absl::StatusOr<absl::Span<const float>> Forward(absl::Span<const BatchRow> rows);
   void Book(const Batch& batch, absl::Duration took);
   // What one part makes of its logits.

@@ -21,15 +21,28 @@ class SequenceCache {
   virtual int64_t length() const = 0;
   // Tokens that fit. Their memory is reserved, so storing them cannot fail.
   virtual int64_t capacity() const = 0;
+  // Makes the first `tokens` of those that the last pass over this sequence drafted part of it, as if
+  // they had been run as any others; the rest is forgotten. Until then none of them is. REQUIRES:
+  // called at most once after a pass, and before anything else is done with the sequence; `tokens` is
+  // not above BatchRow::drafted.
+  virtual void Accept(int64_t tokens) = 0;
 };
 
 // One sequence's part of a step: `tokens` follow what `cache` holds.
 struct BatchRow {
   SequenceCache* cache = nullptr;    // made by the executor that runs the row
   absl::Span<const int32_t> tokens;  // one for decoding, more for a prefill chunk; never empty
-  bool wants_logits = false;         // of the last token
+  // Of the last token, and of those before it as far as the one that the first drafted token follows:
+  // 1 + drafted logits, in the order of the tokens.
+  bool wants_logits = false;
   // The weights that this row is to be computed with; outlives the call.
   const CompiledState* state = nullptr;
+  // So many of the last tokens, less than all, are guesses (SequenceCache::Accept()); 0 unless
+  // wants_logits.
+  int64_t drafted = 0;
+
+  // How many of its tokens' logits it wants: the last ones'.
+  int64_t logits() const { return wants_logits ? 1 + drafted : 0; }
 };
 
 }  // namespace shira

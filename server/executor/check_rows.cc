@@ -16,9 +16,14 @@ absl::Status CheckRows(absl::Span<const BatchRow> rows, int32_t vocab_size) {
     if (row.state == nullptr) return problem("no state");
     if (row.tokens.empty()) return problem("no tokens");
     if (!caches.insert(row.cache).second) return problem("its cache occurs twice");
+    const int64_t tokens = static_cast<int64_t>(row.tokens.size());
     const int64_t room = row.cache->capacity() - row.cache->length();
-    if (static_cast<int64_t>(row.tokens.size()) > room) {
-      return problem(row.tokens.size(), " tokens for a cache with room for ", room);
+    if (tokens > room) {
+      return problem(tokens, " tokens for a cache with room for ", room);
+    }
+    if (row.drafted < 0 || row.drafted >= tokens || (row.drafted > 0 && !row.wants_logits)) {
+      return problem(row.drafted, " of ", tokens, " tokens are drafted, and logits are ",
+                     row.wants_logits ? "wanted" : "not wanted");
     }
     for (const int32_t token : row.tokens) {
       if (token < 0 || token >= vocab_size) {

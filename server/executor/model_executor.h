@@ -43,9 +43,13 @@ class ModelExecutor {
 
   // Whether rows may want other states than the resident one.
   virtual bool mixes_states() const = 0;
+  // Whether Forward() keeps its word that a row's logits are the same bit for bit whatever runs beside
+  // it and however it is cut. Where not, drafts could change an answer.
+  virtual bool has_exact_rows() const = 0;
 
-  // Runs one pass and appends every row's tokens to its cache. Returns the logits of the rows that
-  // want them, in order: [rows that want logits][vocab_size], float, valid until the next call.
+  // Runs one pass and appends every row's tokens, but for drafted ones, to its cache. Returns the
+  // logits that the rows want, in order: [sum of BatchRow::logits()][vocab_size], float, valid until
+  // the next call.
   // `resident` is the state that the weights are in; a row of another state is computed with weight
   // rows that are patched in cache while they are multiplied (row patching, design of the switch),
   // where mixes_states(), and else refused (INVALID_ARGUMENT).

@@ -58,6 +58,7 @@ struct AnswerSummary {
   std::vector<AnswerEnd> ends;       // of each answer, by number; at least one
   std::vector<int32_t> prompt;       // token ids
   int64_t cached_prompt_tokens = 0;  // that were not run
+  DraftCounts drafts = {};           // of all answers
   GenerationTimings timings;
 
   // Of all answers together.

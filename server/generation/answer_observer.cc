@@ -60,6 +60,7 @@ void AnswerObserver::OnFinished(const GenerationResult& result) {
                         .ends = {},
                         .prompt = request_.prompt,
                         .cached_prompt_tokens = result.cached_prompt_tokens,
+                        .drafts = result.drafts,
                         .timings = result.timings};
   for (const ChoiceResult& choice : result.choices) summary.ends.push_back(EndOf(choice));
   CountEnd(summary.ends.front().reason == FinishReason::kStop ? "stop" : "length",

@@ -60,6 +60,7 @@ struct GenerateRequest {
   std::optional<int32_t> top_logprobs;  // nullopt: none; 0: the chosen token's only
   int32_t choices = 1;
   int32_t priority = 0;
+  std::optional<bool> speculate;  // whether tokens may be drafted; nullopt: the server's default
 };
 
 // Checks everything but what only the tokenizer can judge, and writes out what is implied: a

@@ -70,6 +70,8 @@ void GenerationCall::RecordSummary(const AnswerSummary& summary) const {
                            {"prompt_tokens", static_cast<int64_t>(summary.prompt.size())},
                            {"cached_prompt_tokens", summary.cached_prompt_tokens},
                            {"completion_tokens", summary.completion_tokens()},
+                           {"drafted_tokens", summary.drafts.drafted},
+                           {"accepted_tokens", summary.drafts.accepted},
                            {"finish", std::string(FinishLabel(summary.ends.front().reason))},
                            {"queue_ms", Milliseconds(summary.timings.queue)},
                            {"switch_ms", Milliseconds(summary.timings.switching)},

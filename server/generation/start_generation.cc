@@ -153,6 +153,7 @@ absl::Status Submit(const ServiceContext& service, const Backend& backend,
   generation.sampling = request.sampling;
   generation.top_logprobs = request.top_logprobs;
   generation.choices = request.choices;
+  generation.speculate = request.speculate;
   generation.priority = request.priority;
   generation.deadline = caller.deadline;
   generation.cancellation = caller.cancellation;

@@ -33,6 +33,8 @@ void SetEngine(const EngineStats& stats, v1::GetServerStatusResponse& response) 
   generations.set_failed(stats.failed);
   generations.set_prompt_tokens(stats.prompt_tokens);
   generations.set_generated_tokens(stats.generated_tokens);
+  generations.set_drafted_tokens(stats.drafted_tokens);
+  generations.set_accepted_tokens(stats.accepted_tokens);
   response.set_switches(stats.switches);
   *response.mutable_switch_time() = shira::ToProto(stats.switch_time);
   response.mutable_memory()->set_kv_bytes(stats.kv_used_bytes);

@@ -125,6 +125,8 @@ v1::GenerateSummary ToProto(AnswerSummary summary) {
   usage.set_prompt_tokens(static_cast<int32_t>(summary.prompt.size()));
   usage.set_completion_tokens(static_cast<int32_t>(summary.completion_tokens()));
   usage.set_cached_prompt_tokens(static_cast<int32_t>(summary.cached_prompt_tokens));
+  usage.set_drafted_tokens(static_cast<int32_t>(summary.drafts.drafted));
+  usage.set_accepted_tokens(static_cast<int32_t>(summary.drafts.accepted));
   *proto.mutable_timings() = ToProto(summary.timings);
   proto.mutable_prompt_token_ids()->Assign(summary.prompt.begin(), summary.prompt.end());
   return proto;

@@ -52,6 +52,7 @@ GenerateRequest FromProto(const v1::GenerateRequest& proto) {
   if (proto.has_logprobs()) request.top_logprobs = proto.logprobs();
   if (proto.has_n()) request.choices = proto.n();
   request.priority = proto.priority();
+  if (proto.has_speculate()) request.speculate = proto.speculate();
   return request;
 }
 

@@ -145,6 +145,14 @@ std::vector<Sample> EngineSamples(const EngineStats& stats) {
                          Number(count)),
                  "weights", weights));
   }
+  for (const auto& [result, count] :
+       {std::pair("accepted", stats.accepted_tokens),
+        std::pair("rejected", stats.drafted_tokens - stats.accepted_tokens)}) {
+    samples.push_back(Labelled(
+        Counter("shira_drafted_tokens_total",
+                "Tokens that were run as guesses, by whether they were what came", Number(count)),
+        "result", result));
+  }
   return samples;
 }
 

@@ -35,6 +35,7 @@ class CpuExecutor final : public ModelExecutor {
 
   int64_t page_tokens() const override { return kPageTokens; }
   bool mixes_states() const override { return true; }
+  bool has_exact_rows() const override { return true; }
 
   absl::StatusOr<absl::Span<const float>> Forward(const CompiledState& resident,
                                                   absl::Span<const BatchRow> rows) override {

@@ -58,11 +58,9 @@ absl::Span<const float> Decoder::Forward(const CompiledState& resident,
     for (RotaryTable& rotary : rotary_) {
       rotary.Reserve(row.cache->length() + static_cast<int64_t>(row.tokens.size()));
     }
-    const int64_t index = static_cast<int64_t>(wanted_.size());
-    wanted_index_.push_back(index);
-    if (!row.wants_logits) continue;
-    wanted_.push_back(
-        {.state = plan_.state_of(static_cast<int64_t>(i)), .begin = index, .end = index + 1});
+    wanted_index_.push_back(static_cast<int64_t>(wanted_.size()));
+    wanted_.resize(wanted_.size() + row.logits(),
+                   {.state = plan_.state_of(static_cast<int64_t>(i)), .begin = 0, .end = 0});
   }
   if (const int64_t wanted = static_cast<int64_t>(wanted_.size()); wanted > wanted_room_) {
     final_ = AlignedBuffer(wanted * config_.hidden_size * 4);
@@ -76,7 +74,9 @@ absl::Span<const float> Decoder::Forward(const CompiledState& resident,
     KeepWanted(slice, rows);
   }
   const absl::Span<const float> logits = Logits();
-  for (const BatchRow& row : rows) CacheOf(row).Extend(static_cast<int64_t>(row.tokens.size()));
+  for (const BatchRow& row : rows) {
+    CacheOf(row).Extend(static_cast<int64_t>(row.tokens.size()) - row.drafted);
+  }
   return logits;
 }
 
@@ -302,14 +302,20 @@ void Decoder::KeepWanted(const Slice& slice, absl::Span<const BatchRow> rows) {
   const int64_t width = config_.hidden_size;
   for (const Segment& segment : slice.segments) {
     const BatchRow& row = rows[segment.row];
+    // Among the row's tokens.
+    const int64_t wanted = static_cast<int64_t>(row.tokens.size()) - row.logits();
+    const int64_t first = std::max(segment.first, wanted);
     const int64_t end = segment.first + segment.tokens;
-    if (!row.wants_logits || end < static_cast<int64_t>(row.tokens.size())) continue;
-    const int64_t last = segment.begin + segment.tokens - 1;
-    AddBranch(NormOf(weights_.layers.back().mlp_post_norm, segment.state, patched_post_norm_),
-              last);
-    NormRow(dtype_, config_.norm, activations_.hidden + last * width,
-            NormOf(weights_.final_norm, segment.state, patched_norm_), config_.norm_eps, width,
-            final_.floats() + wanted_index_[segment.row] * width);
+    if (first >= end) continue;
+    const NormWeights post =
+        NormOf(weights_.layers.back().mlp_post_norm, segment.state, patched_post_norm_);
+    const NormWeights norm = NormOf(weights_.final_norm, segment.state, patched_norm_);
+    for (int64_t i = first; i < end; ++i) {
+      const int64_t token = segment.begin + i - segment.first;
+      AddBranch(post, token);
+      NormRow(dtype_, config_.norm, activations_.hidden + token * width, norm, config_.norm_eps,
+              width, final_.floats() + (wanted_index_[segment.row] + i - wanted) * width);
+    }
   }
 }
 

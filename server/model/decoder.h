@@ -43,8 +43,9 @@ class Decoder {
   Decoder(const Decoder&) = delete;
   Decoder& operator=(const Decoder&) = delete;
 
-  // One pass over all rows. Appends the tokens to the caches, all or (when it throws) none. Returns
-  // [rows that want logits, vocab_size], in the rows' order, valid until the next call.
+  // One pass over all rows. Appends the tokens, but for drafted ones, to the caches, all or (when it
+  // throws) none. Returns [logits that the rows want, vocab_size], in the rows' order, valid until the
+  // next call.
   //
   // A row's logits, keys and values are the same bit for bit whatever the other rows are, however
   // its tokens are cut into chunks, with any number of threads, and whether the weights in memory
@@ -118,14 +119,14 @@ class Decoder {
   std::vector<AttentionRow> attention_rows_;  // of a slice
   std::vector<RowGroup> row_groups_;
   std::vector<StateGroup> expert_groups_;
-  std::vector<StateGroup> wanted_;     // of the rows that want logits, in the batch's order
-  std::vector<int64_t> wanted_index_;  // by row of the batch: among those that want logits
+  std::vector<StateGroup> wanted_;  // of the tokens whose logits are wanted, in the batch's order
+  std::vector<int64_t> wanted_index_;  // by row of the batch: of its first token among those
   std::vector<std::byte> patched_bias_;
   NormCopy patched_norm_;
   NormCopy patched_post_norm_;
-  AlignedBuffer final_{0};   // [wanted rows, hidden], through the last norm
-  AlignedBuffer logits_{0};  // [wanted rows, vocab_size]
-  int64_t wanted_room_ = 0;  // rows that the two have room for
+  AlignedBuffer final_{0};   // [wanted tokens, hidden], through the last norm
+  AlignedBuffer logits_{0};  // [wanted tokens, vocab_size]
+  int64_t wanted_room_ = 0;  // tokens that the two have room for
 };
 
 }  // namespace shira

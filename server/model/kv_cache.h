@@ -38,6 +38,8 @@ class KvCache final : public SequenceCache {
 
   int64_t length() const override { return length_; }
   int64_t capacity() const override { return capacity_; }
+  // Drafted tokens were written behind the length, where nothing is shared or read.
+  void Accept(int64_t tokens) override { length_ += tokens; }
 
   // Page i holds the positions from i * kPageTokens on.
   std::byte* const* pages() const { return pages_.data(); }

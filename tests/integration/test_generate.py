@@ -129,6 +129,18 @@ class GenerateTest(unittest.TestCase):
         self.assertEqual(varied.token_ids[0], 65)
         self.assertGreater(len(set(varied.token_ids)), 3)
 
+    def test_drafts_change_nothing_but_the_counts(self):
+        text = "One fish, two fish, red fish, blue fish. " * 6
+        for sampling in ({}, {"temperature": 0.3, "seed": 3}, {"presence_penalty": 0.1}):
+            fields = {"prompt": text, "sampling": sampling, "stop": {"max_tokens": 60, "ignore_eos": True}, "logprobs": 2, "n": 2}
+            without = self.generate(speculate=False, **fields)
+            self.assertEqual((without.summary.usage.drafted_tokens, without.summary.usage.accepted_tokens), (0, 0))
+            drafted = self.generate(speculate=True, **fields)
+            self.assertEqual((drafted.choices, drafted.logprobs), (without.choices, without.logprobs))
+            usage = drafted.summary.usage
+            self.assertLessEqual(usage.accepted_tokens, usage.drafted_tokens)
+            self.assertEqual(usage.completion_tokens, without.summary.usage.completion_tokens)
+
     def test_random_tokens_are_valid_utf8_in_every_chunk(self):
         for seed in range(5):
             sampling = {"temperature": 2, "seed": seed}

@@ -175,6 +175,10 @@ class FakeInferenceService final : public v1::Inference::Service {
     for (const int32_t id : CodePoints(text)) summary.add_prompt_token_ids(id);
     summary.mutable_usage()->set_prompt_tokens(summary.prompt_token_ids_size());
     summary.mutable_usage()->set_completion_tokens(static_cast<int>(count));
+    if (request.speculate()) {
+      summary.mutable_usage()->set_drafted_tokens(5);
+      summary.mutable_usage()->set_accepted_tokens(4);
+    }
     summary.mutable_timings()->mutable_queue()->set_nanos(100000);
     summary.mutable_timings()->mutable_switch_()->set_nanos(2500000);
     summary.mutable_timings()->mutable_prefill()->set_nanos(30000000);

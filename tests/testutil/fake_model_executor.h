@@ -13,6 +13,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -55,6 +56,11 @@ class FakeModelExecutor : public ModelExecutor {
     int64_t context_length = 64;
     int64_t kv_budget_tokens = 1000;
     int64_t page_tokens = 1;
+    // The next token depends on so many last tokens alone; 0: on all. Then texts come to repeat
+    // themselves, the sooner the fewer tokens there are to answer with.
+    int64_t memory_tokens = 0;
+    int32_t answer_tokens = kVocabSize;
+    bool exact_rows = true;
   };
 
   // One row of a step.
@@ -62,7 +68,8 @@ class FakeModelExecutor : public ModelExecutor {
     int64_t sequence;  // counted by NewSequence() and Fork(), from 0
     int64_t tokens;
     Fingerprint weights;
-    bool patched;  // its state was not the resident one
+    bool patched;         // its state was not the resident one
+    int64_t drafted = 0;  // of the tokens
   };
   using TracedStep = std::vector<TracedRow>;
   using Hook = std::function<absl::Status(absl::Span<const BatchRow>)>;
@@ -132,7 +139,7 @@ class FakeModelExecutor : public ModelExecutor {
     EXPECT_GE(capacity, tokens);
     const auto whole_pages = from.pages_.begin() + tokens / options_.page_tokens;
     return MakeCache({from.pages_.begin(), whole_pages},
-                     {from.histories_.begin(), from.histories_.begin() + tokens}, capacity);
+                     {from.stored_.begin(), from.stored_.begin() + tokens}, capacity);
   }
 
   absl::StatusOr<absl::Span<const float>> Forward(const CompiledState& resident,
@@ -160,17 +167,24 @@ class FakeModelExecutor : public ModelExecutor {
       EXPECT_FALSE(row.tokens.empty());
       EXPECT_LE(cache.length() + static_cast<int64_t>(row.tokens.size()), cache.capacity_);
       const Fingerprint weights = FingerprintUnder(resident, *row.state);
-      for (const int32_t token : row.tokens) {
+      const auto tokens = static_cast<int64_t>(row.tokens.size());
+      EXPECT_TRUE(row.drafted >= 0 && row.drafted < tokens) << row.drafted;
+      EXPECT_TRUE(row.drafted == 0 || row.wants_logits);
+      std::vector<Fingerprint> stored = cache.stored_;
+      for (int64_t i = 0; i < tokens; ++i) {
+        const int32_t token = row.tokens[i];
         EXPECT_TRUE(token >= 0 && token < kVocabSize) << token;
-        cache.histories_.push_back(Append(cache.history(), token, weights));
-      }
-      if (row.wants_logits) {
+        stored.push_back(Store(stored, token, weights));
+        if (i < tokens - row.logits()) continue;
         logits_.resize(logits_.size() + kVocabSize, 0.0f);
-        logits_[logits_.size() - kVocabSize + cache.history() % kVocabSize] = 1.0f;
+        logits_[logits_.size() - kVocabSize + Next(stored)] = 1.0f;
         if (const std::optional<float> value = spoilt(cache.number_)) logits_.back() = *value;
       }
-      step.push_back({cache.number_, static_cast<int64_t>(row.tokens.size()), weights,
-                      !(row.state->key == resident.key)});
+      const auto kept = stored.end() - row.drafted;
+      cache.drafted_.assign(kept, stored.end());
+      cache.stored_.assign(stored.begin(), kept);
+      step.push_back(
+          {cache.number_, tokens, weights, !(row.state->key == resident.key), row.drafted});
     }
     absl::MutexLock lock(&mutex_);
     trace_.push_back(std::move(step));
@@ -181,6 +195,7 @@ class FakeModelExecutor : public ModelExecutor {
   int64_t context_length() const override { return options_.context_length; }
   int64_t page_tokens() const override { return options_.page_tokens; }
   bool mixes_states() const override { return true; }
+  bool has_exact_rows() const override { return options_.exact_rows; }
   int64_t kv_budget_bytes() const override { return options_.kv_budget_tokens; }
   int64_t kv_used_bytes() const override { return used_tokens_; }
 
@@ -198,24 +213,29 @@ class FakeModelExecutor : public ModelExecutor {
 
   class Cache : public SequenceCache {
    public:
-    Cache(Pages pages, std::vector<Fingerprint> histories, int64_t number, int64_t capacity)
+    Cache(Pages pages, std::vector<Fingerprint> stored, int64_t number, int64_t capacity)
         : number_(number),
           capacity_(capacity),
           pages_(std::move(pages)),
-          histories_(std::move(histories)) {}
-    int64_t length() const override { return static_cast<int64_t>(histories_.size()); }
+          stored_(std::move(stored)) {}
+    int64_t length() const override { return static_cast<int64_t>(stored_.size()); }
     int64_t capacity() const override { return capacity_; }
-    Fingerprint history() const { return histories_.empty() ? 0 : histories_.back(); }
+    void Accept(int64_t tokens) override {
+      EXPECT_TRUE(tokens >= 0 && tokens <= static_cast<int64_t>(drafted_.size())) << tokens;
+      stored_.insert(stored_.end(), drafted_.begin(), drafted_.begin() + tokens);
+      drafted_.clear();
+    }
 
     const int64_t number_;
     const int64_t capacity_;
     const Pages pages_;
-    std::vector<Fingerprint> histories_;  // after each token
+    std::vector<Fingerprint> stored_;   // of each token: what Store() gave
+    std::vector<Fingerprint> drafted_;  // the same, of the last pass
   };
 
   // `pages` are shared; the rest up to the capacity is new.
   absl::StatusOr<std::unique_ptr<SequenceCache>> MakeCache(Pages pages,
-                                                           std::vector<Fingerprint> histories,
+                                                           std::vector<Fingerprint> stored,
                                                            int64_t capacity) {
     absl::MutexLock lock(&mutex_);
     if (absl::Status status = std::exchange(next_sequence_status_, absl::OkStatus());
@@ -231,8 +251,7 @@ class FakeModelExecutor : public ModelExecutor {
       pages.push_back(std::make_shared<const Page>(used_tokens_, page));
     }
     capacities_.push_back(capacity);
-    return std::make_unique<Cache>(std::move(pages), std::move(histories), next_sequence_++,
-                                   capacity);
+    return std::make_unique<Cache>(std::move(pages), std::move(stored), next_sequence_++, capacity);
   }
 
   // Of the weights in memory, taken from `resident` to `state`.
@@ -254,6 +273,23 @@ class FakeModelExecutor : public ModelExecutor {
 
   static Fingerprint Append(Fingerprint history, int32_t token, Fingerprint weights) {
     return Mix(Mix(history, weights), token);
+  }
+
+  // What a cache stores of a token behind those that it has: the history up to it, or where memory is
+  // short the token itself, with its weights.
+  Fingerprint Store(const std::vector<Fingerprint>& stored, int32_t token,
+                    Fingerprint weights) const {
+    const bool is_short = options_.memory_tokens > 0;
+    return Append(is_short || stored.empty() ? 0 : stored.back(), token, weights);
+  }
+  int32_t Next(const std::vector<Fingerprint>& stored) const {
+    if (options_.memory_tokens == 0) return static_cast<int32_t>(stored.back() % kVocabSize);
+    const auto length = static_cast<int64_t>(stored.size());
+    Fingerprint history = 0;
+    for (int64_t i = std::max<int64_t>(length - options_.memory_tokens, 0); i < length; ++i) {
+      history = Mix(history, stored[i]);
+    }
+    return static_cast<int32_t>(history % options_.answer_tokens);
   }
 
   PlainWeights& weights_;

@@ -31,6 +31,8 @@ class FakeOperationsService final : public v1::Operations::Service {
     response->mutable_generations()->set_queued(3);
     response->mutable_generations()->set_running(2);
     response->mutable_generations()->set_generated_tokens(10 * looks_);
+    response->mutable_generations()->set_drafted_tokens(8 * looks_);
+    response->mutable_generations()->set_accepted_tokens(6 * looks_);
     auto& load = *response->add_adapter_loads();
     load.set_adapter("pirate");
     load.set_running(2);

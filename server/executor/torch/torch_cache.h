@@ -76,6 +76,7 @@ class TorchCache final : public SequenceCache {
 
   int64_t length() const override { return length_; }
   int64_t capacity() const override { return capacity_; }
+  void Accept(int64_t tokens) override { length_ += tokens; }
 
   // Where in the pool the tokens [begin, end) are, on the device. REQUIRES: end <= capacity().
   at::Tensor slots(int64_t begin, int64_t end) const {

@@ -72,9 +72,11 @@ at::Tensor TorchDecoder::Forward(absl::Span<const BatchRow> rows) {
     segments.push_back({.cache = cache,
                         .begin = static_cast<int64_t>(ids.size()),
                         .tokens = static_cast<int64_t>(row.tokens.size()),
-                        .position = cache->length()});
+                        .position = cache->length(),
+                        .kept = static_cast<int64_t>(row.tokens.size()) - row.drafted});
     ids.insert(ids.end(), row.tokens.begin(), row.tokens.end());
-    if (row.wants_logits) wanted.push_back(static_cast<int64_t>(ids.size()) - 1);
+    for (int64_t i = row.logits(); i > 0; --i)
+      wanted.push_back(static_cast<int64_t>(ids.size()) - i);
   }
   const auto on_device = [this](const std::vector<int64_t>& list) {
     return at::tensor(list, at::kLong).to(device_);
@@ -93,7 +95,7 @@ at::Tensor TorchDecoder::Forward(absl::Span<const BatchRow> rows) {
   if (config_.logit_divisor != 1.0) logits = logits / config_.logit_divisor;
   if (const double cap = config_.logit_softcap; cap != 0.0) logits = at::tanh(logits / cap) * cap;
   logits = logits.to(at::kCPU, at::kFloat).contiguous();
-  for (const Segment& segment : segments) segment.cache->Extend(segment.tokens);
+  for (const Segment& segment : segments) segment.cache->Extend(segment.kept);
   return logits;
 }
 

@@ -27,8 +27,8 @@ class TorchDecoder {
   // Reads the weights where they are, at each call; both must outlive this object.
   TorchDecoder(const TorchWeights& weights, const TorchCachePool& pool);
 
-  // One pass over all rows; appends their tokens to their caches, all or (when it throws) none.
-  // Returns [rows that want logits, vocab_size], fp32, on the CPU, in the rows' order. REQUIRES: as
+  // One pass over all rows; appends their tokens, but for drafted ones, to their caches, all or (when it throws) none.
+  // Returns [logits that the rows want, vocab_size], fp32, on the CPU, in the rows' order. REQUIRES: as
   // ModelExecutor::Forward(), and the weights are those of every row's state; caches are TorchCaches.
   at::Tensor Forward(absl::Span<const BatchRow> rows);
 
@@ -58,6 +58,7 @@ class TorchDecoder {
     int64_t begin;  // of its tokens, in the pass
     int64_t tokens;
     int64_t position;  // of the first one, in its sequence
+    int64_t kept;      // tokens that are not drafted
   };
   // Of the pass's positions.
   struct Angles {

@@ -47,6 +47,7 @@ class TorchExecutor final : public ModelExecutor {
 
   int64_t page_tokens() const override { return kTorchPageTokens; }
   bool mixes_states() const override { return false; }
+  bool has_exact_rows() const override { return false; }
 
   absl::StatusOr<absl::Span<const float>> Forward(const CompiledState& resident,
                                                   absl::Span<const BatchRow> rows) override {

@@ -29,12 +29,15 @@ TEST(ChatSettingsTest, ChangesTheFieldsOfTheRequest) {
   EXPECT_TRUE(SetChatSetting("stop", "the end", request).ok());
   EXPECT_TRUE(SetChatSetting("stop", "The End", request).ok());
   EXPECT_TRUE(SetChatSetting("priority", "-3", request).ok());
+  EXPECT_TRUE(SetChatSetting("speculate", "off", request).ok());
   EXPECT_EQ(request.sampling().temperature(), 0.5f);
   EXPECT_EQ(request.sampling().seed(), 18446744073709551615u);
   EXPECT_EQ(request.stop().max_tokens(), 7);
   ASSERT_EQ(request.stop().stop_strings_size(), 1);
   EXPECT_EQ(request.stop().stop_strings(0), "The End");
   EXPECT_EQ(request.priority(), -3);
+  EXPECT_TRUE(request.has_speculate());
+  EXPECT_FALSE(request.speculate());
   EXPECT_THAT(FormatChatSettings(request), HasSubstr("0.5\n"));
   EXPECT_THAT(FormatChatSettings(request), HasSubstr("'The End'\n"));
 }

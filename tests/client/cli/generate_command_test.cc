@@ -54,10 +54,20 @@ TEST_F(GenerateCommandTest, PrintsOneJsonObjectWithTheDocumentedKeys) {
   EXPECT_EQ(json["usage"], Json({{"prompt_tokens", 2},
                                  {"cached_prompt_tokens", 0},
                                  {"completion_tokens", 12},
+                                 {"drafted_tokens", 0},
+                                 {"accepted_tokens", 0},
                                  {"total_tokens", 14}}));
   EXPECT_EQ(json["timings_ms"],
             Json({{"queue", 0.1}, {"switch", 2.5}, {"prefill", 30.0}, {"decode", 1000.0}}));
   EXPECT_TRUE(json["timings_ms"]["decode"].is_number_float());
+}
+
+TEST_F(GenerateCommandTest, ReportsDrafts) {
+  EXPECT_THAT(Run({"generate", "--prompt", "Hi", "--speculate", "on", "-v"}).err,
+              HasSubstr("stop (4 of 5 drafts accepted); queue"));
+  const Json json = RunJson({"generate", "--prompt", "Hi", "--speculate", "on"});
+  EXPECT_EQ(json["usage"]["drafted_tokens"], 5);
+  EXPECT_EQ(json["usage"]["accepted_tokens"], 4);
 }
 
 TEST_F(GenerateCommandTest, ReportsTheSeedOfASampledAnswer) {
@@ -121,6 +131,8 @@ TEST_F(GenerateCommandTest, SendsEveryOption) {
                  "9:2.5",
                  "--priority",
                  "-3",
+                 "--speculate",
+                 "off",
                  "--n",
                  "2",
                  "--logprobs",
@@ -149,6 +161,8 @@ TEST_F(GenerateCommandTest, SendsEveryOption) {
   EXPECT_EQ(request.sampling().logit_bias().at(7), -100.0f);
   EXPECT_EQ(request.sampling().logit_bias().at(9), 2.5f);
   EXPECT_EQ(request.priority(), -3);
+  EXPECT_TRUE(request.has_speculate());
+  EXPECT_FALSE(request.speculate());
   EXPECT_EQ(request.n(), 2);
   EXPECT_TRUE(request.has_logprobs());
   EXPECT_EQ(request.logprobs(), 0);

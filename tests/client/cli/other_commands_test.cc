@@ -108,6 +108,15 @@ TEST_F(OtherCommandsTest, TopShowsRatesFromTheSecondLookOn) {
   EXPECT_THAT(result.out, HasSubstr("pirate         2        3\n"));
   const Json json = RunJson({"top", "--interval", "0.01"});
   EXPECT_EQ(json["rates"]["generated_tokens_per_s"], 10.0);
+  EXPECT_EQ(json["rates"]["drafted_tokens_per_s"], 8.0);
+  EXPECT_EQ(json["rates"]["accepted_tokens_per_s"], 6.0);
+}
+
+TEST_F(OtherCommandsTest, TopShowsHowManyDraftsAreAccepted) {
+  EXPECT_THAT(Run({"top", "--count", "1"}).out, HasSubstr("6 of 8 tokens accepted (75.0 %)"));
+  const Json json = RunJson({"status"});
+  EXPECT_EQ(json["generations"]["drafted_tokens"], 16);
+  EXPECT_EQ(json["generations"]["accepted_tokens"], 12);
 }
 
 TEST(CliTokenTest, StatusNeedsNoTokenToSayWhetherTheServerServes) {

@@ -90,6 +90,7 @@ class EngineModelTest : public ::testing::TestWithParam<DType> {
     int64_t max_tokens = 8;
     int32_t choices = 1;
     SamplingParams sampling;
+    std::optional<bool> speculate;
     std::shared_ptr<RecordingObserver> observer = std::make_shared<RecordingObserver>();
     std::shared_ptr<CancellationToken> token;
   };
@@ -99,6 +100,7 @@ class EngineModelTest : public ::testing::TestWithParam<DType> {
     request.max_tokens = job.max_tokens;
     request.choices = job.choices;
     request.sampling = job.sampling;
+    request.speculate = job.speculate;
     request.state = StateHandle(states_[job.state], {}, [] {});
     request.observer = job.observer;
     auto token = engine_->Submit(std::move(request));
@@ -337,6 +339,46 @@ TEST_P(EngineModelTest, SeveralAnswersAreThoseOfTheFollowingSeeds) {
   for (int32_t i = 0; i < 5; ++i) answers.insert(jobs[0].observer->tokens(i));
   EXPECT_EQ(answers.size(), 5u);
   ExpectAsAlone(jobs);
+}
+
+// Steps take the same time however many rows they have: whatever can be drafted is.
+StepCosts FreeRows() {
+  StepCosts::Coefficients c = FreePatches().coefficients();
+  c.context_token = c.prefill_token = 0.0;
+  c.step.fill(1e-3);
+  return StepCosts(c);
+}
+
+TEST_P(EngineModelTest, DraftsChangeNoToken) {
+  for (const int64_t budget : {kBudgetBytes, kBudgetBytes / 20}) {
+    ASSERT_OK_AND_ASSIGN(executor_, CreateCpuExecutor(*weights_, {.kv_budget_bytes = budget}));
+    Engine::Options options = Options(RowPatching::kAuto, 64);
+    options.costs = FreeRows();
+    options.learn_costs = false;
+    options.speculate = true;
+    Start(options);
+    std::vector<Job> jobs = RandomJobs(40, 13);
+    std::mt19937 random(2);
+    for (size_t i = 0; i < jobs.size(); ++i) {
+      Job& job = jobs[i];
+      // Prompts and answers that repeat themselves, as far as the model does.
+      const Tokens part(job.prompt.begin(),
+                        job.prompt.begin() + std::min<size_t>(job.prompt.size(), 9));
+      for (size_t times = random() % 4; times > 0; --times) {
+        job.prompt.insert(job.prompt.end(), part.begin(), part.end());
+      }
+      job.max_tokens = 20 + static_cast<int64_t>(random() % 60);
+      if (budget < kBudgetBytes) job.choices = 1;
+      if (job.sampling.temperature > 0.0f) job.sampling.temperature = 0.2f;
+      if (random() % 8 == 0) job.speculate = false;
+      Submit(job);
+      if (i % 9 == 0) job.token->Cancel();
+    }
+    ExpectAsAlone(jobs);
+    EXPECT_GT(stats_.accepted_tokens, 100);
+    EXPECT_GT(stats_.drafted_tokens - stats_.accepted_tokens, 100);
+    EXPECT_GT(stats_.patched_rows, 0);
+  }
 }
 
 TEST_P(EngineModelTest, MeasuringChangesNothingAndGivesCosts) {

@@ -105,6 +105,30 @@ class TorchExecutorTest : public ::testing::TestWithParam<TinyModel> {
   const std::unique_ptr<ModelExecutor> torch_;
 };
 
+TEST_P(TorchExecutorTest, DraftedTokensGiveTheLogitsOfOurKernels) {
+  Side ours(*cpu_), theirs(*torch_);
+  const Tokens a = TokensOf(1, 60);
+  std::vector<Logits> found;
+  for (Side* side : {&ours, &theirs}) {
+    const auto sequence = side->NewSequence();
+    const auto part = [&](size_t begin, size_t count) {
+      return absl::MakeConstSpan(a).subspan(begin, count);
+    };
+    side->Forward({{sequence.get(), part(0, 40), false}});
+    Logits all = side->Forward(
+        {{.cache = sequence.get(), .tokens = part(40, 5), .wants_logits = true, .drafted = 4}});
+    EXPECT_EQ(all.size(), 5u * side->executor.vocab_size());
+    EXPECT_EQ(sequence->length(), 41);
+    sequence->Accept(2);
+    EXPECT_EQ(sequence->length(), 43);
+    // Others in the place of those that were not accepted.
+    const Logits rest = side->Forward({{sequence.get(), part(50, 3), true}});
+    all.insert(all.end(), rest.begin(), rest.end());
+    found.push_back(all);
+  }
+  ExpectClose(found[1], found[0]);
+}
+
 TEST_P(TorchExecutorTest, ChunksAndBatchesGiveTheLogitsOfOurKernels) {
   Side ours(*cpu_), theirs(*torch_);
   const Tokens a = TokensOf(1, 90), b = TokensOf(2, 41);

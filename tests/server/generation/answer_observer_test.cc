@@ -155,6 +155,7 @@ TEST_F(AnswerObserverTest, TheSummaryRepeatsTheRequestAndReportsTheResult) {
   Finish({.reason = FinishReason::kStop, .stop_token = ByteTokenizer::kEos, .completion_tokens = 1},
          {.choices = {},
           .cached_prompt_tokens = 2,
+          .drafts = {.drafted = 7, .accepted = 5},
           .timings = {.queue = absl::Milliseconds(1),
                       .switching = absl::Milliseconds(2),
                       .prefill = absl::Milliseconds(3),
@@ -171,6 +172,8 @@ TEST_F(AnswerObserverTest, TheSummaryRepeatsTheRequestAndReportsTheResult) {
   EXPECT_THAT(summary.ends[0].seed, Optional(42));
   EXPECT_EQ(summary.completion_tokens(), 1);
   EXPECT_EQ(summary.cached_prompt_tokens, 2);
+  EXPECT_EQ(summary.drafts.drafted, 7);
+  EXPECT_EQ(summary.drafts.accepted, 5);
   EXPECT_THAT(summary.prompt, ElementsAre(1, 2, 3));
   EXPECT_EQ(summary.timings.queue, absl::Milliseconds(1));
   EXPECT_EQ(summary.timings.switching, absl::Milliseconds(2));

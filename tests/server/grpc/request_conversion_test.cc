@@ -57,6 +57,7 @@ TEST(GenerateRequestTest, AbsentFieldsMeanGreedyDecodingOfTheDefaultState) {
   EXPECT_FALSE(options.ignore_eos);
   EXPECT_EQ(options.choices, 1);
   EXPECT_EQ(options.priority, 0);
+  EXPECT_FALSE(options.speculate.has_value());
 }
 
 TEST(GenerateRequestTest, EveryFieldArrives) {
@@ -69,7 +70,7 @@ TEST(GenerateRequestTest, EveryFieldArrives) {
                logit_bias { key: 9 value: 2.5 } logit_bias { key: 3 value: -100 } }
     stop { max_tokens: 10 stop_strings: "a" stop_strings: "b" stop_token_ids: 5 ignore_eos: true
            include_stop_string: true }
-    logprobs: 0 n: 3 priority: -7)"));
+    logprobs: 0 n: 3 priority: -7 speculate: false)"));
   EXPECT_THAT(std::get<std::vector<int32_t>>(options.input), ElementsAre(0, 99));
   EXPECT_EQ(options.request_id, "abc-1");
   ASSERT_TRUE(options.adapters.has_value());
@@ -88,6 +89,7 @@ TEST(GenerateRequestTest, EveryFieldArrives) {
   EXPECT_THAT(options.sampling.logit_bias, ElementsAre(Pair(3, -100.0f), Pair(9, 2.5f)));
   EXPECT_EQ(options.choices, 3);
   EXPECT_EQ(options.priority, -7);
+  EXPECT_EQ(options.speculate, false);
   EXPECT_TRUE(options.has_seed);
   EXPECT_EQ(options.max_tokens, 10);
   EXPECT_THAT(options.text.stop_strings, ElementsAre("a", "b"));

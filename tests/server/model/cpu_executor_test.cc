@@ -126,6 +126,39 @@ TEST_P(CpuExecutorTest, GivesLogitsOnlyToTheRowsThatWantThem) {
   EXPECT_EQ(sequences[2]->length(), 3);
 }
 
+TEST_P(CpuExecutorTest, DraftedTokensGetTheLogitsOfSingleSteps) {
+  const auto prompt = absl::MakeConstSpan(prompt_);
+  std::vector<Logits> single;  // after each token of the prompt
+  const auto alone = NewSequence();
+  for (size_t i = 0; i < prompt.size(); ++i) {
+    single.push_back(Forward({{alone.get(), prompt.subspan(i, 1), true}}));
+  }
+  for (const int64_t accepted : {0, 1, 5}) {
+    const auto drafting = NewSequence();
+    const auto other = NewSequence();
+    Forward({{drafting.get(), prompt.first(4), false}});
+    // Behind the fifth token five of the prompt's own, and then one that is not.
+    Tokens chunk(prompt.begin() + 4, prompt.begin() + 10);
+    chunk.push_back(49);
+    const Logits logits =
+        Forward({{other.get(), prompt.first(3), true},
+                 {.cache = drafting.get(), .tokens = chunk, .wants_logits = true, .drafted = 6}});
+    ASSERT_EQ(logits.size(), 8 * 50u);
+    const auto row = [&](int64_t i) {
+      return Logits(logits.begin() + i * 50, logits.begin() + (i + 1) * 50);
+    };
+    EXPECT_EQ(row(0), single[2]);
+    for (int64_t i = 0; i < 6; ++i) EXPECT_EQ(row(1 + i), single[4 + i]) << i;
+    EXPECT_EQ(other->length(), 3);
+    // None is part of the sequence before it is accepted, and the others never are.
+    EXPECT_EQ(drafting->length(), 5);
+    if (accepted > 0) drafting->Accept(accepted);
+    EXPECT_EQ(drafting->length(), 5 + accepted);
+    const auto rest = prompt.subspan(5 + accepted);
+    EXPECT_EQ(Forward({{drafting.get(), rest, true}}), single.back()) << accepted;
+  }
+}
+
 TEST_P(CpuExecutorTest, LogitsDoNotDependOnWhatRanBefore) {
   const Logits before = FeedInChunks(prompt_, 6);
   FeedInChunks({49, 48, 47, 46, 45, 44, 43, 42, 41}, 2);
@@ -214,6 +247,9 @@ TEST_P(CpuExecutorTest, RefusesWhatTheContractForbidsAndLeavesCachesAsTheyWere) 
   refused({a.get(), negative, true, &base_}, "token -1");
   refused({a.get(), too_large, true, &base_}, "token 50");
   refused({a.get(), two, true, nullptr}, "no state");
+  refused({a.get(), two, true, &base_, 2}, "2 of 2 tokens are drafted");
+  refused({a.get(), two, true, &base_, -1}, "-1 of 2 tokens are drafted");
+  refused({a.get(), two, false, &base_, 1}, "logits are not wanted");
   EXPECT_EQ(a->length(), 0);
   EXPECT_EQ(b->length(), 0);
 }
