@@ -131,8 +131,9 @@ class Worker {
     const std::vector<int32_t> tokens = SomeTokens(batch, 3);
     for (int64_t i = 0; i < batch; ++i) {
       // A fork of a sequence of its own: rows that shared pages would find them in the caches.
-      SHIRA_ASSIGN_OR_RETURN(caches.emplace_back(),
-                             executor_->Fork(*sequences_[i], context, context + kStepRoom));
+      SHIRA_ASSIGN_OR_RETURN(
+          caches.emplace_back(),
+          executor_->Fork(*sequences_[i], context, {.tokens = context + kStepRoom}));
       rows.push_back({.cache = caches.back().get(),
                       .tokens = absl::MakeConstSpan(tokens).subspan(i, 1),
                       .wants_logits = true,
@@ -146,8 +147,9 @@ class Worker {
     const std::vector<int32_t> tokens = SomeTokens(request.at("tokens"), 5);
     SHIRA_ASSIGN_OR_RETURN(const std::vector<State> states, Resident(request.at("states")));
     return Repeat(request.at("seconds"), [&]() -> absl::Status {
-      SHIRA_ASSIGN_OR_RETURN(const auto cache,
-                             executor_->NewSequence(static_cast<int64_t>(tokens.size())));
+      SHIRA_ASSIGN_OR_RETURN(
+          const auto cache,
+          executor_->NewSequence({.tokens = static_cast<int64_t>(tokens.size())}));
       const BatchRow row = {
           .cache = cache.get(), .tokens = tokens, .wants_logits = true, .state = states[0].get()};
       return executor_->Forward(*states[0], {&row, 1}).status();
@@ -201,7 +203,7 @@ class Worker {
     while (static_cast<int64_t>(sequences_.size()) < count) {
       const std::vector<int32_t> tokens =
           SomeTokens(context, static_cast<int64_t>(sequences_.size()));
-      SHIRA_ASSIGN_OR_RETURN(auto cache, executor_->NewSequence(context));
+      SHIRA_ASSIGN_OR_RETURN(auto cache, executor_->NewSequence({.tokens = context}));
       const BatchRow row = {.cache = cache.get(), .tokens = tokens, .state = resident.get()};
       SHIRA_RETURN_IF_ERROR(executor_->Forward(*resident, {&row, 1}).status());
       sequences_.push_back(std::move(cache));

@@ -55,12 +55,14 @@ absl::StatusOr<std::unique_ptr<ModelExecutor>> CreateExecutor(
       spdlog::info("model: products of bfloat16 by {}",
                    std::string(Bf16ProductsName(ChosenBf16Products())));
     }
-    return CreateCpuExecutor(
-        *weights, {.kv_budget_bytes = options.kv_cache_bytes, .parallel_for = team.parallel_for()});
+    return CreateCpuExecutor(*weights, {.kv_budget_bytes = options.kv_cache_bytes,
+                                        .chunk_tokens = options.step_tokens,
+                                        .parallel_for = team.parallel_for()});
   }
   spdlog::info("model: computed by LibTorch on {}; adapters take turns", options.device);
   return CreateTorchExecutor(std::move(weights), {.device = options.device,
                                                   .kv_budget_bytes = options.kv_cache_bytes,
+                                                  .chunk_tokens = options.step_tokens,
                                                   .threads = team.threads()});
 }
 

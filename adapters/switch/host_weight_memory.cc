@@ -10,21 +10,28 @@
 #include "base/status_macros.h"
 
 namespace shira {
+
+absl::StatusOr<ParameterMap> MapOf(DType dtype, absl::Span<const ResidentParameter> parameters) {
+  std::vector<ParameterShape> shapes;
+  for (const ResidentParameter& parameter : parameters) {
+    shapes.push_back({parameter.name, parameter.rows, parameter.cols});
+  }
+  return ParameterMap::Create(dtype, std::move(shapes));
+}
+
 HostWeightMemory::HostWeightMemory(ParameterMap map, std::vector<std::byte*> data,
                                    ParallelFor parallel_for)
     : map_(std::move(map)), data_(std::move(data)), parallel_for_(std::move(parallel_for)) {}
 
 absl::StatusOr<std::unique_ptr<HostWeightMemory>> HostWeightMemory::Create(
     DType dtype, absl::Span<const ResidentParameter> parameters, ParallelFor parallel_for) {
-  std::vector<ParameterShape> shapes;
   std::vector<std::byte*> data;
   ProblemList problems;
   for (const ResidentParameter& parameter : parameters) {
-    shapes.push_back({parameter.name, parameter.rows, parameter.cols});
     data.push_back(parameter.data);
     if (parameter.data == nullptr) problems.Add(parameter.name, ": no memory");
   }
-  SHIRA_ASSIGN_OR_RETURN(ParameterMap map, ParameterMap::Create(dtype, std::move(shapes)));
+  SHIRA_ASSIGN_OR_RETURN(ParameterMap map, MapOf(dtype, parameters));
   SHIRA_RETURN_IF_ERROR(problems.ToStatus(absl::StatusCode::kInvalidArgument, "resident weights"));
   return std::unique_ptr<HostWeightMemory>(
       new HostWeightMemory(std::move(map), std::move(data), std::move(parallel_for)));

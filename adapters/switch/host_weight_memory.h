@@ -30,6 +30,9 @@ struct ResidentParameter {
   int64_t elements() const { return rows * cols; }
 };
 
+// The names and shapes of parameters that are kept in `dtype`. Errors of ParameterMap::Create().
+absl::StatusOr<ParameterMap> MapOf(DType dtype, absl::Span<const ResidentParameter> parameters);
+
 class HostWeightMemory final : public WeightMemory {
  public:
   // The memory behind `parameters` must outlive this object. `parallel_for` runs a transition's loop

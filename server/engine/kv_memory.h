@@ -33,6 +33,9 @@ class KvMemory {
     // The others are the memory that Fork() takes once the prompt has been run, and hold nothing.
     std::vector<std::unique_ptr<SequenceCache>> caches;
     int64_t cached_tokens = 0;
+    // Where a kept prompt goes on otherwise, if what was kept is of no use there; else 0. Worth
+    // keeping once the prompt has been run so far (PrefixCache::InsertBranch).
+    int64_t branch_tokens = 0;
   };
 
   // `executor` must outlive it; nothing of its memory is in use. max_prefixes 0: none are kept.
@@ -41,31 +44,30 @@ class KvMemory {
   // Most tokens that one sequence can have: what the model and the memory allow.
   int64_t max_sequence_tokens() const { return max_sequence_tokens_; }
   // Whether it could be met with the whole budget free.
-  bool CanEverHold(const Demand& demand) const { return PagesOf(demand) <= total_pages_; }
+  bool CanEverHold(const Demand& demand) const { return PagesOf(demand, 0) <= geometry_.pages; }
 
   // What it takes, if none of its prompt is shared with other generations.
-  int64_t BytesOf(const Demand& demand) const { return PagesOf(demand) * page_bytes_; }
+  int64_t BytesOf(const Demand& demand) const { return PagesOf(demand, 0) * geometry_.page_bytes; }
 
   // RESOURCE_EXHAUSTED when there is no room now, whatever is given up.
   absl::StatusOr<Reservation> Reserve(const Demand& demand);
 
   // Turns a reservation's further caches into copies of the first, once that holds the prompt. A
   // null one stays null.
-  absl::Status ForkPrompt(int64_t prompt_tokens, int64_t tokens, const SequenceCache& first,
+  absl::Status ForkPrompt(int64_t prompt_tokens, int64_t tokens, SequenceCache& first,
                           absl::Span<std::unique_ptr<SequenceCache>> others);
 
   // nullptr when none are kept.
   PrefixCache* prefixes() { return prefixes_.has_value() ? &*prefixes_ : nullptr; }
 
  private:
-  int64_t PagesOf(const Demand& demand) const;
+  // What is reserved for it beside the first `cached` tokens, which it shares.
+  int64_t PagesOf(const Demand& demand, int64_t cached) const;
   absl::StatusOr<Reservation> TryReserve(const Demand& demand, const PrefixCache::Hit& hit);
 
   ModelExecutor& executor_;
-  const int64_t page_tokens_;
-  int64_t page_bytes_ = 0;
-  int64_t total_pages_ = 0;
-  int64_t max_sequence_tokens_ = 0;
+  const KvGeometry& geometry_;
+  const int64_t max_sequence_tokens_;
   std::optional<PrefixCache> prefixes_;
 };
 

@@ -16,24 +16,37 @@ int64_t CommonLength(absl::Span<const int32_t> a, absl::Span<const int32_t> b) {
 }  // namespace
 
 PrefixCache::Hit PrefixCache::Find(const Sha256Digest& state, absl::Span<const int32_t> tokens) {
-  const int64_t page = executor_.page_tokens();
+  const int64_t page = executor_.kv_geometry().page_tokens;
   auto best = prefixes_.end();
-  int64_t length = 0;
+  Hit hit;
   for (auto prefix = prefixes_.begin(); prefix != prefixes_.end(); ++prefix) {
     if (prefix->state.digest() != state) continue;
     const int64_t common = CommonLength(prefix->tokens, tokens) / page * page;
-    if (common == 0 || common < length) continue;  // of equal ones the one used last
+    hit.common_tokens = std::max(hit.common_tokens, common);
+    if (common == 0 || common < hit.tokens) continue;  // of equal ones the one used last
+    if (!prefix->cache->can_fork(common)) continue;
     best = prefix;
-    length = common;
+    hit.tokens = common;
   }
-  if (best == prefixes_.end()) return {};
+  if (best == prefixes_.end()) return hit;
   prefixes_.splice(prefixes_.end(), prefixes_, best);
-  return {best->cache.get(), length};
+  hit.cache = best->cache.get();
+  return hit;
 }
 
 void PrefixCache::Insert(const StateKey& state, absl::Span<const int32_t> tokens,
-                         const SequenceCache& cache) {
-  const int64_t page = executor_.page_tokens();
+                         SequenceCache& cache) {
+  Insert(state, tokens, cache, /*is_branch=*/false);
+}
+
+void PrefixCache::InsertBranch(const StateKey& state, absl::Span<const int32_t> tokens,
+                               SequenceCache& cache) {
+  Insert(state, tokens, cache, /*is_branch=*/true);
+}
+
+void PrefixCache::Insert(const StateKey& state, absl::Span<const int32_t> tokens,
+                         SequenceCache& cache, bool is_branch) {
+  const int64_t page = executor_.kv_geometry().page_tokens;
   const int64_t whole = static_cast<int64_t>(tokens.size()) / page * page;
   if (whole == 0) return;
   tokens = tokens.subspan(0, whole);
@@ -43,17 +56,22 @@ void PrefixCache::Insert(const StateKey& state, absl::Span<const int32_t> tokens
       continue;
     }
     const int64_t common = CommonLength(prefix->tokens, tokens);
-    if (common == whole) {  // there is as much already
+    if (common == whole && prefix->cache->can_fork(whole)) {  // there is as much already
       prefixes_.splice(prefixes_.end(), prefixes_, prefix);
       return;
     }
-    prefix = common == static_cast<int64_t>(prefix->tokens.size()) ? Erase(prefix) : ++prefix;
+    const bool is_beginning = common == static_cast<int64_t>(prefix->tokens.size());
+    const bool is_replaced = is_beginning && (!prefix->is_branch || cache.can_fork(common));
+    prefix = is_replaced ? Erase(prefix) : ++prefix;
   }
-  // All pages are shared, so only the machine's own memory can be missing.
-  absl::StatusOr<std::unique_ptr<SequenceCache>> kept = executor_.Fork(cache, whole, whole);
+  absl::StatusOr<std::unique_ptr<SequenceCache>> kept =
+      executor_.Fork(cache, whole, {.tokens = whole});
+  while (absl::IsResourceExhausted(kept.status()) && EvictOldest()) {
+    kept = executor_.Fork(cache, whole, {.tokens = whole});
+  }
   if (!kept.ok()) return;
-  prefixes_.push_back({state, {tokens.begin(), tokens.end()}, *std::move(kept)});
-  tokens_kept_ += whole;
+  pages_ += (*kept)->pages();
+  prefixes_.push_back({state, {tokens.begin(), tokens.end()}, *std::move(kept), is_branch});
   while (prefixes() > max_prefixes_) EvictOldest();
 }
 
@@ -70,7 +88,7 @@ void PrefixCache::EraseUsersOf(const Sha256Digest& adapter) {
 }
 
 PrefixCache::Prefixes::iterator PrefixCache::Erase(Prefixes::iterator prefix) {
-  tokens_kept_ -= static_cast<int64_t>(prefix->tokens.size());
+  pages_ -= prefix->cache->pages();
   return prefixes_.erase(prefix);
 }
 

@@ -88,13 +88,22 @@ SequenceView Sequence::View(SteadyTime now) const {
                        .waited = now - waiting_since_,
                        .time_left = request_.deadline - now};
   if (request_.state.state() != nullptr) view.state_entries = compiled_state().entries();
-  if (view.prefill) view.pending_tokens = choices_.front().pending_tokens();
+  if (view.prefill) view.pending_tokens = NextPromptTokens();
   for (const Choice& choice : choices_) {
     if (choice.ended()) continue;
     view.context_tokens += choice.stored_tokens();
     view.tokens_to_come = std::max(view.tokens_to_come, choice.tokens_to_come());
   }
   return view;
+}
+
+int64_t Sequence::NextPromptTokens() const {
+  const Choice& first = choices_.front();
+  int64_t tokens = first.pending_tokens();
+  if (first.cache() != nullptr) tokens = std::min(tokens, first.cache()->room());
+  // A step ends where the prompt is to be kept.
+  const int64_t to_branch = branch_tokens_ - first.stored_tokens();
+  return to_branch > 0 ? std::min(tokens, to_branch) : tokens;
 }
 
 absl::Status Sequence::Interruption(SteadyTime now) const {
@@ -120,6 +129,7 @@ void Sequence::Admit(KvMemory::Reservation reservation, SteadyTime now) {
     choices_[i].cache() = std::move(reservation.caches[i]);
   admitted_ = true;
   cached_tokens_ = reservation.cached_tokens;
+  branch_tokens_ = reservation.branch_tokens;
   choices_.front().SetStored(cached_tokens_);
   waiting_since_ = now;
 }
@@ -203,13 +213,22 @@ void Sequence::BookTimes(const StepTimes& times) {
   waiting_since_ = times.end;
 }
 
+void Sequence::KeepBranch(KvMemory& memory) {
+  const Choice& first = choices_.front();
+  if (branch_tokens_ == 0 || first.stored_tokens() != branch_tokens_) return;
+  if (PrefixCache* prefixes = memory.prefixes()) {
+    prefixes->InsertBranch(compiled_state().key, first.tokens().subspan(0, branch_tokens_),
+                           *first.cache());
+  }
+}
+
 absl::Status Sequence::SharePrompt(KvMemory& memory) {
   std::vector<std::unique_ptr<SequenceCache>> others;
   for (size_t i = 1; i < choices_.size(); ++i) {
     if (choices_[i].ended()) choices_[i].cache().reset();
     others.push_back(std::move(choices_[i].cache()));
   }
-  const SequenceCache& first = *choices_.front().cache();
+  SequenceCache& first = *choices_.front().cache();
   SHIRA_RETURN_IF_ERROR(memory.ForkPrompt(prompt_tokens_, prompt_tokens_ + max_tokens_, first,
                                           absl::MakeSpan(others)));
   for (size_t i = 1; i < choices_.size(); ++i) choices_[i].cache() = std::move(others[i - 1]);
@@ -222,6 +241,7 @@ absl::Status Sequence::SharePrompt(KvMemory& memory) {
 void Sequence::ReleaseEnded(KvMemory& memory) {
   for (Choice& choice : choices_) {
     if (!choice.ended() || choice.cache() == nullptr) continue;
+    choice.cache()->Finish();
     if (PrefixCache* prefixes = memory.prefixes()) {
       prefixes->Insert(compiled_state().key, choice.tokens().subspan(0, choice.stored_tokens()),
                        *choice.cache());

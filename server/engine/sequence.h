@@ -103,6 +103,8 @@ class Sequence {
   absl::StatusOr<StepOutcome> FinishStep(int64_t tokens, absl::Span<const float> logits,
                                          const StepTimes& times);
 
+  // After a step of the prompt: keeps it so far if it ends where others will go on otherwise.
+  void KeepBranch(KvMemory& memory);
   // After the step with which the prompt was complete: gives every answer its own copy of it, and
   // keeps it for later prompts. Errors: the executor's.
   absl::Status SharePrompt(KvMemory& memory);
@@ -117,6 +119,8 @@ class Sequence {
 
  private:
   bool prefill() const { return choices_.front().stored_tokens() < prompt_tokens_; }
+  // Prompt tokens that the next step may take.
+  int64_t NextPromptTokens() const;
   void BookTimes(const StepTimes& times);
 
   const SequenceId id_;
@@ -131,6 +135,7 @@ class Sequence {
   int64_t bypassed_ = 0;
   int64_t cached_tokens_ = 0;
   DraftCounts drafts_;
+  int64_t branch_tokens_ = 0;  // of KvMemory::Reservation
 
   SteadyTime waiting_since_;
   SteadyTime phase_start_;  // of prefill or decode, moved on by the switches in between

@@ -72,7 +72,7 @@ class Measurement {
     sequence_tokens_ = std::min(kPromptTokens, executor_.context_length());
     for (int64_t i = 0; i < kMostRows; ++i) {
       absl::StatusOr<std::unique_ptr<SequenceCache>> cache =
-          executor_.NewSequence(sequence_tokens_);
+          executor_.NewSequence({.tokens = sequence_tokens_});
       if (!cache.ok() && i == 0) return cache.status();
       if (!cache.ok()) break;
       caches_.push_back(*std::move(cache));
@@ -116,7 +116,7 @@ class Measurement {
     std::unique_ptr<SequenceCache>& cache = caches_[row];
     if (cache->length() + tokens <= cache->capacity()) return absl::OkStatus();
     cache.reset();
-    SHIRA_ASSIGN_OR_RETURN(cache, executor_.NewSequence(sequence_tokens_));
+    SHIRA_ASSIGN_OR_RETURN(cache, executor_.NewSequence({.tokens = sequence_tokens_}));
     return absl::OkStatus();
   }
 

@@ -182,6 +182,7 @@ absl::Status StepRunner::Finish(const Batch::Part& part, absl::Span<const float>
   SHIRA_ASSIGN_OR_RETURN(const Sequence::StepOutcome outcome,
                          part.sequence->FinishStep(part.tokens, logits, times));
   stats_.BookTokens(outcome);
+  part.sequence->KeepBranch(memory_);
   if (outcome.prompt_complete) {
     SHIRA_RETURN_IF_ERROR(part.sequence->SharePrompt(memory_));
   }

@@ -13,19 +13,30 @@
 namespace shira {
 
 // The KV memory of one sequence: pages, some of which it may share with others. Destroying it
-// frees the pages that are not shared.
+// frees the pages that are not shared. What layers with a window need is kept from their windows on.
 class SequenceCache {
  public:
   virtual ~SequenceCache() = default;
-  // Tokens whose keys and values are stored.
+  // Tokens that were stored.
   virtual int64_t length() const = 0;
-  // Tokens that fit. Their memory is reserved, so storing them cannot fail.
+  // Tokens that it may come to hold. Their memory is reserved, so storing them cannot fail.
   virtual int64_t capacity() const = 0;
   // Makes the first `tokens` of those that the last pass over this sequence drafted part of it, as if
   // they had been run as any others; the rest is forgotten. Until then none of them is. REQUIRES:
   // called at most once after a pass, and before anything else is done with the sequence; `tokens` is
   // not above BatchRow::drafted.
   virtual void Accept(int64_t tokens) = 0;
+  // Tokens that the next pass may store: the rest of the capacity, but where layers have windows not
+  // always all at once; at least KvGeometry::chunk_tokens of it.
+  virtual int64_t room() const = 0;
+  // Whether a fork can begin with the first `tokens`: 0 to length() of them, as long as what layers
+  // with windows need to go on from there is still kept. It is for length(), and for the multiples
+  // of the page's tokens right before it.
+  virtual bool can_fork(int64_t tokens) const = 0;
+  // Pages that it has or that are reserved for it; shared ones among them.
+  virtual int64_t pages() const = 0;
+  // No more tokens will be stored: the capacity becomes the length, and the rest is free.
+  virtual void Finish() = 0;
 };
 
 // One sequence's part of a step: `tokens` follow what `cache` holds.

@@ -17,7 +17,7 @@ absl::Status CheckRows(absl::Span<const BatchRow> rows, int32_t vocab_size) {
     if (row.tokens.empty()) return problem("no tokens");
     if (!caches.insert(row.cache).second) return problem("its cache occurs twice");
     const int64_t tokens = static_cast<int64_t>(row.tokens.size());
-    const int64_t room = row.cache->capacity() - row.cache->length();
+    const int64_t room = row.cache->room();
     if (tokens > room) {
       return problem(tokens, " tokens for a cache with room for ", room);
     }

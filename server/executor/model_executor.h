@@ -16,6 +16,7 @@
 #include "adapters/switch/compiled_state.h"
 #include "adapters/switch/weight_memory.h"
 #include "server/executor/batch_row.h"
+#include "server/executor/kv_geometry.h"
 
 namespace shira {
 
@@ -28,18 +29,20 @@ class ModelExecutor {
   // calls. Lives as long as the executor.
   virtual WeightMemory& weights() = 0;
 
-  // Memory for a sequence of at most `tokens` tokens (> 0). RESOURCE_EXHAUSTED when the KV budget
-  // has no room for it.
-  virtual absl::StatusOr<std::unique_ptr<SequenceCache>> NewSequence(int64_t tokens) = 0;
+  // Memory for a sequence (room.tokens > 0). RESOURCE_EXHAUSTED when the KV budget has no room for
+  // it.
+  virtual absl::StatusOr<std::unique_ptr<SequenceCache>> NewSequence(const SequenceRoom& room) = 0;
 
-  // A sequence of at most `capacity` tokens (>= tokens) that begins with the first `tokens` (0 to
-  // source.length()) of `source`. Whole pages are shared and take no memory again; the rest of a
-  // page is copied. `source` is unchanged and may be destroyed. RESOURCE_EXHAUSTED as above.
-  virtual absl::StatusOr<std::unique_ptr<SequenceCache>> Fork(const SequenceCache& source,
-                                                              int64_t tokens, int64_t capacity) = 0;
+  // A sequence (room.tokens >= tokens) that begins with the first `tokens` of `source`, whose
+  // can_fork(tokens) has to hold. Whole pages are shared and take no memory again; the rest of a page
+  // is copied. Where layers have windows, `source` may be given memory too: in the place of that
+  // which it would have used again, had it not been shared. It is otherwise unchanged and may be
+  // destroyed. RESOURCE_EXHAUSTED as above.
+  virtual absl::StatusOr<std::unique_ptr<SequenceCache>> Fork(SequenceCache& source, int64_t tokens,
+                                                              const SequenceRoom& room) = 0;
 
-  // Tokens per page: what Fork() shares is a multiple of it.
-  virtual int64_t page_tokens() const = 0;
+  // How much memory sequences take.
+  virtual const KvGeometry& kv_geometry() const = 0;
 
   // Whether rows may want other states than the resident one.
   virtual bool mixes_states() const = 0;
@@ -55,7 +58,7 @@ class ModelExecutor {
   // where mixes_states(), and else refused (INVALID_ARGUMENT).
   // A row's logits, keys and values are the same bit for bit whatever the other rows are, however
   // its tokens are cut into chunks, and whether its state is resident or patched. On an error the
-  // caches are as before. REQUIRES: no cache occurs twice; every cache has room for its tokens;
+  // caches are as before. REQUIRES: no cache occurs twice; a row's tokens are at most its cache's room();
   // token ids are within the vocabulary; every state was compiled for these weights.
   virtual absl::StatusOr<absl::Span<const float>> Forward(const CompiledState& resident,
                                                           absl::Span<const BatchRow> rows) = 0;

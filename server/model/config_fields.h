@@ -37,6 +37,8 @@ class ConfigFields {
   // Whether it is there as null, where that means something else than absence.
   bool IsNull(const char* key) const;
 
+  bool IsList(const char* key) const { return Has(key) && Find(key)->is_array(); }
+
   // Required: absence is a problem.
   int64_t Int(const char* key) const;
   double Float(const char* key) const;

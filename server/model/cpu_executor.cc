@@ -24,16 +24,16 @@ class CpuExecutor final : public ModelExecutor {
 
   WeightMemory& weights() override { return *memory_; }
 
-  absl::StatusOr<std::unique_ptr<SequenceCache>> NewSequence(int64_t tokens) override {
-    return KvCache::Create(pool_, tokens);
+  absl::StatusOr<std::unique_ptr<SequenceCache>> NewSequence(const SequenceRoom& room) override {
+    return KvCache::Create(pool_, room);
   }
 
-  absl::StatusOr<std::unique_ptr<SequenceCache>> Fork(const SequenceCache& source, int64_t tokens,
-                                                      int64_t capacity) override {
-    return static_cast<const KvCache&>(source).Fork(tokens, capacity);
+  absl::StatusOr<std::unique_ptr<SequenceCache>> Fork(SequenceCache& source, int64_t tokens,
+                                                      const SequenceRoom& room) override {
+    return static_cast<KvCache&>(source).Fork(tokens, room);
   }
 
-  int64_t page_tokens() const override { return kPageTokens; }
+  const KvGeometry& kv_geometry() const override { return pool_->geometry(); }
   bool mixes_states() const override { return true; }
   bool has_exact_rows() const override { return true; }
 
@@ -65,10 +65,11 @@ class CpuExecutor final : public ModelExecutor {
 absl::StatusOr<std::unique_ptr<ModelExecutor>> CreateCpuExecutor(ResidentWeights& weights,
                                                                  CpuExecutorOptions options) {
   const ModelConfig& config = weights.config();
-  const int64_t page_bytes =
-      config.num_layers * LayerBytesOfPage(AttentionShapeOf(config, weights.dtype()));
   SHIRA_ASSIGN_OR_RETURN(std::shared_ptr<KvPagePool> pool,
-                         KvPagePool::Create(page_bytes, options.kv_budget_bytes));
+                         KvPagePool::Create(KvGeometryOf(GroupLayers(config),
+                                                         AttentionShapeOf(config, weights.dtype()),
+                                                         options.chunk_tokens),
+                                            options.kv_budget_bytes));
   SHIRA_ASSIGN_OR_RETURN(
       std::unique_ptr<HostWeightMemory> memory,
       HostWeightMemory::Create(weights.dtype(), weights.parameters(), options.parallel_for));

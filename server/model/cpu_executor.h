@@ -17,6 +17,8 @@ namespace shira {
 
 struct CpuExecutorOptions {
   int64_t kv_budget_bytes = 0;
+  // Tokens of one row in a pass that layers with windows keep memory for, beside their windows.
+  int64_t chunk_tokens = 512;
   // Runs the loops of the forward pass and of switches, on the thread that calls Forward() and
   // WeightMemory::Transition().
   ParallelFor parallel_for = SerialFor;

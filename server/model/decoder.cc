@@ -40,6 +40,7 @@ Decoder::Decoder(const ResidentWeights& weights, ParallelFor parallel_for, int64
     : config_(weights.config()),
       dtype_(weights.dtype()),
       shape_(AttentionShapeOf(config_, dtype_)),
+      groups_(GroupLayers(config_)),
       parallel_for_(std::move(parallel_for)),
       weights_(ViewWeights(weights)),
       attention_(shape_),
@@ -55,6 +56,7 @@ absl::Span<const float> Decoder::Forward(const CompiledState& resident,
   wanted_index_.clear();
   for (size_t i = 0; i < rows.size(); ++i) {
     const BatchRow& row = rows[i];
+    CacheOf(row).Begin(static_cast<int64_t>(row.tokens.size()));
     for (RotaryTable& rotary : rotary_) {
       rotary.Reserve(row.cache->length() + static_cast<int64_t>(row.tokens.size()));
     }
@@ -100,7 +102,7 @@ void Decoder::Embed(const Slice& slice, absl::Span<const BatchRow> rows) {
     const int64_t stride = query_width + 2 * shape_.num_kv_heads * shape_.head_dim;
     attention_rows_.push_back({.queries = activations_.qkv + segment.begin * stride,
                                .query_stride = stride,
-                               .pages = CacheOf(rows[segment.row]).pages(),
+                               .pages = nullptr,  // the layer's
                                .layer_offset = 0,
                                .start = segment.position,
                                .tokens = segment.tokens,
@@ -214,8 +216,11 @@ void Decoder::PlaceAndStore(int64_t layer, const Slice& slice, absl::Span<const 
   const int64_t heads = shape_.num_heads + shape_.num_kv_heads;
   const int64_t kv_width = shape_.num_kv_heads * shape_.head_dim;
   const int64_t stride = heads * shape_.head_dim + kv_width;
-  const int64_t layer_offset = layer * LayerBytesOfPage(shape_);
-  for (AttentionRow& row : attention_rows_) {
+  const LayerGroups::Place place = groups_.places[layer];
+  const int64_t layer_offset = place.index * LayerBytesOfPage(shape_);
+  for (size_t i = 0; i < attention_rows_.size(); ++i) {
+    AttentionRow& row = attention_rows_[i];
+    row.pages = CacheOf(rows[slice.segments[i].row]).addresses(place.group);
     row.layer_offset = layer_offset;
     row.window = spec.window;
   }
@@ -231,8 +236,9 @@ void Decoder::PlaceAndStore(int64_t layer, const Slice& slice, absl::Span<const 
         ScaleRow(dtype_, scale, shape_.num_heads * shape_.head_dim, queries);
       }
     }
-    StoreInPage(shape_, keys, keys + kv_width, position % kPageTokens,
-                CacheOf(rows[segment.row]).pages()[position / kPageTokens] + layer_offset);
+    StoreInPage(
+        shape_, keys, keys + kv_width, position % kPageTokens,
+        CacheOf(rows[segment.row]).addresses(place.group)[position / kPageTokens] + layer_offset);
   });
 }
 

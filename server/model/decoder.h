@@ -20,6 +20,7 @@
 #include "server/model/expert_routing.h"
 #include "server/model/kernels/attention.h"
 #include "server/model/kernels/layers.h"
+#include "server/model/layer_groups.h"
 #include "server/model/resident_weights.h"
 #include "server/model/rotary_table.h"
 
@@ -50,7 +51,7 @@ class Decoder {
   // A row's logits, keys and values are the same bit for bit whatever the other rows are, however
   // its tokens are cut into chunks, with any number of threads, and whether the weights in memory
   // are those of its state or are patched to be. REQUIRES: no cache occurs twice; every cache has
-  // room; ids are within the vocabulary; tokens are not empty; states were compiled for these
+  // room(); ids are within the vocabulary; tokens are not empty; states were compiled for these
   // weights, which are in state `resident`; caches are KvCaches.
   absl::Span<const float> Forward(const CompiledState& resident, absl::Span<const BatchRow> rows);
 
@@ -107,6 +108,7 @@ class Decoder {
   const ModelConfig& config_;
   const DType dtype_;
   const AttentionShape shape_;
+  const LayerGroups groups_;
   const ParallelFor parallel_for_;
   const DecoderWeights weights_;
   std::vector<RotaryTable> rotary_;  // by ModelConfig::ropes

@@ -3,57 +3,54 @@
 #include <cstring>
 #include <utility>
 
-#include "absl/status/status.h"
 #include "base/status_macros.h"
-#include "base/strings.h"
 
 namespace shira {
-namespace {
 
-int64_t PagesFor(int64_t tokens) {
-  return tokens / kPageTokens + (tokens % kPageTokens == 0 ? 0 : 1);
+KvGeometry KvGeometryOf(const LayerGroups& groups, const AttentionShape& shape,
+                        int64_t chunk_tokens) {
+  return {.page_tokens = kPageTokens,
+          .page_bytes = groups.layers_per_group * LayerBytesOfPage(shape),
+          .chunk_tokens = chunk_tokens,
+          .block_tokens = kAttentionBlock,
+          .windows = groups.windows};
 }
 
-}  // namespace
+KvCache::KvCache(std::shared_ptr<KvPagePool> pool, const SequenceRoom& room)
+    : PagedSequence(pool, room), pool_(std::move(pool)), addresses_(pool_->geometry().groups()) {}
 
 absl::StatusOr<std::unique_ptr<KvCache>> KvCache::Create(std::shared_ptr<KvPagePool> pool,
-                                                         int64_t capacity) {
-  if (capacity <= 0) {
-    return absl::InvalidArgumentError(
-        StrCat("KV cache: expected a capacity of at least 1 token, found ", capacity));
-  }
-  auto cache = std::unique_ptr<KvCache>(new KvCache(capacity, std::move(pool)));
-  SHIRA_RETURN_IF_ERROR(cache->TakePages(PagesFor(capacity)));
+                                                         const SequenceRoom& room) {
+  auto cache = std::unique_ptr<KvCache>(new KvCache(std::move(pool), room));
+  SHIRA_RETURN_IF_ERROR(cache->Reserve());
   return cache;
 }
 
-KvCache::~KvCache() { pool_->Return(pages_); }
-
-absl::StatusOr<std::unique_ptr<KvCache>> KvCache::Fork(int64_t tokens, int64_t capacity) const {
-  if (tokens < 0 || tokens > length_ || tokens > capacity || capacity <= 0) {
-    return absl::InvalidArgumentError(StrCat("KV cache: ", tokens, " tokens of a sequence of ",
-                                             length_, " for one of at most ", capacity));
+absl::StatusOr<std::unique_ptr<KvCache>> KvCache::Fork(int64_t tokens, const SequenceRoom& room) {
+  auto fork = std::unique_ptr<KvCache>(new KvCache(pool_, room));
+  SHIRA_RETURN_IF_ERROR(ForkInto(tokens, *fork));
+  fork->FindPages();
+  if (const int64_t own = fork->OwnEnd(); own >= 0) {
+    for (int64_t group = 0; group < geometry().groups(); ++group) {
+      std::memcpy(fork->addresses_[group][own], addresses_[group][own], geometry().page_bytes);
+    }
   }
-  auto fork = std::unique_ptr<KvCache>(new KvCache(capacity, pool_));
-  const int64_t shared = tokens / kPageTokens;
-  const auto source = absl::MakeConstSpan(pages_).first(shared);
-  fork->pages_.reserve(PagesFor(capacity));
-  fork->pages_.assign(source.begin(), source.end());
-  pool_->Share(source);
-  SHIRA_RETURN_IF_ERROR(fork->TakePages(PagesFor(capacity) - shared));
-  if (tokens % kPageTokens != 0) {
-    std::memcpy(fork->pages_[shared], pages_[shared], pool_->page_bytes());
-  }
-  fork->length_ = tokens;
   return fork;
 }
 
-absl::Status KvCache::TakePages(int64_t count) {
-  // Asked first: a list of more pages than there are may not even fit the memory.
-  if (count <= pool_->free_pages() && pool_->Take(count, pages_)) return absl::OkStatus();
-  return absl::ResourceExhaustedError(StrCat(
-      "KV cache: ", capacity_, " tokens take ", count, " more pages of ", pool_->page_bytes(),
-      " bytes, but ", pool_->used_bytes(), " of ", pool_->budget_bytes(), " bytes are in use"));
+void KvCache::Begin(int64_t tokens) {
+  PagedSequence::Begin(tokens);
+  FindPages();
+}
+
+void KvCache::FindPages() {
+  for (int64_t group = 0; group < geometry().groups(); ++group) {
+    std::vector<std::byte*>& addresses = addresses_[group];
+    const absl::Span<const int64_t> pages = pages_of(group);
+    for (size_t i = addresses.size(); i < pages.size(); ++i) {
+      addresses.push_back(pool_->AddressOf(pages[i]));
+    }
+  }
 }
 
 }  // namespace shira

@@ -134,6 +134,8 @@ struct ModelConfig {
       false;                    // where a family leaves it open whether queries and keys have norms
   bool attention_bias = false;  // where a family leaves it open whether attention has biases
   bool mlp_bias = false;
+  bool fused_gate_up =
+      false;  // where a family leaves it open whether gate and up are one parameter
   std::vector<LayerSpec> layers;       // num_layers
   std::vector<int32_t> eos_token_ids;  // config.json, overridden by those of generation_config.json
 

@@ -22,23 +22,24 @@ namespace shira {
 namespace {
 
 constexpr const ModelFamily* kFamilies[] = {
-    &kGemma2Family,      // Gemma 2
-    &kGemma3Family,      // the text models of Gemma 3
-    &kGptNeoxFamily,     // GPT-NeoX, Pythia
-    &kGraniteFamily,     // Granite 3
-    &kLlamaFamily,       // Llama, SmolLM 1 and 2
-    &kMinistral3Family,  // Ministral 3
-    &kMistralFamily,     // Mistral
-    &kMixtralFamily,     // Mixtral
-    &kOlmo2Family,       // OLMo 2
-    &kOlmo3Family,       // OLMo 3
-    &kPhi3Family,        // Phi 3, 3.5 and 4 mini
-    &kQwen2Family,       // Qwen 2 and 2.5
-    &kQwen3Family,       // Qwen 3
-    &kQwen3MoeFamily,    // mixtures of experts of Qwen 3
-    &kSmolLm3Family,     // SmolLM 3
-    &kStableLmFamily,    // StableLM
-    &kStarcoder2Family,  // StarCoder 2
+    &kGemma2Family,         // Gemma 2
+    &kGemma3Family,         // the text models of Gemma 3
+    &kGptNeoxFamily,        // GPT-NeoX, Pythia
+    &kGraniteFamily,        // Granite 3
+    &kGraniteHybridFamily,  // Granite 4, the dense ones
+    &kLlamaFamily,          // Llama, SmolLM 1 and 2
+    &kMinistral3Family,     // Ministral 3
+    &kMistralFamily,        // Mistral
+    &kMixtralFamily,        // Mixtral
+    &kOlmo2Family,          // OLMo 2
+    &kOlmo3Family,          // OLMo 3
+    &kPhi3Family,           // Phi 3, 3.5 and 4 mini
+    &kQwen2Family,          // Qwen 2 and 2.5
+    &kQwen3Family,          // Qwen 3
+    &kQwen3MoeFamily,       // mixtures of experts of Qwen 3
+    &kSmolLm3Family,        // SmolLM 3
+    &kStableLmFamily,       // StableLM
+    &kStarcoder2Family,     // StarCoder 2
 };
 
 absl::StatusOr<const ModelFamily*> FindFamily(std::string_view ModelFamily::*name,

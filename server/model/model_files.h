@@ -40,21 +40,26 @@ struct ModelFiles {
   // What is wrong with the files, for one error with what is wrong with the tensors.
   ProblemList problems;
 
-  // Where the files have a parameter: a tensor's name, and the part of it; null: all. Points into
-  // `spec`.
+  // A tensor of the files, and the part of it that a parameter's rows are; null: all.
   struct Source {
-    const std::string& name;
-    const StoredPart* part;
+    std::string name;
+    std::vector<int64_t> shape;
+    const StoredPart* part = nullptr;  // points into the TensorSpec
   };
-  Source source_of(const TensorSpec& spec) const {
-    const auto part_of = [](const std::optional<StoredPart>& part) {
-      return part ? &*part : nullptr;
+  // The tensors that have a parameter's rows, equally many each, one after the other.
+  std::vector<Source> sources_of(const TensorSpec& spec) const {
+    const auto source = [&](const std::string& name, const std::optional<StoredPart>& part) {
+      return part ? Source{name, part->shape, &*part} : Source{name, spec.shape};
     };
-    if (gguf != nullptr) return {spec.gguf_name, part_of(spec.gguf_part)};
+    if (gguf != nullptr) {
+      if (spec.gguf_second_half.empty()) return {source(spec.gguf_name, spec.gguf_part)};
+      const std::vector<int64_t> half = {spec.rows() / 2, spec.cols()};
+      return {{spec.gguf_name, half}, {spec.gguf_second_half, half}};
+    }
     const bool is_newer =
         spec.newer && tensors.count(spec.name) == 0 && tensors.count(spec.newer->name) != 0;
-    return is_newer ? Source{spec.newer->name, part_of(spec.newer->part)}
-                    : Source{spec.name, nullptr};
+    return {is_newer ? source(spec.newer->name, spec.newer->part)
+                     : source(spec.name, std::nullopt)};
   }
   // The order in which the files have its rows.
   GgufRows stored_rows(const TensorSpec& spec) const {

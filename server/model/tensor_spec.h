@@ -79,6 +79,8 @@ struct TensorSpec {
   TensorPlace place;
   GgufRows gguf_rows = GgufRows::kSame;
   float gguf_offset = 0.0f;  // what llama.cpp has added to every element
+  // The tensor that has the second half of its rows, where gguf_name has the first alone; "": none.
+  std::string gguf_second_half = "";
   // The other place where the model uses the tensor, by transformers' name; "" where there is none.
   std::string second_name = "";
   // What of the tensor gguf_name it is; none: all.

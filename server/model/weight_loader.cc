@@ -20,11 +20,23 @@
 namespace shira {
 namespace {
 
+// What of a tensor of the files has a parameter, or a part of its rows.
+struct PlannedPart {
+  std::string name;
+  EncodedMatrix matrix;
+};
+
 // How Read() gets one parameter.
 struct ReadPlan {
-  std::string stored_name;
-  EncodedMatrix matrix;
-  GgufRows rows;
+  std::vector<PlannedPart> parts;  // one after the other; several only in the files' own order
+  GgufRows rows = GgufRows::kSame;
+
+  int64_t total_rows() const {
+    int64_t rows = 0;
+    for (const PlannedPart& part : parts) rows += part.matrix.rows;
+    return rows;
+  }
+  int64_t cols() const { return parts.front().matrix.cols; }
 };
 
 std::string ShapeText(const std::vector<int64_t>& shape) {
@@ -50,36 +62,40 @@ int64_t SourceRowOf(GgufRows rows, const ModelConfig& config, int64_t row) {
   return row;
 }
 
-// nullopt, with the reason in `problems`, where the tensor is not what the parameter needs.
-std::optional<ReadPlan> PlanRead(const TensorSpec& parameter, const ModelFiles::Source& source,
-                                 const StoredTensor& tensor, GgufRows rows, float offset,
-                                 ProblemList& problems) {
-  const auto& [stored_name, part] = source;
+// What of a tensor has the rows of a parameter. nullopt, with the reason in `problems`, where it is not
+// what the parameter needs.
+std::optional<EncodedMatrix> PlanPart(const ModelFiles& files, const TensorSpec& parameter,
+                                      const ModelFiles::Source& source, const StoredTensor& tensor,
+                                      ProblemList& problems) {
+  const std::string& stored_name = source.name;
   if (!tensor.type) {
     problems.Add("tensor '", stored_name, "' has the type ", tensor.type_name,
                  "; expected F32, F16 or BF16");
     return std::nullopt;
   }
-  const std::vector<int64_t>& shape = part != nullptr ? part->shape : parameter.shape;
+  const std::vector<int64_t>& shape = source.shape;
   if (tensor.shape != shape) {
     problems.Add("tensor '", stored_name, "' has the shape ", ShapeText(tensor.shape),
                  "; expected ", ShapeText(shape));
     return std::nullopt;
   }
   const GgmlBlock block = GgmlBlockOf(*tensor.type);
-  const int64_t row_bytes = parameter.cols() / block.elements * block.bytes;
-  const std::byte* data = tensor.data.data() + (part != nullptr ? part->first_row * row_bytes : 0);
-  if (parameter.is_vector() && rows != GgufRows::kSame) {
-    // Its elements move one by one, like rows of one element.
-    if (block.elements != 1) {
-      problems.Add("tensor '", stored_name, "' has the type ", tensor.type_name,
-                   "; a bias must not be quantised");
-      return std::nullopt;
-    }
-    return ReadPlan{stored_name, {*tensor.type, data, parameter.cols(), 1, offset}, rows};
+  EncodedMatrix matrix = {*tensor.type, tensor.data.data(), parameter.rows(), parameter.cols(),
+                          files.stored_offset(parameter)};
+  if (source.part != nullptr) {
+    matrix.data += source.part->first_row * matrix.cols / block.elements * block.bytes;
+  } else if (!parameter.is_vector()) {
+    matrix.rows = shape[0];
   }
-  return ReadPlan{
-      stored_name, {*tensor.type, data, parameter.rows(), parameter.cols(), offset}, rows};
+  if (!parameter.is_vector() || files.stored_rows(parameter) == GgufRows::kSame) return matrix;
+  // Its elements move one by one, like rows of one element.
+  if (block.elements != 1) {
+    problems.Add("tensor '", stored_name, "' has the type ", tensor.type_name,
+                 "; a bias must not be quantised");
+    return std::nullopt;
+  }
+  std::swap(matrix.rows, matrix.cols);
+  return matrix;
 }
 
 class MappedWeightSource : public WeightSource {
@@ -101,24 +117,30 @@ class MappedWeightSource : public WeightSource {
       return absl::InvalidArgumentError(
           StrCat("weights cannot be ", DTypeName(dtype), "; expected F32, BF16 or F16"));
     }
-    const auto& [stored_name, matrix, rows] = found->second;
-    const bool fits = matrix.cols == 1 || matrix.rows == 1
-                          ? destination.rows * destination.cols == matrix.rows * matrix.cols
-                          : destination.rows == matrix.rows && destination.cols == matrix.cols;
+    const ReadPlan& plan = found->second;
+    const int64_t rows = plan.total_rows();
+    const int64_t cols = plan.cols();
+    const bool fits = cols == 1 || rows == 1 ? destination.rows * destination.cols == rows * cols
+                                             : destination.rows == rows && destination.cols == cols;
     if (destination.data == nullptr || !fits) {
       return absl::InvalidArgumentError(StrCat("the destination of '", parameter, "' is ",
                                                destination.rows, " by ", destination.cols,
-                                               "; expected ", matrix.rows, " by ", matrix.cols));
+                                               "; expected ", rows, " by ", cols));
     }
-    const auto source_row = [this, rows = rows](int64_t row) {
-      return SourceRowOf(rows, files_.config, row);
-    };
-    const std::optional<int64_t> bad =
-        DecodeMatrix(matrix, source_row, dtype, destination.data, parallel_for);
-    if (!bad.has_value()) return absl::OkStatus();
-    return NotFinite(parameter, stored_name, dtype, *bad / destination.cols,
-                     *bad % destination.cols,
-                     DecodeElementAt(matrix, source_row(*bad / matrix.cols), *bad % matrix.cols));
+    const auto source_row = [&](int64_t row) { return SourceRowOf(plan.rows, files_.config, row); };
+    int64_t done = 0;  // elements
+    for (const auto& [stored_name, matrix] : plan.parts) {
+      std::byte* to = destination.data + done * static_cast<int64_t>(DTypeSize(dtype));
+      if (const std::optional<int64_t> bad =
+              DecodeMatrix(matrix, source_row, dtype, to, parallel_for)) {
+        const int64_t position = done + *bad;
+        return NotFinite(
+            parameter, stored_name, dtype, position / destination.cols, position % destination.cols,
+            DecodeElementAt(matrix, source_row(*bad / matrix.cols), *bad % matrix.cols));
+      }
+      done += matrix.rows * matrix.cols;
+    }
+    return absl::OkStatus();
   }
 
  private:
@@ -162,21 +184,23 @@ absl::StatusOr<std::unique_ptr<WeightSource>> WeightSource::Open(const std::stri
   std::set<std::string> used;
   std::set<std::string> refused;  // one that holds several parameters is refused once
   for (const TensorSpec& parameter : files.config.Tensors()) {
-    const ModelFiles::Source source = files.source_of(parameter);
-    const auto tensor = files.tensors.find(source.name);
-    if (refused.count(source.name) != 0) continue;
-    if (tensor == files.tensors.end()) {
-      files.problems.Add("tensor '", source.name, "' is missing");
-      refused.insert(source.name);
-      continue;
+    ReadPlan plan = {.parts = {}, .rows = files.stored_rows(parameter)};
+    for (const ModelFiles::Source& source : files.sources_of(parameter)) {
+      if (refused.count(source.name) != 0) continue;
+      const auto tensor = files.tensors.find(source.name);
+      if (tensor == files.tensors.end()) {
+        files.problems.Add("tensor '", source.name, "' is missing");
+        refused.insert(source.name);
+        continue;
+      }
+      used.insert(source.name);
+      if (const auto matrix = PlanPart(files, parameter, source, tensor->second, files.problems)) {
+        plan.parts.push_back({source.name, *matrix});
+      } else {
+        refused.insert(source.name);
+      }
     }
-    used.insert(source.name);
-    if (const auto plan = PlanRead(parameter, source, tensor->second, files.stored_rows(parameter),
-                                   files.stored_offset(parameter), files.problems)) {
-      plans.emplace(parameter.name, *plan);
-    } else {
-      refused.insert(source.name);
-    }
+    plans.emplace(parameter.name, std::move(plan));
   }
   for (const auto& [name, tensor] : files.tensors) {
     if (used.count(name) == 0) {

@@ -14,7 +14,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -29,6 +28,8 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/types/span.h"
 #include "server/executor/model_executor.h"
+#include "server/executor/page_ledger.h"
+#include "server/executor/paged_sequence.h"
 #include "tests/testutil/plain_weights.h"
 
 namespace shira::testing {
@@ -56,6 +57,9 @@ class FakeModelExecutor : public ModelExecutor {
     int64_t context_length = 64;
     int64_t kv_budget_tokens = 1000;
     int64_t page_tokens = 1;
+    // As KvGeometry has them. Only the memory is windowed: the next token depends on all before.
+    std::vector<int64_t> windows = {0};
+    int64_t chunk_tokens = 512;
     // The next token depends on so many last tokens alone; 0: on all. Then texts come to repeat
     // themselves, the sooner the fewer tokens there are to answer with.
     int64_t memory_tokens = 0;
@@ -76,8 +80,16 @@ class FakeModelExecutor : public ModelExecutor {
 
   // Reads `weights` in every step; they must outlive it.
   FakeModelExecutor(PlainWeights& weights, Options options)
-      : weights_(weights), options_(options) {}
-  ~FakeModelExecutor() override { EXPECT_EQ(used_tokens_, 0) << "KV memory was leaked"; }
+      : weights_(weights),
+        options_(options),
+        ledger_(std::make_shared<PageLedger>(
+            KvGeometry{.page_tokens = options.page_tokens,
+                       .page_bytes = options.page_tokens,
+                       .pages = options.kv_budget_tokens / options.page_tokens,
+                       .chunk_tokens = options.chunk_tokens,
+                       .block_tokens = options.page_tokens,
+                       .windows = options.windows})) {}
+  ~FakeModelExecutor() override { EXPECT_EQ(ledger_->used_bytes(), 0) << "KV memory was leaked"; }
 
   // What a request has to answer under weights of that fingerprint, greedily.
   static std::vector<int32_t> Expected(Fingerprint weights, const std::vector<int32_t>& prompt,
@@ -127,19 +139,16 @@ class FakeModelExecutor : public ModelExecutor {
 
   WeightMemory& weights() override { return weights_.memory(); }
 
-  absl::StatusOr<std::unique_ptr<SequenceCache>> NewSequence(int64_t tokens) override {
-    EXPECT_GT(tokens, 0);
-    return MakeCache({}, {}, tokens);
+  absl::StatusOr<std::unique_ptr<SequenceCache>> NewSequence(const SequenceRoom& room) override {
+    EXPECT_GT(room.tokens, 0);
+    return MakeCache(nullptr, 0, room);
   }
 
-  absl::StatusOr<std::unique_ptr<SequenceCache>> Fork(const SequenceCache& source, int64_t tokens,
-                                                      int64_t capacity) override {
-    const auto& from = static_cast<const Cache&>(source);
-    EXPECT_TRUE(tokens >= 0 && tokens <= from.length()) << tokens;
-    EXPECT_GE(capacity, tokens);
-    const auto whole_pages = from.pages_.begin() + tokens / options_.page_tokens;
-    return MakeCache({from.pages_.begin(), whole_pages},
-                     {from.stored_.begin(), from.stored_.begin() + tokens}, capacity);
+  absl::StatusOr<std::unique_ptr<SequenceCache>> Fork(SequenceCache& source, int64_t tokens,
+                                                      const SequenceRoom& room) override {
+    EXPECT_TRUE(source.can_fork(tokens)) << tokens;
+    EXPECT_GE(room.tokens, tokens);
+    return MakeCache(&static_cast<Cache&>(source), tokens, room);
   }
 
   absl::StatusOr<absl::Span<const float>> Forward(const CompiledState& resident,
@@ -165,9 +174,10 @@ class FakeModelExecutor : public ModelExecutor {
       auto& cache = static_cast<Cache&>(*row.cache);
       EXPECT_TRUE(seen.insert(&cache).second) << "a cache occurs twice";
       EXPECT_FALSE(row.tokens.empty());
-      EXPECT_LE(cache.length() + static_cast<int64_t>(row.tokens.size()), cache.capacity_);
-      const Fingerprint weights = FingerprintUnder(resident, *row.state);
       const auto tokens = static_cast<int64_t>(row.tokens.size());
+      EXPECT_LE(tokens, cache.room());
+      cache.Begin(tokens);
+      const Fingerprint weights = FingerprintUnder(resident, *row.state);
       EXPECT_TRUE(row.drafted >= 0 && row.drafted < tokens) << row.drafted;
       EXPECT_TRUE(row.drafted == 0 || row.wants_logits);
       std::vector<Fingerprint> stored = cache.stored_;
@@ -183,6 +193,7 @@ class FakeModelExecutor : public ModelExecutor {
       const auto kept = stored.end() - row.drafted;
       cache.drafted_.assign(kept, stored.end());
       cache.stored_.assign(stored.begin(), kept);
+      cache.Extend(tokens - row.drafted);
       step.push_back(
           {cache.number_, tokens, weights, !(row.state->key == resident.key), row.drafted});
     }
@@ -193,65 +204,47 @@ class FakeModelExecutor : public ModelExecutor {
 
   int32_t vocab_size() const override { return kVocabSize; }
   int64_t context_length() const override { return options_.context_length; }
-  int64_t page_tokens() const override { return options_.page_tokens; }
+  const KvGeometry& kv_geometry() const override { return ledger_->geometry(); }
   bool mixes_states() const override { return true; }
   bool has_exact_rows() const override { return options_.exact_rows; }
   int64_t kv_budget_bytes() const override { return options_.kv_budget_tokens; }
-  int64_t kv_used_bytes() const override { return used_tokens_; }
+  int64_t kv_used_bytes() const override { return ledger_->used_bytes(); }
 
  private:
-  // Takes its memory while it lives.
-  struct Page {
-    Page(std::atomic<int64_t>& used, int64_t size) : used_tokens(used), tokens(size) {
-      used_tokens += tokens;
-    }
-    ~Page() { used_tokens -= tokens; }
-    std::atomic<int64_t>& used_tokens;
-    const int64_t tokens;
-  };
-  using Pages = std::vector<std::shared_ptr<const Page>>;
-
-  class Cache : public SequenceCache {
+  class Cache : public PagedSequence {
    public:
-    Cache(Pages pages, std::vector<Fingerprint> stored, int64_t number, int64_t capacity)
-        : number_(number),
-          capacity_(capacity),
-          pages_(std::move(pages)),
-          stored_(std::move(stored)) {}
-    int64_t length() const override { return static_cast<int64_t>(stored_.size()); }
-    int64_t capacity() const override { return capacity_; }
+    Cache(const std::shared_ptr<PageLedger>& ledger, const SequenceRoom& room, int64_t number)
+        : PagedSequence(ledger, room), number_(number) {}
     void Accept(int64_t tokens) override {
       EXPECT_TRUE(tokens >= 0 && tokens <= static_cast<int64_t>(drafted_.size())) << tokens;
       stored_.insert(stored_.end(), drafted_.begin(), drafted_.begin() + tokens);
       drafted_.clear();
+      PagedSequence::Accept(tokens);
     }
 
     const int64_t number_;
-    const int64_t capacity_;
-    const Pages pages_;
     std::vector<Fingerprint> stored_;   // of each token: what Store() gave
     std::vector<Fingerprint> drafted_;  // the same, of the last pass
   };
 
-  // `pages` are shared; the rest up to the capacity is new.
-  absl::StatusOr<std::unique_ptr<SequenceCache>> MakeCache(Pages pages,
-                                                           std::vector<Fingerprint> stored,
-                                                           int64_t capacity) {
+  // Begins with the first `tokens` of `source`, unless that is null.
+  absl::StatusOr<std::unique_ptr<SequenceCache>> MakeCache(Cache* source, int64_t tokens,
+                                                           const SequenceRoom& room) {
     absl::MutexLock lock(&mutex_);
     if (absl::Status status = std::exchange(next_sequence_status_, absl::OkStatus());
         !status.ok()) {
       return status;
     }
-    const int64_t page = options_.page_tokens;
-    const int64_t missing = (capacity + page - 1) / page - static_cast<int64_t>(pages.size());
-    if (used_tokens_ + missing * page > options_.kv_budget_tokens) {
-      return absl::ResourceExhaustedError("no KV memory");
+    auto cache = std::make_unique<Cache>(ledger_, room, next_sequence_);
+    const absl::Status status =
+        source == nullptr ? cache->Reserve() : source->ForkInto(tokens, *cache);
+    if (!status.ok()) return status;
+    if (source != nullptr) {
+      cache->stored_.assign(source->stored_.begin(), source->stored_.begin() + tokens);
     }
-    for (int64_t i = 0; i < missing; ++i) {
-      pages.push_back(std::make_shared<const Page>(used_tokens_, page));
-    }
-    capacities_.push_back(capacity);
-    return std::make_unique<Cache>(std::move(pages), std::move(stored), next_sequence_++, capacity);
+    ++next_sequence_;
+    capacities_.push_back(room.tokens);
+    return cache;
   }
 
   // Of the weights in memory, taken from `resident` to `state`.
@@ -294,7 +287,7 @@ class FakeModelExecutor : public ModelExecutor {
 
   PlainWeights& weights_;
   const Options options_;
-  std::atomic<int64_t> used_tokens_{0};
+  const std::shared_ptr<PageLedger> ledger_;
   std::vector<float> logits_;
   mutable absl::Mutex mutex_;
   std::shared_ptr<Hook> forward_hook_ ABSL_GUARDED_BY(mutex_);

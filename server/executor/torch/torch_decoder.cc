@@ -69,6 +69,7 @@ at::Tensor TorchDecoder::Forward(absl::Span<const BatchRow> rows) {
   std::vector<Segment> segments;
   for (const BatchRow& row : rows) {
     auto* cache = static_cast<TorchCache*>(row.cache);
+    cache->Begin(static_cast<int64_t>(row.tokens.size()));
     segments.push_back({.cache = cache,
                         .begin = static_cast<int64_t>(ids.size()),
                         .tokens = static_cast<int64_t>(row.tokens.size()),
@@ -253,14 +254,15 @@ at::Tensor TorchDecoder::Attend(int64_t layer, const Segment& segment, const at:
   const LayerSpec& spec = config_.layers[layer];
   const TorchCache& cache = *segment.cache;
   const int64_t end = segment.position + segment.tokens;
-  const at::Tensor own_slots = cache.slots(segment.position, end);
+  const int64_t group = pool_.group_of(layer);
+  const at::Tensor own_slots = cache.slots(group, segment.position, end);
   at::Tensor(pool_.keys(layer)).index_copy_(0, own_slots, keys.contiguous());
   at::Tensor(pool_.values(layer)).index_copy_(0, own_slots, values.contiguous());
 
   // The first key that any of the tokens sees.
   const int64_t first =
       spec.window == 0 ? 0 : std::max<int64_t>(segment.position - spec.window + 1, 0);
-  const at::Tensor slots = cache.slots(first, end);
+  const at::Tensor slots = cache.slots(group, first, end);
   // [1, heads, tokens, head_dim]
   const auto by_head = [](const at::Tensor& x) { return x.transpose(0, 1).unsqueeze(0); };
   const at::Tensor mask = MaskOf(spec, segment, first);

@@ -32,20 +32,20 @@ class TorchExecutor final : public ModelExecutor {
 
   WeightMemory& weights() override { return *weights_; }
 
-  absl::StatusOr<std::unique_ptr<SequenceCache>> NewSequence(int64_t tokens) override {
+  absl::StatusOr<std::unique_ptr<SequenceCache>> NewSequence(const SequenceRoom& room) override {
     return Guarded("a sequence's memory", [&]() -> absl::StatusOr<std::unique_ptr<SequenceCache>> {
-      return TorchCache::Create(pool_, tokens);
+      return TorchCache::Create(pool_, room);
     });
   }
 
-  absl::StatusOr<std::unique_ptr<SequenceCache>> Fork(const SequenceCache& source, int64_t tokens,
-                                                      int64_t capacity) override {
+  absl::StatusOr<std::unique_ptr<SequenceCache>> Fork(SequenceCache& source, int64_t tokens,
+                                                      const SequenceRoom& room) override {
     return Guarded("a sequence's memory", [&]() -> absl::StatusOr<std::unique_ptr<SequenceCache>> {
-      return static_cast<const TorchCache&>(source).Fork(tokens, capacity);
+      return static_cast<TorchCache&>(source).Fork(tokens, room);
     });
   }
 
-  int64_t page_tokens() const override { return kTorchPageTokens; }
+  const KvGeometry& kv_geometry() const override { return pool_->geometry(); }
   bool mixes_states() const override { return false; }
   bool has_exact_rows() const override { return false; }
 
@@ -110,7 +110,7 @@ absl::StatusOr<std::unique_ptr<ModelExecutor>> CreateTorchExecutor(
     SHIRA_ASSIGN_OR_RETURN(std::unique_ptr<TorchWeights> on_device,
                            TorchWeights::Create(std::move(weights), device));
     auto pool = std::make_shared<TorchCachePool>(on_device->config(), on_device->dtype(), device,
-                                                 options.kv_budget_bytes);
+                                                 options.kv_budget_bytes, options.chunk_tokens);
     return std::make_unique<TorchExecutor>(std::move(on_device), std::move(pool));
   } catch (...) {
     return StatusOfCurrentException("model executor");

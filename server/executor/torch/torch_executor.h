@@ -24,6 +24,7 @@ namespace shira {
 struct TorchExecutorOptions {
   std::string device = "cpu";   // in LibTorch's words
   int64_t kv_budget_bytes = 0;  // taken from the device at once
+  int64_t chunk_tokens = 512;   // as CpuExecutorOptions has it
   int threads = 1;              // of LibTorch, where the device is the CPU
 };
 

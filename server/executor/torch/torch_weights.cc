@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "adapters/switch/host_weight_memory.h"
 #include "adapters/switch/weight_hash.h"
 #include "base/status_macros.h"
 #include "server/model/torch_types.h"
@@ -52,12 +53,7 @@ TorchWeights::TorchWeights(std::unique_ptr<ResidentWeights> weights, ParameterMa
 
 absl::StatusOr<std::unique_ptr<TorchWeights>> TorchWeights::Create(
     std::unique_ptr<ResidentWeights> weights, at::Device device) {
-  std::vector<ParameterShape> shapes;
-  for (const ResidentParameter& parameter : weights->parameters()) {
-    shapes.push_back({parameter.name, parameter.rows, parameter.cols});
-  }
-  SHIRA_ASSIGN_OR_RETURN(ParameterMap map,
-                         ParameterMap::Create(weights->dtype(), std::move(shapes)));
+  SHIRA_ASSIGN_OR_RETURN(ParameterMap map, MapOf(weights->dtype(), weights->parameters()));
   return std::unique_ptr<TorchWeights>(
       new TorchWeights(std::move(weights), std::move(map), device));
 }

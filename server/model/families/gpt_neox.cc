@@ -33,14 +33,13 @@ ModelConfig FromJson(const ConfigFields& fields) {
 }
 
 ModelConfig FromGguf(const GgufFile& gguf, ConfigProblems* problems) {
-  const ConfigFields fields = GgufFieldsUnder(gguf, "gptneox.", problems);
-  ModelConfig config = SharedFromGguf(
-      gguf, fields, {.norm_eps_key = "attention.layer_norm_epsilon", .rope = {.partial = true}},
-      problems);
+  constexpr const char* kPrefix = "gptneox.";
+  ModelConfig config = LayerNormFromGguf(gguf, kPrefix, {.partial = true}, problems);
   SetArithmetic(config);
   config.activation = Activation::kGelu;
   config.attention_bias = gguf.tensors().count("blk.0.attn_qkv.bias") != 0;
-  config.parallel_residual = fields.Bool("use_parallel_residual", true);
+  config.parallel_residual =
+      GgufFieldsUnder(gguf, kPrefix, problems).Bool("use_parallel_residual", true);
   return config;
 }
 

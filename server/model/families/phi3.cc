@@ -31,7 +31,8 @@ ModelConfig FromGguf(const GgufFile& gguf, ConfigProblems* problems) {
 }
 
 std::vector<TensorSpec> Tensors(const ModelConfig& config) {
-  return SharedTensors(config, {.fused = true});
+  return SharedTensors(config,
+                       {.fused_query_key_value = true, .fused_gate_up = "mlp.gate_up_proj"});
 }
 
 }  // namespace

@@ -46,6 +46,19 @@ void SetLayers(ModelConfig& config) {
   config.layers.resize(std::clamp<int64_t>(config.num_layers, 0, kMaxLayers));
 }
 
+// A number that some converters write once for each layer.
+int64_t OneForAllLayers(const ConfigFields& fields, const char* key, int64_t absent) {
+  if (!fields.IsList(key)) return fields.Int(key, absent);
+  const std::vector<int64_t> numbers = fields.Ints(key);
+  for (const int64_t number : numbers) {
+    if (number == numbers.front()) continue;
+    fields.Unsupported(key, "layers of which one has ", numbers.front(), " and another ", number,
+                       "; only one number for all is known");
+    break;
+  }
+  return numbers.empty() ? absent : numbers.front();
+}
+
 // Adds the id under `key`, if there is one that is not among `ids`.
 void AddTokenId(const GgufFile& gguf, const char* key, std::vector<int32_t>& ids,
                 ConfigProblems* problems) {
@@ -88,7 +101,7 @@ ModelConfig SharedFromJson(const ConfigFields& fields, const JsonDefaults& defau
   config.head_dim = fields.Int(
       "head_dim", defaults.head_dim > 0 ? defaults.head_dim
                                         : DefaultHeadDim(config.hidden_size, config.num_heads));
-  config.intermediate_size = fields.Int("intermediate_size");
+  config.intermediate_size = fields.Int(defaults.intermediate_size_key);
   config.vocab_size = fields.Int("vocab_size");
   config.max_position = fields.Int("max_position_embeddings", defaults.max_position);
   config.norm_eps = fields.Float(defaults.norm_eps_key, defaults.norm_eps);
@@ -125,7 +138,8 @@ ConfigFields GgufFieldsUnder(const GgufFile& gguf, std::string prefix, ConfigPro
     std::visit(
         [&, suffix = key.substr(prefix.size())](const auto& held) {
           using Held = std::decay_t<decltype(held)>;
-          if constexpr (std::is_arithmetic_v<Held> || std::is_same_v<Held, std::string>) {
+          if constexpr (std::is_arithmetic_v<Held> || std::is_same_v<Held, std::string> ||
+                        std::is_same_v<Held, std::vector<int64_t>>) {
             object[suffix] = held;
           } else {
             object[suffix] = nlohmann::json::array();  // wrong for every key that is read below
@@ -143,7 +157,7 @@ ModelConfig SharedFromGguf(const GgufFile& gguf, const ConfigFields& fields,
   config.hidden_size = fields.Int("embedding_length");
   config.num_layers = fields.Int("block_count");
   config.num_heads = fields.Int("attention.head_count");
-  config.num_kv_heads = fields.Int("attention.head_count_kv", config.num_heads);
+  config.num_kv_heads = OneForAllLayers(fields, "attention.head_count_kv", config.num_heads);
   config.head_dim =
       fields.Int("attention.key_length", DefaultHeadDim(config.hidden_size, config.num_heads));
   config.intermediate_size = fields.Int("feed_forward_length");
@@ -173,6 +187,15 @@ ModelConfig SharedFromGguf(const GgufFile& gguf, const ConfigFields& fields,
     if (std::find(known.begin(), known.end(), key) != known.end()) continue;
     if (fields.Float(key, 0.0) != 0.0) fields.Unsupported(key, "not known to this program");
   }
+  return config;
+}
+
+ModelConfig LayerNormFromGguf(const GgufFile& gguf, std::string prefix, const RopeRules& rope,
+                              ConfigProblems* problems) {
+  ModelConfig config =
+      SharedFromGguf(gguf, GgufFieldsUnder(gguf, std::move(prefix), problems),
+                     {.norm_eps_key = "attention.layer_norm_epsilon", .rope = rope}, problems);
+  config.norm = NormKind::kLayer;
   return config;
 }
 

@@ -26,6 +26,7 @@ struct JsonDefaults {
   int64_t max_position = 2048;
   double norm_eps = 1e-6;
   const char* norm_eps_key = "rms_norm_eps";
+  const char* intermediate_size_key = "intermediate_size";
   bool tie_word_embeddings = false;
   bool kv_heads_as_heads = false;  // else num_key_value_heads must be given
   int64_t head_dim = 0;            // 0: hidden_size / num_attention_heads
@@ -55,6 +56,10 @@ struct GgufOptions {
 // model computes.
 ModelConfig SharedFromGguf(const GgufFile& gguf, const ConfigFields& fields,
                            const GgufOptions& options, ConfigProblems* problems);
+
+// The same of families with layer norms, whose metadata are under `prefix`.
+ModelConfig LayerNormFromGguf(const GgufFile& gguf, std::string prefix, const RopeRules& rope,
+                              ConfigProblems* problems);
 
 // Gives every layer the window that `key` says.
 void SetWindow(const ConfigFields& fields, const char* key, ModelConfig& config,

@@ -61,7 +61,7 @@ std::vector<TensorSpec> SharedTensors(const ModelConfig& config,
     const TensorPlace qkv = at(TensorRole::kQueryKeyValue);
     const bool bias = options.query_key_value_bias;
     const GgufRows rotary = options.gguf_rotary_rows;
-    if (options.fused) {
+    if (options.fused_query_key_value) {
       add("self_attn.qkv_proj", "attn_qkv", qkv, {queries + 2 * keys, hidden});
     } else {
       project("self_attn.q_proj", "attn_q", qkv, queries, hidden, bias, rotary);
@@ -74,6 +74,8 @@ std::vector<TensorSpec> SharedTensors(const ModelConfig& config,
         for (int64_t head = 0; head < heads; ++head) {
           norm(StrCat("self_attn.", of, "_layernorm.norms.", head), gguf_name, at(role),
                config.head_dim, /*bias=*/false);
+          tensors.back().gguf_part =
+              StoredPart{.shape = {heads, config.head_dim}, .first_row = head};
         }
       };
       head_norms("q", "attn_q_norm", TensorRole::kQueryNorm, config.num_heads);
@@ -99,8 +101,12 @@ std::vector<TensorSpec> SharedTensors(const ModelConfig& config,
     if (config.mixture.experts > 0 && config.layers[layer].mlp == MlpKind::kMixture) {
       AddMixtureTensors(config, layer, options.mixture, tensors);
     } else {
-      if (options.fused) {
-        add("mlp.gate_up_proj", "ffn_up", gate_up, {2 * wide, hidden});
+      if (!options.fused_gate_up.empty()) {
+        add(options.fused_gate_up, options.gguf_halves_gate_up ? "ffn_gate" : "ffn_up", gate_up,
+            {2 * wide, hidden});
+        if (options.gguf_halves_gate_up) {
+          tensors.back().gguf_second_half = StrCat("blk.", layer, ".ffn_up.weight");
+        }
       } else {
         if (config.gated_mlp) {
           project("mlp.gate_proj", "ffn_gate", gate_up, wide, hidden, options.mlp_bias);

@@ -32,8 +32,11 @@ struct SharedTensorOptions {
   bool query_key_value_bias = false;
   bool attention_output_bias = false;
   bool mlp_bias = false;
-  bool fused = false;  // q, k and v are one parameter, gate and up another; without biases
-  bool query_key_norms = false;  // as ModelConfig::head_norms says
+  bool fused_query_key_value = false;  // q, k and v are one parameter, without biases
+  // Gate and up are one parameter of this name, without biases; "": two.
+  std::string_view fused_gate_up = "";
+  bool gguf_halves_gate_up = false;  // which llama.cpp takes apart
+  bool query_key_norms = false;      // as ModelConfig::head_norms says
   std::string_view up = "mlp.up_proj";
   std::string_view down = "mlp.down_proj";
   MixtureNames mixture = {};                    // of the layers that have one

@@ -29,18 +29,12 @@ ModelConfig FromJson(const ConfigFields& fields) {
 }
 
 ModelConfig FromGguf(const GgufFile& gguf, ConfigProblems* problems) {
-  const ConfigFields fields = GgufFieldsUnder(gguf, "stablelm.", problems);
-  ModelConfig config = SharedFromGguf(
-      gguf, fields, {.norm_eps_key = "attention.layer_norm_epsilon", .rope = kRope}, problems);
+  ModelConfig config = LayerNormFromGguf(gguf, "stablelm.", kRope, problems);
   SetArithmetic(config);
   config.attention_bias = HasGgufAttentionBias(gguf);
   // The setting of that name is true in files of models that have a second norm and are not.
   config.parallel_residual = gguf.tensors().count("blk.0.ffn_norm.weight") == 0;
-  if (gguf.tensors().count("blk.0.attn_q_norm.weight") != 0) {
-    problems->unsupported.Add(
-        "blk.0.attn_q_norm.weight: norms of queries and keys are known in "
-        "Hugging Face folders alone");
-  }
+  config.query_key_norms = gguf.tensors().count("blk.0.attn_q_norm.weight") != 0;
   return config;
 }
 

@@ -27,8 +27,7 @@ ModelConfig FromJson(const ConfigFields& fields) {
 }
 
 ModelConfig FromGguf(const GgufFile& gguf, ConfigProblems* problems) {
-  ModelConfig config = SharedFromGguf(gguf, GgufFieldsUnder(gguf, "starcoder2.", problems),
-                                      {.norm_eps_key = "attention.layer_norm_epsilon"}, problems);
+  ModelConfig config = LayerNormFromGguf(gguf, "starcoder2.", {}, problems);
   SetArithmetic(config);
   config.activation = Activation::kGeluTanh;
   config.attention_bias = HasGgufAttentionBias(gguf);

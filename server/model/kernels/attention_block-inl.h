@@ -15,7 +15,7 @@
 
 namespace shira {
 
-inline constexpr int64_t kBlock = 64;  // positions: two pages
+inline constexpr int64_t kBlock = kAttentionBlock;
 inline constexpr int64_t kPagesOfBlock = kBlock / kPageTokens;
 
 inline int64_t RoundUp(int64_t value, int64_t multiple) {

@@ -2,7 +2,7 @@
 //
 // The arithmetic of causal attention over keys and values in pages.
 //
-// Positions are taken in blocks of 64, and blocks in pieces of kAttentionPiece, always from
+// Positions are taken in blocks of kAttentionBlock, and blocks in pieces of kAttentionPiece, always from
 // position 0 on. Within a block a query's scores, exponentials and sums of values are computed in
 // the order of positions; blocks are added up in order to a piece, and pieces in order to the
 // result, each time after bringing both sides to the larger of their maxima. So what a query gets
@@ -39,6 +39,9 @@ struct AttentionShape {
 // Positions of a sequence that one page holds.
 inline constexpr int64_t kPageTokens = 32;
 
+// Positions that are read together: of a block in which a query sees anything, all pages are read.
+inline constexpr int64_t kAttentionBlock = 64;
+
 // One layer's part of a page, in bytes: a multiple of 64. For each key head [padded_dim,
 // kPageTokens] keys, turned so that a vector holds one element of many positions, and then
 // [kPageTokens, padded_dim] values; padded_dim is head_dim rounded up to 16.
@@ -54,7 +57,8 @@ void StoreInPage(const AttentionShape& shape, const float* keys, const float* va
 struct AttentionRow {
   const float* queries = nullptr;  // [tokens, num_heads, head_dim], values of the dtype
   int64_t query_stride = 0;        // floats from a token's queries to the next token's
-  // Page i holds the positions from i * kPageTokens on; as many pages as start + tokens need.
+  // Page i holds the positions from i * kPageTokens on; as many pages as start + tokens need. Of
+  // those that lie before the block of first_seen(start), the address alone has to be valid.
   const std::byte* const* pages = nullptr;
   int64_t layer_offset = 0;  // bytes from a page's start to the layer
   int64_t start = 0;         // position of the first query

@@ -28,8 +28,15 @@ using Tokens = std::vector<int32_t>;
 
 constexpr int kAdapters = 4;
 constexpr int64_t kBudgetBytes = 4 << 20;
+constexpr int64_t kChunkTokens = 24;
 
-class EngineModelTest : public ::testing::TestWithParam<DType> {
+struct Model {
+  DType dtype = DType::kF32;
+  int64_t window = 0;          // of the first of two layers
+  int64_t longest_prompt = 0;  // of random requests
+};
+
+class EngineModelTest : public ::testing::TestWithParam<Model> {
  protected:
   void SetUp() override {
     ModelConfig config;
@@ -37,14 +44,14 @@ class EngineModelTest : public ::testing::TestWithParam<DType> {
     config.family = &kLlamaFamily;
     config.hidden_size = 32;
     config.num_layers = 2;
-    config.layers.resize(2);
+    config.layers = {{.window = GetParam().window}, {}};
     config.num_heads = 4;
     config.num_kv_heads = 2;
     config.head_dim = 8;
     config.intermediate_size = 48;
     config.vocab_size = 300;
     config.max_position = 256;
-    ASSERT_OK_AND_ASSIGN(weights_, ResidentWeights::Allocate(config, GetParam()));
+    ASSERT_OK_AND_ASSIGN(weights_, ResidentWeights::Allocate(config, GetParam().dtype));
     ASSERT_OK_AND_ASSIGN(memory_,
                          HostWeightMemory::Create(weights_->dtype(), weights_->parameters()));
     const ParameterMap& map = memory_->parameters();
@@ -55,8 +62,8 @@ class EngineModelTest : public ::testing::TestWithParam<DType> {
         testing::StoreElement(map.dtype(), normal(random), i, parameter.data);
       }
     }
-    ASSERT_OK_AND_ASSIGN(executor_,
-                         CreateCpuExecutor(*weights_, {.kv_budget_bytes = kBudgetBytes}));
+    ASSERT_OK_AND_ASSIGN(executor_, CreateCpuExecutor(*weights_, {.kv_budget_bytes = kBudgetBytes,
+                                                                  .chunk_tokens = kChunkTokens}));
     switch_engine_ = std::make_unique<SwitchEngine>(*memory_, SwitchEngine::Options());
     states_.push_back(switch_engine_->base());
     for (int i = 1; i <= kAdapters; ++i) {
@@ -114,7 +121,8 @@ class EngineModelTest : public ::testing::TestWithParam<DType> {
     EXPECT_EQ(engine_, nullptr);
     switch_engine_->Apply(states_[job.state]);
     const CompiledState& state = *states_[job.state];
-    const auto cache = *executor_->NewSequence(job.prompt.size() + job.max_tokens);
+    const auto cache = *executor_->NewSequence(
+        {.tokens = static_cast<int64_t>(job.prompt.size()) + job.max_tokens});
     SamplingParams sampling = job.sampling;
     sampling.seed += choice;
     Sampler sampler(sampling, executor_->vocab_size(), job.prompt);
@@ -169,12 +177,12 @@ class EngineModelTest : public ::testing::TestWithParam<DType> {
   }
 
   // Random requests, in which every kind of thing occurs.
-  std::vector<Job> RandomJobs(int count, uint32_t seed) const {
+  std::vector<Job> RandomJobs(int count, uint32_t seed, int64_t longest_prompt) const {
     std::mt19937 random(seed);
     std::vector<Job> jobs(count);
     for (Job& job : jobs) {
       job.state = static_cast<int>(random() % (kAdapters + 1));
-      job.prompt = Prompt(1 + random() % 70, random() % 3);  // some begin alike
+      job.prompt = Prompt(1 + random() % longest_prompt, random() % 3);  // some begin alike
       job.max_tokens = 1 + random() % 24;
       if (random() % 4 == 0) job.choices = 2 + random() % 3;
       if (random() % 2 == 0) {
@@ -216,7 +224,7 @@ TEST_P(EngineModelTest, UnderLoadEveryStreamEqualsItsSingleRun) {
     options.costs = FreePatches();
     options.learn_costs = false;
     Start(options);
-    std::vector<Job> jobs = RandomJobs(40, 7);
+    std::vector<Job> jobs = RandomJobs(40, 7, GetParam().longest_prompt);
     std::vector<std::thread> clients;
     for (int t = 0; t < 4; ++t) {
       clients.emplace_back([&, t] {
@@ -243,7 +251,7 @@ TEST_P(EngineModelTest, MemoryThatIsShortDelaysButChangesNothing) {
   ASSERT_OK_AND_ASSIGN(executor_,
                        CreateCpuExecutor(*weights_, {.kv_budget_bytes = kBudgetBytes / 40}));
   Start(Options(RowPatching::kAuto, 64));
-  std::vector<Job> jobs = RandomJobs(30, 9);
+  std::vector<Job> jobs = RandomJobs(30, 9, 70);
   for (Job& job : jobs) {
     job.choices = 1;
     Submit(job);
@@ -263,7 +271,7 @@ TEST_P(EngineModelTest, AnsweringTwiceReusesThePromptAndSaysTheSame) {
     Submit(job);
     job.observer->Wait();
   }
-  const int64_t page = executor_->page_tokens();
+  const int64_t page = executor_->kv_geometry().page_tokens;
   EXPECT_EQ(jobs[0].observer->result()->cached_prompt_tokens, 0);
   EXPECT_EQ(jobs[1].observer->result()->cached_prompt_tokens, 59 / page * page);
   EXPECT_EQ(jobs[2].observer->result()->cached_prompt_tokens, 60 / page * page);
@@ -283,7 +291,7 @@ TEST_P(EngineModelTest, AConversationGoesOnFromItsAnswer) {
   for (const int32_t token : jobs[0].observer->tokens()) jobs[1].prompt.push_back(token);
   Submit(jobs[1]);
   // The last token of the answer was never run.
-  const int64_t page = executor_->page_tokens();
+  const int64_t page = executor_->kv_geometry().page_tokens;
   EXPECT_EQ(jobs[1].observer->result()->cached_prompt_tokens, 69 / page * page);
   ExpectAsAlone(jobs);
 }
@@ -381,6 +389,25 @@ TEST_P(EngineModelTest, DraftsChangeNoToken) {
   }
 }
 
+TEST_P(EngineModelTest, ABeginningThatPromptsShareServesFromTheThirdOnWhereWindowsHavePassedIt) {
+  Start(Options(RowPatching::kAuto, 64));
+  std::vector<Job> jobs(4);
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    jobs[i].prompt = Prompt(70, 5);
+    const Tokens own = Prompt(130, static_cast<uint32_t>(100 + i));
+    jobs[i].prompt.insert(jobs[i].prompt.end(), own.begin(), own.end());
+    Submit(jobs[i]);
+    jobs[i].observer->Wait();
+  }
+  const int64_t page = executor_->kv_geometry().page_tokens;
+  const bool windowed = GetParam().window > 0;
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    const bool served = windowed ? i > 1 : i > 0;
+    EXPECT_EQ(jobs[i].observer->result()->cached_prompt_tokens, served ? 70 / page * page : 0) << i;
+  }
+  ExpectAsAlone(jobs);
+}
+
 TEST_P(EngineModelTest, MeasuringChangesNothingAndGivesCosts) {
   const std::vector<Sha256Digest> before = Hashes();
   ASSERT_OK_AND_ASSIGN(const StepCosts costs,
@@ -396,8 +423,13 @@ TEST_P(EngineModelTest, MeasuringChangesNothingAndGivesCosts) {
 }
 
 INSTANTIATE_TEST_SUITE_P(DTypes, EngineModelTest,
-                         ::testing::Values(DType::kF32, DType::kBF16, DType::kF16),
-                         [](const auto& test) { return std::string(DTypeName(test.param)); });
+                         ::testing::Values(Model{DType::kF32, 0, 70}, Model{DType::kBF16, 0, 70},
+                                           Model{DType::kF16, 0, 70}, Model{DType::kF32, 20, 200},
+                                           Model{DType::kBF16, 20, 200}),
+                         [](const auto& test) {
+                           return std::string(DTypeName(test.param.dtype)) +
+                                  (test.param.window == 0 ? "" : "Windowed");
+                         });
 
 }  // namespace
 }  // namespace shira

@@ -338,6 +338,38 @@ TEST_F(EngineTest, SaysWhyAnswersCanNeverFit) {
   EXPECT_THAT(engine_->CheckAnswers(std::vector<int32_t>(64, 1), 60, 8), IsOk());
 }
 
+TEST_F(EngineTest, WindowsMakeRoomForLongerRequestsAndMoreAnswers) {
+  const auto start = [&](std::vector<int64_t> windows) {
+    Start({.max_running = 8, .max_choices = 8, .step = {.step_tokens = 8}},
+          {.context_length = 90,
+           .kv_budget_tokens = 160,
+           .page_tokens = 4,
+           .windows = std::move(windows),
+           .chunk_tokens = 8});
+  };
+  const std::vector<int32_t> prompt = Prompt(40);
+  start({0, 0});
+  EXPECT_EQ(engine_->context_length(), 80);
+  EXPECT_THAT(engine_->CheckAnswers(prompt, 20, 3),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("need 200 bytes")));
+  start({10, 10});
+  EXPECT_EQ(engine_->context_length(), 90);
+  EXPECT_THAT(engine_->CheckAnswers(prompt, 20, 3), IsOk());
+  // One that could never fit without windows, and another one beside it.
+  GenerationRequest request = Request(0, prompt, 40, std::make_shared<RecordingObserver>());
+  request.choices = 2;
+  const auto observer = std::static_pointer_cast<RecordingObserver>(request.observer);
+  ASSERT_THAT(engine_->Submit(std::move(request)), IsOk());
+  const Observer other = Submit(0, prompt, 20);
+  for (int32_t choice = 0; choice < 2; ++choice) {
+    EXPECT_TRUE(observer->Wait());
+    EXPECT_EQ(observer->tokens(choice), Expected(0, prompt, 40));
+  }
+  EXPECT_TRUE(other->Wait());
+  EXPECT_EQ(other->tokens(), Expected(0, prompt, 20));
+  EXPECT_EQ(executor_->kv_used_bytes(), 0);
+}
+
 TEST_F(EngineTest, ARequestWhoseLogitsAreNotFiniteEndsAndOthersGoOn) {
   Start();
   const auto gate = CloseGate();

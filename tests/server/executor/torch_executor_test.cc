@@ -57,7 +57,7 @@ struct Side {
   explicit Side(ModelExecutor& executor) : executor(executor), engine(executor.weights(), {}) {}
 
   std::unique_ptr<SequenceCache> NewSequence(int64_t tokens = 200) {
-    auto sequence = executor.NewSequence(tokens);
+    auto sequence = executor.NewSequence({.tokens = tokens});
     EXPECT_THAT(sequence, IsOk());
     return *std::move(sequence);
   }
@@ -188,12 +188,12 @@ TEST_P(TorchExecutorTest, ForksShareWholePagesAndGoOnByThemselves) {
   Side side(*torch_);
   const Tokens tokens = TokensOf(4, 100);
   const auto all = absl::MakeConstSpan(tokens);
-  const int64_t page = torch_->page_tokens();
+  const int64_t page = torch_->kv_geometry().page_tokens;
   const int64_t half = page + 8;  // a part of a page is copied
   auto source = side.NewSequence(100);
   side.Forward({{source.get(), all.subspan(0, half + 5), false}});
   const int64_t before = torch_->kv_used_bytes();
-  auto fork = torch_->Fork(*source, half, 100);
+  auto fork = torch_->Fork(*source, half, {.tokens = 100});
   ASSERT_THAT(fork, IsOk());
   EXPECT_EQ((*fork)->length(), half);
   const int64_t page_bytes = before / ((100 + page - 1) / page);
@@ -207,10 +207,11 @@ TEST_P(TorchExecutorTest, ForksShareWholePagesAndGoOnByThemselves) {
   ExpectClose(found, side.Forward({{alone.get(), all, true}}));
 
   source.reset();
-  auto again = torch_->Fork(**fork, half, 100);
+  auto again = torch_->Fork(**fork, half, {.tokens = 100});
   ASSERT_THAT(again, IsOk());
   ExpectClose(side.Forward({{again->get(), all.subspan(half), true}}), found);
-  EXPECT_THAT(torch_->Fork(**fork, 101, 200), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(torch_->Fork(**fork, 101, {.tokens = 200}),
+              StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, TorchExecutorTest,
@@ -248,14 +249,14 @@ TEST(TorchExecutorSwitchTest, MoreEntriesThanAreWrittenAtATime) {
 TEST(TorchExecutorLimitsTest, ASequenceBeyondTheBudgetIsRefusedUntilThereIsRoom) {
   const auto executor = OnTorch(RandomWeights(TinyDecoderConfig(), DType::kF32), 100'000);
   EXPECT_EQ(executor->kv_budget_bytes(), 100'000);
-  auto sequence = executor->NewSequence(200);
+  auto sequence = executor->NewSequence({.tokens = 200});
   ASSERT_THAT(sequence, IsOk());
-  EXPECT_THAT(executor->NewSequence(200),
+  EXPECT_THAT(executor->NewSequence({.tokens = 200}),
               StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("200 tokens")));
   sequence->reset();
   EXPECT_EQ(executor->kv_used_bytes(), 0);
-  EXPECT_THAT(executor->NewSequence(200), IsOk());
-  EXPECT_THAT(executor->NewSequence(0), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(executor->NewSequence({.tokens = 200}), IsOk());
+  EXPECT_THAT(executor->NewSequence({.tokens = 0}), StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
 TEST(TorchExecutorLimitsTest, RowsOfAnotherStateAreRefused) {

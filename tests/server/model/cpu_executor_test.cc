@@ -50,7 +50,7 @@ class CpuExecutorTest : public ::testing::TestWithParam<DType> {
   }
 
   std::unique_ptr<SequenceCache> NewSequence(int64_t tokens = 32) {
-    auto sequence = executor_->NewSequence(tokens);
+    auto sequence = executor_->NewSequence({.tokens = tokens});
     EXPECT_THAT(sequence, IsOk());
     return *std::move(sequence);
   }
@@ -178,7 +178,7 @@ TEST_P(CpuExecutorTest, ComputesWithTheWeightsAsTheyAreNow) {
 }
 
 TEST_P(CpuExecutorTest, RefusesSequencesBeyondTheBudgetUntilOthersAreGone) {
-  const int64_t page = executor_->page_tokens();
+  const int64_t page = executor_->kv_geometry().page_tokens;
   auto one = NewSequence(1);
   const int64_t page_bytes = executor_->kv_used_bytes();
   // Layers x 2 x key heads x head_dim rounded up to 16.
@@ -187,14 +187,15 @@ TEST_P(CpuExecutorTest, RefusesSequencesBeyondTheBudgetUntilOthersAreGone) {
   const int64_t pages = kBudgetBytes / page_bytes;
   auto most = NewSequence((pages - 2) * page);
   EXPECT_EQ(executor_->kv_used_bytes(), (pages - 2) * page_bytes);
-  EXPECT_THAT(executor_->NewSequence(2 * page + 1), StatusIs(absl::StatusCode::kResourceExhausted));
+  EXPECT_THAT(executor_->NewSequence({.tokens = 2 * page + 1}),
+              StatusIs(absl::StatusCode::kResourceExhausted));
   most.reset();
   EXPECT_EQ(executor_->kv_used_bytes(), 0);
-  EXPECT_THAT(executor_->NewSequence(pages * page), IsOk());
+  EXPECT_THAT(executor_->NewSequence({.tokens = pages * page}), IsOk());
 }
 
 TEST_P(CpuExecutorTest, AForkGoesOnWithWhatItsSourceStored) {
-  const int64_t page = executor_->page_tokens();
+  const int64_t page = executor_->kv_geometry().page_tokens;
   Tokens tokens;
   for (int32_t i = 0; i < 60; ++i) tokens.push_back(i * 7 % 50);
   const auto all = absl::MakeConstSpan(tokens);
@@ -202,18 +203,19 @@ TEST_P(CpuExecutorTest, AForkGoesOnWithWhatItsSourceStored) {
   const Logits expected = Forward({{source.get(), all, true}});
   const int64_t used = executor_->kv_used_bytes();
   for (const int64_t kept : {int64_t{0}, int64_t{5}, page, page + 3}) {
-    ASSERT_OK_AND_ASSIGN(const auto fork, executor_->Fork(*source, kept, 60));
+    ASSERT_OK_AND_ASSIGN(const auto fork, executor_->Fork(*source, kept, {.tokens = 60}));
     EXPECT_EQ(fork->length(), kept);
     EXPECT_EQ(fork->capacity(), 60);
     EXPECT_EQ(executor_->kv_used_bytes(), 2 * used - kept / page * (used / 2));
     EXPECT_EQ(Forward({{fork.get(), all.subspan(kept), true}}), expected) << kept;
   }
   EXPECT_EQ(executor_->kv_used_bytes(), used);
-  ASSERT_OK_AND_ASSIGN(const auto fork, executor_->Fork(*source, page, 60));
+  ASSERT_OK_AND_ASSIGN(const auto fork, executor_->Fork(*source, page, {.tokens = 60}));
   source.reset();
   EXPECT_EQ(Forward({{fork.get(), all.subspan(page), true}}), expected);
-  EXPECT_THAT(executor_->Fork(*fork, 61, 70), StatusIs(absl::StatusCode::kInvalidArgument));
-  EXPECT_THAT(executor_->Fork(*fork, 40, 1'000'000),
+  EXPECT_THAT(executor_->Fork(*fork, 61, {.tokens = 70}),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(executor_->Fork(*fork, 40, {.tokens = 1'000'000}),
               StatusIs(absl::StatusCode::kResourceExhausted));
 }
 

@@ -120,9 +120,9 @@ inline std::vector<int32_t> TokensOf(int64_t sequence, int64_t count) {
 }
 
 inline std::shared_ptr<KvPagePool> MakePool(const ModelConfig& config, DType dtype) {
-  return KvPagePool::Create(config.num_layers * LayerBytesOfPage(AttentionShapeOf(config, dtype)),
-                            int64_t{1} << 28)
-      .value();
+  const KvGeometry geometry =
+      KvGeometryOf(GroupLayers(config), AttentionShapeOf(config, dtype), /*chunk_tokens=*/512);
+  return KvPagePool::Create(geometry, int64_t{1} << 28).value();
 }
 
 using Logits = std::vector<float>;

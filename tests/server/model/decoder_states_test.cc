@@ -87,7 +87,7 @@ class DecoderStatesTest : public ::testing::TestWithParam<TinyModel> {
     std::vector<BatchRow> rows;
     for (const Request& request : requests) {
       const int64_t length = LengthOf(request.sequence);
-      caches.push_back(KvCache::Create(pool_, length + 1).value());
+      caches.push_back(KvCache::Create(pool_, {.tokens = length + 1}).value());
       tokens.push_back(TokensOf(request.sequence, length));
     }
     for (size_t i = 0; i < requests.size(); ++i) {

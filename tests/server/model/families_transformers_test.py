@@ -18,6 +18,9 @@ from safetensors.torch import load_file
 from shira_testutil import make_tiny_model, parameter_hashes, run_binary, tensor_sha256
 
 SLIDING, FULL = "sliding_attention", "full_attention"
+# Of the hybrid models those whose layers are attention and one dense MLP.
+DENSE = {"layer_types": ["attention", "attention"], "num_local_experts": 0, "num_experts_per_tok": 0,
+         "intermediate_size": 96, "shared_intermediate_size": 96}
 # By title: the family, and what its configuration has otherwise than its defaults. Prompts are longer than windows.
 MODELS = {
     "gemma2": ("gemma2", {"num_hidden_layers": 3, "sliding_window": 20, "query_pre_attn_scalar": 16,
@@ -36,6 +39,11 @@ MODELS = {
                             "logits_scaling": 6.0}),
     "granite, tied, biases": ("granite", {"tie_word_embeddings": True, "attention_bias": True, "mlp_bias": True,
                                           "attention_multiplier": 0.3}),
+    "granitemoehybrid": ("granitemoehybrid", {
+        **DENSE, "position_embedding_type": "rope", "embedding_multiplier": 12.0, "attention_multiplier": 0.05,
+        "residual_multiplier": 0.22, "logits_scaling": 6.0}),
+    "granitemoehybrid, no positions, tied, biases": ("granitemoehybrid", {
+        **DENSE, "tie_word_embeddings": True, "attention_bias": True, "attention_multiplier": 0.3}),
     "gpt_neox": ("gpt_neox", {"num_key_value_heads": 4}),
     "gpt_neox, one after the other": (
         "gpt_neox", {"num_key_value_heads": 4, "use_parallel_residual": False, "attention_bias": False,
@@ -95,19 +103,20 @@ MODELS = {
                     "attention_bias": True, "mlp_bias": True}),
 }
 # Architectures of llama.cpp that are not called as transformers calls the family. Mistral has none.
-GGUF_NAMES = {"gemma3_text": "gemma3", "gpt_neox": "gptneox", "ministral3": "mistral3", "olmo3": "olmo2", "mistral": None,
-              "mixtral": "llama", "qwen3_moe": "qwen3moe"}
+GGUF_NAMES = {"gemma3_text": "gemma3", "gpt_neox": "gptneox", "granitemoehybrid": "granite", "ministral3": "mistral3",
+              "olmo3": "olmo2", "mistral": None, "mixtral": "llama", "qwen3_moe": "qwen3moe"}
 # Families whose rows of q and k are interleaved in files of llama.cpp.
-GGUF_INTERLEAVED = {"granite", "llama", "ministral3", "mixtral", "smollm3"}
+GGUF_INTERLEAVED = {"granite", "granitemoehybrid", "llama", "ministral3", "mixtral", "smollm3"}
 # Whose norms are one larger there.
 GGUF_PLUS_ONE = {"gemma2", "gemma3_text"}
 # Models of which a file says everything that its folder does, or what it does not say is usual.
 COMPLETE_IN_GGUF = {
-    "gemma2", "gemma3", "gpt_neox", "gpt_neox, one after the other", "granite", "ministral3", "mixtral", "olmo2", "olmo3",
-    "phi3", "phi3, part of a head, factors of short texts", "phi3, window, one width for all", "qwen2", "qwen3",
-    "qwen3_moe", "smollm3", "stablelm", "stablelm, beside each other", "starcoder2"}
-# Of which it lacks tensors: each head's own norms are one tensor there, and every layer has a mixture of experts.
-NOT_IN_GGUF = {"stablelm, norms of heads", "qwen3_moe, shares of all, some layers dense, biases"}
+    "gemma2", "gemma3", "gpt_neox", "gpt_neox, one after the other", "granite", "granitemoehybrid",
+    "granitemoehybrid, no positions, tied, biases", "ministral3", "mixtral", "olmo2", "olmo3", "phi3",
+    "phi3, part of a head, factors of short texts", "phi3, window, one width for all", "qwen2", "qwen3", "qwen3_moe",
+    "smollm3", "stablelm", "stablelm, beside each other", "stablelm, norms of heads", "starcoder2"}
+# Every layer has a mixture of experts there.
+NOT_IN_GGUF = {"qwen3_moe, shares of all, some layers dense, biases"}
 # Families with mixtures of experts, and what they called a mixture's linear layers before transformers 5.
 MIXTURES = {"mixtral": ["gate", "w1", "w2", "w3"], "qwen3_moe": ["gate", "gate_proj", "up_proj", "down_proj"]}
 # A token's experts are decided where the score of the last one is so much above that of the next. Scores are up to 3, so that
@@ -115,6 +124,8 @@ MIXTURES = {"mixtral": ["gate", "w1", "w2", "w3"], "qwen3_moe": ["gate", "gate_p
 DECIDED = {"BF16": 0.06, "F16": 0.01}
 
 GREEDY_TOKENS = 24
+# So long that pages which windows have passed are used again.
+LONG = (200, 1, 9, 33)
 
 
 def prompts(lengths=(90, 1, 9, 33)) -> list[list[int]]:
@@ -148,7 +159,7 @@ def prompts_for(model, dtype: str) -> list[list[int]]:
     """In 16 bits, of a model with mixtures of experts, prompts whose tokens' experts do not depend on the last places: another
     expert is another function."""
     if not has_mixtures(model) or dtype == "F32":
-        return prompts()
+        return prompts(LONG)
     generator = torch.Generator().manual_seed(4)
     found = []
     for length in (60, 1, 9, 33):
@@ -266,7 +277,11 @@ def add_settings(writer, config) -> None:
         writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
     if family.startswith("gemma") and config.final_logit_softcapping is not None:
         writer.add_final_logit_softcapping(config.final_logit_softcapping)
-    if family == "granite":
+    if family == "granitemoehybrid":
+        writer.add_expert_shared_feed_forward_length(config.shared_intermediate_size)
+        writer.add_head_count_kv([config.num_key_value_heads] * config.num_hidden_layers)
+        writer.add_rope_scaling_finetuned(config.position_embedding_type == "rope")
+    if family in ("granite", "granitemoehybrid"):
         writer.add_attention_scale(config.attention_multiplier)
         writer.add_embedding_scale(config.embedding_multiplier)
         writer.add_residual_scale(config.residual_multiplier)
@@ -280,6 +295,19 @@ def add_settings(writer, config) -> None:
         writer.add_expert_feed_forward_length(config.moe_intermediate_size)
 
 
+def under_gguf_names(names, module: str, values: np.ndarray, parameters: dict[str, np.ndarray]):
+    """A parameter's tensors, by their names there."""
+    if ".norms." in module:  # each head's own are one tensor
+        of_all, head = module.rsplit(".norms.", 1)
+        norms = [name for name in parameters if name.startswith(f"{of_all}.norms.")]
+        stack = np.stack([parameters[f"{of_all}.norms.{i}.weight"] for i in range(len(norms))])
+        return [(names.get_name(of_all), stack)] if head == "0" else []
+    if module.endswith("shared_mlp.input_linear"):
+        layer = module.split(".")[2]
+        return zip((f"blk.{layer}.ffn_gate", f"blk.{layer}.ffn_up"), np.split(values, 2), strict=True)
+    return [(names.get_name(module.replace("shared_mlp.output_linear", "mlp.down_proj")), values)]
+
+
 def write_gguf(model, path: pathlib.Path) -> None:
     """The model in float32, under the names of llama.cpp's own table."""
     config = model.config
@@ -290,14 +318,17 @@ def write_gguf(model, path: pathlib.Path) -> None:
     add_settings(writer, config)
     architecture = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == gguf_name(model))
     names = gguf.get_tensor_name_map(architecture, config.num_hidden_layers)
-    for module, kind, values in gguf_parameters(model):
+    parameters = {f"{module}.{kind}": values for module, kind, values in gguf_parameters(model)}
+    for parameter_name, values in parameters.items():
+        module, kind = parameter_name.rsplit(".", 1)
         if family in GGUF_INTERLEAVED and module.endswith(("q_proj", "k_proj")):
             values = interleaved(values, head_dim)
         if module.endswith("query_key_value"):
             values = stacked(values, config.num_attention_heads)
         if family in GGUF_PLUS_ONE and module.endswith("norm"):
             values = values + 1
-        writer.add_tensor(f"{names.get_name(module)}.{kind}", np.ascontiguousarray(values))
+        for name, part in under_gguf_names(names, module, values, parameters):
+            writer.add_tensor(f"{name}.{kind}", np.ascontiguousarray(part))
     finish(writer)
 
 

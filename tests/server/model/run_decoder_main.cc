@@ -150,9 +150,10 @@ absl::Status Run(int argc, char** argv) {
   SHIRA_ASSIGN_OR_RETURN(const auto executor, CreateExecutor(device, weights, team));
   std::vector<Prompt> prompts = ReadPrompts(argv[4]);
   for (Prompt& prompt : prompts) {
-    SHIRA_ASSIGN_OR_RETURN(prompt.cache,
-                           executor->NewSequence(std::min<int64_t>(prompt.tokens.size() + count,
-                                                                   executor->context_length())));
+    SHIRA_ASSIGN_OR_RETURN(
+        prompt.cache,
+        executor->NewSequence({.tokens = std::min<int64_t>(prompt.tokens.size() + count,
+                                                           executor->context_length())}));
   }
   return mode == "logits" ? WriteLogits(*executor, prompts, count, argv[6])
                           : PrintGreedy(*executor, prompts, count);

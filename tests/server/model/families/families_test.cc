@@ -382,6 +382,40 @@ TEST_F(FamiliesTest, GraniteScalesWhatOthersDoNot) {
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("logit divisor")));
 }
 
+TEST_F(FamiliesTest, Granite4IsReadWhereItIsDense) {
+  const json dense = {{"layer_types", {"attention", "attention", "attention", "full_attention"}},
+                      {"num_local_experts", 0},
+                      {"shared_intermediate_size", 48}};
+  const auto with = [&](const json& changes) {
+    json all = dense;
+    all.update(changes);
+    return Read("granitemoehybrid", all);
+  };
+  ASSERT_OK_AND_ASSIGN(ModelConfig config, with({{"position_embedding_type", "rope"}}));
+  EXPECT_EQ(config.intermediate_size, 48);
+  EXPECT_EQ(config.layers[3].positions, Positions::kRotary);
+  EXPECT_THAT(NamesOf(config), IsSupersetOf({"model.layers.0.shared_mlp.input_linear.weight",
+                                             "model.layers.3.shared_mlp.output_linear.weight"}));
+  EXPECT_THAT(NamesOf(config), Not(::testing::Contains("model.layers.0.mlp.gate_proj.weight")));
+  ASSERT_OK_AND_ASSIGN(config, with({{"position_embedding_type", "nope"}}));
+  EXPECT_EQ(config.layers[0].positions, Positions::kNone);
+  ASSERT_OK_AND_ASSIGN(config, with(json::object()));
+  EXPECT_EQ(config.layers[0].positions, Positions::kNone);
+
+  EXPECT_THAT(with({{"num_local_experts", 4},
+                    {"position_embedding_type", "alibi"},
+                    {"layer_types", {"attention", "mamba", "attention", "attention"}}}),
+              StatusIs(absl::StatusCode::kUnimplemented,
+                       AllOf(HasSubstr("num_local_experts: 4"), HasSubstr("layer_types: 'mamba'"),
+                             HasSubstr("position_embedding_type: 'alibi'"))));
+  EXPECT_THAT(with({{"layer_types", nullptr}, {"num_local_experts", nullptr}}),
+              StatusIs(absl::StatusCode::kUnimplemented,
+                       AllOf(HasSubstr("layer_types: none"), HasSubstr("num_local_experts: 8"))));
+  EXPECT_THAT(with({{"layer_types", {"attention"}}}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("layer_types: expected one for each of 4 layers, found 1")));
+}
+
 TEST_F(FamiliesTest, OlmosNormsComeAfterwards) {
   ASSERT_OK_AND_ASSIGN(ModelConfig config, Read("olmo2"));
   EXPECT_THAT(NamesOf(config), IsSupersetOf({"model.layers.0.post_attention_layernorm.weight",
