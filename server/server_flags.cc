@@ -36,7 +36,7 @@ struct Flags {
   double drain_delay_seconds = absl::ToDoubleSeconds(ServerOptions().drain_delay);
   double reload_interval_seconds = absl::ToDoubleSeconds(ServerOptions().reload_interval);
   std::string row_patching = "auto";
-  std::string speculate = "ngram";
+  std::string speculate = "off";
   std::string log_format = "text";
   int64_t max_upload_mb = LifecycleOptions().max_upload_bytes >> 20;
   int64_t upload_quota_mb = LifecycleOptions().upload_quota_bytes >> 20;

@@ -84,7 +84,7 @@ struct ServerOptions {
   int64_t step_tokens = 512;
   bool row_patching = true;  // where it is cheaper; false: never
   int64_t max_prefixes = 1024;
-  bool speculate = true;  // drafts tokens for requests that do not say
+  bool speculate = false;  // drafts tokens for requests that do not say
   int64_t kv_cache_bytes = int64_t{1} << 30;
   int64_t max_prompt_tokens = 0;  // 0: as many as the context holds
   int64_t max_tokens = 4096;      // most new tokens that a request may ask for

@@ -23,7 +23,7 @@ struct ServerRates {
   double switches = 0;
   double drafted_tokens = 0;
   double accepted_tokens = 0;  // of these
-  double switch_share = 0;  // of the time, that went into switches
+  double switch_share = 0;     // of the time, that went into switches
 };
 
 // nullopt if the two are of different runs of the server, or no time has passed between them.

@@ -35,7 +35,7 @@ BatchRow Choice::NextRow(int64_t tokens, const CompiledState& state) const {
 DraftOffer Choice::OfferDraft() {
   if (!drafts_.has_value()) return {};
   // The last token that may come is never run.
-  const int64_t most = std::min(tokens_to_come() - 1, cache_->capacity() - stored_tokens_ - 1);
+  const int64_t most = std::min(tokens_to_come(), cache_->room()) - 1;
   return drafts_->Offer(tokens_, std::min(most, kMostDraftTokens));
 }
 

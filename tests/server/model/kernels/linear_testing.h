@@ -64,8 +64,7 @@ inline std::vector<uint32_t> Bits(absl::Span<const float> values) {
 }
 
 // Runs `check` once for every instruction set that the machine and the build have, and with every
-// kind of bfloat16 products. The emulation of tiles, which is slow, has one turn where the processor
-// has tiles itself.
+// kind of bfloat16 products. The emulation of tiles, which is slow, has one turn.
 inline void OnEveryArithmetic(absl::FunctionRef<void()> check) {
   const auto with = [&](Bf16Products products) {
     SCOPED_TRACE(std::string("bfloat16 with ") + std::string(Bf16ProductsName(products)));
@@ -79,8 +78,7 @@ inline void OnEveryArithmetic(absl::FunctionRef<void()> check) {
       with(Bf16Products::kDot);
     }
     if (CanUse(Bf16Products::kTiles)) with(Bf16Products::kTiles);
-    if (!CanUse(Bf16Products::kTiles) || !emulated) with(Bf16Products::kEmulatedTiles);
-    emulated = true;
+    if (!std::exchange(emulated, true)) with(Bf16Products::kEmulatedTiles);
   });
   SetBf16ProductsForTest(std::nullopt);
 }
