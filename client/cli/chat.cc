@@ -11,6 +11,7 @@
 #include "absl/strings/str_join.h"
 #include "client/cli/chat_session.h"
 #include "client/cli/commands.h"
+#include "client/cli/conversation_options.h"
 #include "client/cli/generation_options.h"
 #include "client/cli/history_file.h"
 #include "client/cli/line_reader.h"
@@ -20,7 +21,7 @@ namespace {
 
 struct Options {
   GenerationOptions generation;
-  std::string system;
+  ConversationOptions conversation;
   std::vector<std::string> words;
   bool no_history = false;
 };
@@ -41,6 +42,8 @@ std::optional<HistoryFile> OpenHistory(Session& session, const Options& options)
 absl::StatusOr<ExitCode> Chat(Session& session, const Options& options) {
   absl::StatusOr<v1::GenerateRequest> settings = MakeRequest(options.generation);
   if (!settings.ok()) return settings.status();
+  absl::StatusOr<v1::ChatInput> beginning = ReadConversation(options.conversation);
+  if (!beginning.ok()) return beginning.status();
   if (absl::Status status = session.Connect(); !status.ok()) return status;
 
   const bool interactive =
@@ -49,7 +52,7 @@ absl::StatusOr<ExitCode> Chat(Session& session, const Options& options) {
     session.err().Write(session.err().Dim("Say something; /help lists commands, Ctrl-D ends.") +
                         "\n");
   std::optional<HistoryFile> history = interactive ? OpenHistory(session, options) : std::nullopt;
-  ChatSession chat(session, *std::move(settings), options.system, interactive);
+  ChatSession chat(session, *std::move(settings), *std::move(beginning), interactive);
   const std::unique_ptr<LineReader> lines =
       interactive
           ? MakeTerminalLineReader(
@@ -94,8 +97,7 @@ CommandRunner SetUpChat(CLI::App& app) {
       "  shira chat 'What is a cat?'\n"
       "  printf 'Hello\\n/adapter json\\nAnd now?\\n' | shira chat --max-tokens 60 --json"));
   app.add_option("TEXT", options->words, "What to say first")->type_name("");
-  app.add_option("--system", options->system, "System message of the conversation")
-      ->type_name("TEXT");
+  AddConversationOptions(app, options->conversation);
   app.add_flag("--no-history", options->no_history,
                "Do not keep what is typed for the next chat [env SHIRA_HISTORY: the file to keep "
                "it in, or empty]");

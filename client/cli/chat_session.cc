@@ -20,7 +20,9 @@
 #include "base/closest_name.h"
 #include "client/cli/adapter_names.h"
 #include "client/cli/adapter_spec.h"
+#include "client/cli/chat_json.h"
 #include "client/cli/chat_settings.h"
+#include "client/cli/conversation_options.h"
 #include "client/cli/format.h"
 #include "client/cli/generation_options.h"
 #include "client/cli/text_input.h"
@@ -51,7 +53,8 @@ absl::Span<const ChatSession::SlashCommand> ChatSession::SlashCommands() {
        "answer with this temperature, max-tokens and so on; alone: list them; VALUE default: what "
        "the server chooses",
        &ChatSession::Set},
-      {"/reset", "", "forget the conversation", &ChatSession::Reset},
+      {"/reset", "", "forget the conversation, but not what the command line gave",
+       &ChatSession::Reset},
       {"/help", "", "print this", &ChatSession::PrintHelp},
       {"/quit", "", "end; so does Ctrl-D", &ChatSession::Quit},
   }};
@@ -64,13 +67,13 @@ std::vector<std::string> ChatSession::SlashCommandNames() {
   return names;
 }
 
-ChatSession::ChatSession(Session& session, v1::GenerateRequest settings, std::string system,
+ChatSession::ChatSession(Session& session, v1::GenerateRequest settings, v1::ChatInput beginning,
                          bool interactive)
     : session_(session),
-      system_(std::move(system)),
+      beginning_(std::move(beginning)),
       interactive_(interactive),
       request_(std::move(settings)) {
-  if (!system_.empty()) AddMessage("system", system_);
+  *request_.mutable_chat() = beginning_;
 }
 
 absl::StatusOr<ChatSession::Next> ChatSession::HandleLine(absl::string_view line) {
@@ -102,7 +105,7 @@ absl::StatusOr<ChatSession::Next> ChatSession::HandleLine(absl::string_view line
 Json ChatSession::Transcript() const {
   Json messages = Json::array();
   for (const v1::ChatMessage& message : request_.chat().messages()) {
-    messages.push_back({{"role", message.role()}, {"content", message.content()}});
+    messages.push_back(ToJson(message));
   }
   return {{"messages", std::move(messages)}, {"turns", turns_}};
 }
@@ -192,8 +195,7 @@ absl::StatusOr<ChatSession::Next> ChatSession::UseBase(const std::vector<std::st
 }
 
 absl::StatusOr<ChatSession::Next> ChatSession::Reset(const std::vector<std::string>&) {
-  request_.clear_chat();
-  if (!system_.empty()) AddMessage("system", system_);
+  *request_.mutable_chat() = beginning_;
   Tell("A new conversation.");
   return Next::kContinue;
 }
@@ -209,12 +211,12 @@ absl::StatusOr<ChatSession::Next> ChatSession::Quit(const std::vector<std::strin
 
 absl::Status ChatSession::Answer(absl::string_view text) {
   if (absl::Status status = CheckUtf8(text); !status.ok()) return status;
-  AddMessage("user", text);
+  AddMessage("user", text, *request_.mutable_chat());
   std::string answer;
   const absl::Status status =
       session_.json() ? AnswerAsJson(request_, answer) : AnswerStreaming(request_, answer);
   if (status.ok() || (session_.interrupted() && !answer.empty())) {
-    AddMessage("assistant", answer);
+    AddMessage("assistant", answer, *request_.mutable_chat());
   } else {
     request_.mutable_chat()->mutable_messages()->RemoveLast();
   }
@@ -246,12 +248,6 @@ absl::Status ChatSession::AnswerAsJson(const v1::GenerateRequest& request, std::
   text = response->text();
   turns_.push_back(ToJson(*response));
   return absl::OkStatus();
-}
-
-void ChatSession::AddMessage(absl::string_view role, absl::string_view content) {
-  v1::ChatMessage* message = request_.mutable_chat()->add_messages();
-  message->set_role(std::string(role));
-  message->set_content(std::string(content));
 }
 
 void ChatSession::Tell(absl::string_view text) {

@@ -24,9 +24,10 @@ class ChatSession {
  public:
   enum class Next { kContinue, kQuit };
 
-  // `settings` is a request without input. `system` may be empty. With `interactive` it tells the
-  // user on standard error what changed.
-  ChatSession(Session& session, v1::GenerateRequest settings, std::string system, bool interactive);
+  // `settings` is a request without input, `beginning` what the conversation begins with. With
+  // `interactive` it tells the user on standard error what changed.
+  ChatSession(Session& session, v1::GenerateRequest settings, v1::ChatInput beginning,
+              bool interactive);
 
   // Answers or obeys one line. After an error, or an interrupted answer (which is kept as far as it
   // came), the conversation can go on: what the user said last is forgotten if nothing was
@@ -61,14 +62,13 @@ class ChatSession {
   absl::Status AnswerStreaming(const v1::GenerateRequest& request, std::string& text);
   absl::Status AnswerAsJson(const v1::GenerateRequest& request, std::string& text);
 
-  void AddMessage(absl::string_view role, absl::string_view content);
   void Tell(absl::string_view text);
   std::string DescribeSelection() const;
   // Whether an adapter of this name and version, or its name alone, is among those that answer.
   bool IsSelected(absl::string_view name) const;
 
   Session& session_;
-  const std::string system_;
+  const v1::ChatInput beginning_;
   const bool interactive_;
   // Settings, and the conversation so far.
   v1::GenerateRequest request_;

@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "base/terminal/usage_error.h"
 #include "client/cli/commands.h"
+#include "client/cli/conversation_options.h"
 #include "client/cli/format.h"
 #include "client/cli/generation_options.h"
 #include "client/cli/json_output.h"
@@ -22,24 +23,35 @@ struct Options {
   GenerationOptions generation;
   TextSource prompt;
   bool chat = false;
-  std::string system;
+  ConversationOptions conversation;
   std::optional<int32_t> logprobs;
   std::optional<int32_t> n;
   bool no_stream = false;
 };
 
-void AddMessage(v1::GenerateRequest& request, const std::string& role, const std::string& content) {
-  v1::ChatMessage* message = request.mutable_chat()->add_messages();
-  message->set_role(role);
-  message->set_content(content);
+// Whether the model gets a conversation instead of a plain text.
+bool IsConversation(const Options& options) {
+  return options.chat || !options.conversation.messages_file.empty();
+}
+
+// Whether the messages alone are what is to be answered.
+bool NeedsNoText(const Options& options) {
+  return !options.conversation.messages_file.empty() && options.prompt.is_absent();
+}
+
+absl::StatusOr<v1::ChatInput> MakeChat(const Options& options, absl::string_view prompt) {
+  absl::StatusOr<v1::ChatInput> chat = ReadConversation(options.conversation);
+  if (chat.ok() && !NeedsNoText(options)) AddMessage("user", prompt, *chat);
+  return chat;
 }
 
 absl::StatusOr<v1::GenerateRequest> MakeRequest(const Options& options, std::string prompt) {
   absl::StatusOr<v1::GenerateRequest> request = MakeRequest(options.generation);
   if (!request.ok()) return request.status();
-  if (options.chat) {
-    if (!options.system.empty()) AddMessage(*request, "system", options.system);
-    AddMessage(*request, "user", prompt);
+  if (IsConversation(options)) {
+    absl::StatusOr<v1::ChatInput> chat = MakeChat(options, prompt);
+    if (!chat.ok()) return chat.status();
+    *request->mutable_chat() = *std::move(chat);
   } else {
     request->set_prompt(std::move(prompt));
   }
@@ -101,9 +113,10 @@ absl::StatusOr<v1::GenerateResponse> GenerateWhole(Session& session,
 }
 
 absl::StatusOr<ExitCode> Generate(Session& session, const CLI::App& app, const Options& options) {
-  absl::StatusOr<std::string> prompt = ReadText(options.prompt);
+  absl::StatusOr<std::string> prompt = "";
+  if (!NeedsNoText(options)) prompt = ReadText(options.prompt);
   if (!prompt.ok()) return prompt.status();
-  if (prompt->empty() && options.prompt.is_absent()) {
+  if (prompt->empty() && options.prompt.is_absent() && !NeedsNoText(options)) {
     session.err().Write(
         UsageMessage(app, "no prompt: give it in quotes; standard input has nothing either"));
     return ExitCode::kUsage;
@@ -144,21 +157,24 @@ CommandRunner SetUpGenerate(CLI::App& app) {
       "  shira generate 'Once upon a time' --max-tokens 40\n"
       "  shira generate --chat --system 'Be brief.' 'What is a cat?' --adapter pirate\n"
       "  shira generate --chat 'Hello' --adapter pirate:0.7 --adapter json:0.3 --json\n"
+      "  shira generate --messages talk.json --tools functions.json\n"
       "  shira generate --temperature 0.8 --seed 7 < prompt.txt");
   CLI::Option* words =
       app.add_option("TEXT", options->prompt.words,
-                     "The text to go on from, or with --chat the user's message; without one, or "
-                     "for '-', standard input is read")
+                     "The text to go on from, or with --chat or --messages the user's message; "
+                     "without one, or for '-', standard input is read (not with --messages, whose "
+                     "last message is answered then)")
           ->type_name("");
   app.add_option("--prompt", options->prompt.option, "The same, as an option")
       ->type_name("TEXT")
       ->excludes(words);
-  app.parse_complete_callback([options] { ExpectText(options->prompt, "prompt"); });
-  CLI::Option* chat =
-      app.add_flag("--chat", options->chat, "Put the prompt into the model's chat template");
-  app.add_option("--system", options->system, "System message of the conversation")
-      ->type_name("TEXT")
-      ->needs(chat);
+  app.add_flag("--chat", options->chat, "Put the prompt into the model's chat template");
+  const std::vector<const CLI::Option*> of_conversations =
+      AddConversationOptions(app, options->conversation);
+  app.parse_complete_callback([options, of_conversations] {
+    if (!IsConversation(*options)) RefuseOptions(of_conversations, "--chat or --messages");
+    if (!NeedsNoText(*options)) ExpectText(options->prompt, "prompt");
+  });
   AddGenerationOptions(app, options->generation);
   app.add_option("--logprobs", options->logprobs,
                  "Report log-probabilities: of each token, and of the N most probable (0 to 20)")

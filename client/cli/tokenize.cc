@@ -2,12 +2,14 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "client/cli/commands.h"
+#include "client/cli/conversation_options.h"
 #include "client/cli/json_output.h"
 #include "client/cli/text_input.h"
 
@@ -15,23 +17,36 @@ namespace shira::cli {
 namespace {
 
 struct Options {
-  std::optional<std::string> text;
+  std::optional<std::string> text;  // absent: the conversation
+  ConversationOptions conversation;
   bool omit_special_tokens = false;
   bool plain_text = false;
 };
 
-absl::StatusOr<ExitCode> Tokenize(Session& session, const Options& options) {
-  absl::StatusOr<std::string> text = ReadText(*options.text);
-  if (!text.ok()) return text.status();
-  if (absl::Status status = session.Connect(); !status.ok()) return status;
-
+absl::StatusOr<v1::TokenizeRequest> MakeRequest(const Options& options) {
   v1::TokenizeRequest request;
-  request.set_text(*std::move(text));
+  if (options.text.has_value()) {
+    absl::StatusOr<std::string> text = ReadText(*options.text);
+    if (!text.ok()) return text.status();
+    request.set_text(*std::move(text));
+  } else {
+    absl::StatusOr<v1::ChatInput> chat = ReadConversation(options.conversation);
+    if (!chat.ok()) return chat.status();
+    *request.mutable_chat() = *std::move(chat);
+  }
   request.set_omit_special_tokens(options.omit_special_tokens);
   request.set_plain_text(options.plain_text);
+  return request;
+}
+
+absl::StatusOr<ExitCode> Tokenize(Session& session, const Options& options) {
+  const absl::StatusOr<v1::TokenizeRequest> request = MakeRequest(options);
+  if (!request.ok()) return request.status();
+  if (absl::Status status = session.Connect(); !status.ok()) return status;
+
   const absl::StatusOr<v1::TokenizeResponse> response = session.Run(
       "Tokenizing",
-      [&](const CallOptions& call) { return session.client().Tokenize(request, call); });
+      [&](const CallOptions& call) { return session.client().Tokenize(*request, call); });
   if (!response.ok()) return response.status();
   if (session.json()) {
     session.PrintJson(ToJson(*response));
@@ -45,15 +60,22 @@ absl::StatusOr<ExitCode> Tokenize(Session& session, const Options& options) {
 
 CommandRunner SetUpTokenize(CLI::App& app) {
   const auto options = std::make_shared<Options>();
-  app.description("Turn a text into token ids");
+  app.description("Turn a text, or a conversation, into token ids");
   app.footer(
       "Examples:\n"
       "  shira tokenize 'Hello, world'\n"
-      "  shira tokenize --json < text.txt");
-  app.add_option("TEXT", options->text,
-                 "The text; without one, or for '-', standard input, with its last line end")
-      ->type_name("");
-  app.parse_complete_callback([options] {
+      "  shira tokenize --json < text.txt\n"
+      "  shira tokenize --json --messages talk.json --tools functions.json");
+  CLI::Option* text =
+      app.add_option("TEXT", options->text,
+                     "The text; without one, or for '-', standard input, with its last line end")
+          ->type_name("");
+  const std::vector<const CLI::Option*> of_conversations =
+      AddConversationOptions(app, options->conversation);
+  app.get_option("--messages")->excludes(text);
+  app.parse_complete_callback([options, of_conversations] {
+    if (!options->conversation.messages_file.empty()) return;
+    RefuseOptions(of_conversations, "--messages");
     if (options->text.has_value()) return;
     ExpectText({}, "text");
     options->text = "-";

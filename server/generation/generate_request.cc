@@ -23,7 +23,7 @@ struct InputCheck {
   void operator()(const std::string&) {
   }  // may be empty: some tokenizers begin every text with a token
   void operator()(const Conversation& chat) {
-    if (chat.messages.empty()) problems.Add("chat.messages", "is empty");
+    CheckConversation(limits.conversation, chat, problems);
   }
   void operator()(const std::vector<int32_t>& ids) {
     if (ids.empty()) problems.Add("token_ids.ids", "is empty");

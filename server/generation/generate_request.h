@@ -15,8 +15,8 @@
 
 #include "absl/status/status.h"
 #include "server/catalog/adapter_selection.h"
+#include "server/generation/conversation.h"
 #include "server/generation/field_problems.h"
-#include "server/jinja/chat_template.h"
 #include "server/sampling/sampling_params.h"
 #include "server/tokenizer/stream_decoder.h"
 
@@ -34,14 +34,7 @@ struct RequestLimits {
   int max_choices = 16;
   int max_logit_biases = 1024;
   int max_priority = 100;  // and -max_priority the lowest
-};
-
-// Rendered with the model's chat template.
-struct Conversation {
-  std::vector<ChatMessage> messages;
-  // The prompt ends where the last message's content ends.
-  bool continue_last_message = false;
-  std::string template_variables_json = {};  // one JSON object; empty: none
+  ConversationLimits conversation = {};
 };
 
 // Nothing, plain text, a conversation, or token ids.

@@ -12,12 +12,7 @@ namespace shira {
 size_t InputBytes(const PromptInput& input) {
   if (const auto* text = std::get_if<std::string>(&input)) return text->size();
   const auto* chat = std::get_if<Conversation>(&input);
-  if (chat == nullptr) return 0;
-  size_t bytes = chat->template_variables_json.size();
-  for (const ChatMessage& message : chat->messages) {
-    bytes += message.role.size() + message.content.size();
-  }
-  return bytes;
+  return chat != nullptr ? TextBytes(*chat) : 0;
 }
 
 absl::StatusOr<PromptBuilder::Prompt> PromptBuilder::Build(const PromptInput& input) const {
@@ -51,14 +46,12 @@ absl::StatusOr<PromptBuilder::Prompt> PromptBuilder::FromChat(const Conversation
         absl::FailedPreconditionError(StrCat(why, ": send the conversation as one prompt instead")),
         "NO_CHAT_TEMPLATE");
   }
+  SHIRA_ASSIGN_OR_RETURN(ChatTemplateInput seen, SeenByTemplate(chat));
   ChatTemplateOptions options;
   options.add_generation_prompt = !chat.continue_last_message;
   options.continue_last_message = chat.continue_last_message;
   options.special_tokens.assign(tokenizer_.named_tokens().begin(), tokenizer_.named_tokens().end());
-  if (!chat.template_variables_json.empty()) {
-    options.extra_variables_json = chat.template_variables_json;
-  }
-  absl::StatusOr<std::string> text = chat_template_->Render(chat.messages, options);
+  absl::StatusOr<std::string> text = chat_template_->Render(std::move(seen), options);
   if (!text.ok()) return WithReason(text.status(), Operation::kBuildPrompt);
   // The template has written every special token, bos included.
   return FromText(*text, {.add_special_tokens = false, .parse_special_tokens = true});

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "server/generation/conversation.h"
 #include "server/generation/generate_request.h"
 #include "server/jinja/chat_template.h"
 #include "server/tokenizer/tokenizer.h"
@@ -39,12 +40,14 @@ class PromptBuilder {
       : tokenizer_(tokenizer), chat_template_(chat_template), problem_(problem) {}
 
   // What the model gets. INVALID_ARGUMENT for an input without a token, text that cannot be
-  // tokenised, and whatever the chat template refuses; FAILED_PRECONDITION for a conversation where
-  // there is no template. REQUIRES: CheckAndComplete() accepts the input.
+  // tokenised, JSON of a conversation that cannot be read, and whatever the chat template refuses;
+  // FAILED_PRECONDITION for a conversation where there is no template. REQUIRES: CheckAndComplete()
+  // accepts the input.
   absl::StatusOr<Prompt> Build(const PromptInput& input) const;
 
   // The parts of Build(), for callers that want the tokens alone; there may be none.
   absl::StatusOr<Prompt> FromText(const std::string& text, const EncodeOptions& options) const;
+  // REQUIRES: CheckConversation() found nothing in `chat`.
   absl::StatusOr<Prompt> FromChat(const Conversation& chat) const;
 
  private:

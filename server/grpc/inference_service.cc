@@ -9,6 +9,7 @@
 #include "base/out_of_memory.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "server/generation/conversation.h"
 #include "server/generation/error_details.h"
 #include "server/generation/field_problems.h"
 #include "server/generation/prompt_builder.h"
@@ -37,17 +38,22 @@ size_t InputBytes(const v1::TokenizeRequest& request) {
 }
 
 absl::StatusOr<PromptBuilder::Prompt> TokensOf(const PromptBuilder& prompts,
+                                               const RequestLimits& limits,
                                                const v1::TokenizeRequest& request) {
+  FieldProblems problems;
   switch (request.input_case()) {
     case v1::TokenizeRequest::kText:
       return prompts.FromText(request.text(), {.add_special_tokens = !request.omit_special_tokens(),
                                                .parse_special_tokens = !request.plain_text()});
-    case v1::TokenizeRequest::kChat:
-      return prompts.FromChat(FromProto(request.chat()));
+    case v1::TokenizeRequest::kChat: {
+      const Conversation chat = FromProto(request.chat());
+      CheckConversation(limits.conversation, chat, problems);
+      SHIRA_RETURN_IF_ERROR(problems.ToStatus());
+      return prompts.FromChat(chat);
+    }
     case v1::TokenizeRequest::INPUT_NOT_SET:
       break;
   }
-  FieldProblems problems;
   problems.Add("input", "is missing: give text or chat");
   return problems.ToStatus();
 }
@@ -57,7 +63,7 @@ absl::Status TokenizeInto(const BackendGate& gate, const v1::TokenizeRequest& re
   SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate.Enter());
   const PromptBuilder prompts(backend->tokenizer, backend->chat_template,
                               backend->chat_template_problem);
-  SHIRA_ASSIGN_OR_RETURN(PromptBuilder::Prompt prompt, TokensOf(prompts, request));
+  SHIRA_ASSIGN_OR_RETURN(PromptBuilder::Prompt prompt, TokensOf(prompts, backend->limits, request));
   response.mutable_ids()->Assign(prompt.ids.begin(), prompt.ids.end());
   response.set_text(std::move(prompt.text));
   return absl::OkStatus();

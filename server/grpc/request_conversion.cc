@@ -34,6 +34,28 @@ SamplingParams FromProto(const v1::SamplingParams& proto) {
   return params;
 }
 
+std::vector<ContentPart> FromProto(const v1::ContentParts& proto) {
+  std::vector<ContentPart> parts;
+  parts.reserve(proto.parts_size());
+  for (const v1::ContentPart& part : proto.parts()) {
+    parts.push_back(part.has_text() ? ContentPart{part.text()} : ContentPart());
+  }
+  return parts;
+}
+
+ChatMessage FromProto(const v1::ChatMessage& proto) {
+  ChatMessage message{.role = proto.role(), .more_fields_json = proto.more_fields_json()};
+  if (proto.has_content()) message.content = proto.content();
+  if (proto.has_content_parts()) message.content = FromProto(proto.content_parts());
+  if (proto.has_reasoning_content()) message.reasoning_content = proto.reasoning_content();
+  for (const v1::ToolCall& call : proto.tool_calls()) {
+    message.tool_calls.push_back({call.id(), call.name(), call.arguments_json()});
+  }
+  if (proto.has_tool_call_id()) message.tool_call_id = proto.tool_call_id();
+  if (proto.has_name()) message.name = proto.name();
+  return message;
+}
+
 }  // namespace
 
 GenerateRequest FromProto(const v1::GenerateRequest& proto) {
@@ -57,12 +79,15 @@ GenerateRequest FromProto(const v1::GenerateRequest& proto) {
 }
 
 Conversation FromProto(const v1::ChatInput& chat) {
-  Conversation conversation{.messages = {},
-                            .continue_last_message = chat.omit_generation_prompt(),
-                            .template_variables_json = chat.template_variables_json()};
+  Conversation conversation{
+      .messages = {},
+      .continue_last_message = chat.omit_generation_prompt(),
+      .tools_json = {chat.tools_json().begin(), chat.tools_json().end()},
+      .documents_json = {chat.documents_json().begin(), chat.documents_json().end()},
+      .template_variables_json = chat.template_variables_json()};
   conversation.messages.reserve(chat.messages_size());
   for (const v1::ChatMessage& message : chat.messages()) {
-    conversation.messages.push_back({message.role(), message.content()});
+    conversation.messages.push_back(FromProto(message));
   }
   return conversation;
 }

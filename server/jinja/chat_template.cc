@@ -1,11 +1,11 @@
 #include "server/jinja/chat_template.h"
 
+#include <array>
 #include <utility>
 
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "server/jinja/interpreter.h"
-#include "server/jinja/json.h"
 #include "server/jinja/parser.h"
 #include "server/jinja/text.h"
 #include "server/tokenizer/utf8.h"
@@ -16,45 +16,71 @@ namespace {
 using jinja::Dict;
 using jinja::Value;
 
-absl::StatusOr<Dict> ParseObject(std::string_view json, std::string_view what) {
-  const absl::StatusOr<Value> value = jinja::ParseJson(json);
-  if (!value.ok()) {
-    return absl::InvalidArgumentError(StrCat(what, ": ", value.status().message()));
-  }
-  if (value->kind() != jinja::Kind::kDict) {
-    return absl::InvalidArgumentError(
-        StrCat(what, ": expected a JSON object, found a '", jinja::TypeName(*value), "'"));
-  }
-  return value->dict();
-}
-
-absl::Status CheckUtf8(std::string_view text, std::string_view what) {
-  if (!FirstInvalidUtf8(text)) return absl::OkStatus();
-  return absl::InvalidArgumentError(StrCat(what, ": the text is not valid UTF-8"));
-}
-
 // Stands behind the content that is to be continued, so that its end is found in what the template
 // writes. transformers' own, for templates that look at their messages. The space at the end tells
 // whether the template strips white space.
 constexpr std::string_view kTag = "CONTINUE_FINAL_MESSAGE_TAG ";
 
-absl::StatusOr<Value> MessageValue(const ChatMessage& message, size_t index,
-                                   std::string_view behind_content) {
-  const std::string what = StrCat("message ", index);
-  SHIRA_RETURN_IF_ERROR(CheckUtf8(message.role, what));
-  SHIRA_RETURN_IF_ERROR(CheckUtf8(message.content, what));
-  Dict dict;
-  dict.Set("role", Value::String(message.role));
-  dict.Set("content", Value::String(StrCat(message.content, behind_content)));
-  SHIRA_ASSIGN_OR_RETURN(const Dict extra, ParseObject(message.extra_fields_json, what));
-  for (const auto& [name, value] : extra.entries()) {
-    if (dict.Find(name.text()) != nullptr) {
-      return absl::InvalidArgumentError(
-          StrCat(what, ": the extra field '", name.text(), "' is a field of its own"));
-    }
-    SHIRA_RETURN_IF_ERROR(dict.Set(name, value));
+// Where a message has what the assistant thought. transformers fills the first two from the first
+// that is there, so that templates find it under either name.
+constexpr std::array<std::string_view, 3> kReasoningFields = {"reasoning_content", "thinking",
+                                                              "reasoning"};
+
+Value WithReasoning(Value message) {
+  if (message.kind() != jinja::Kind::kDict) return message;
+  const Dict& fields = message.dict();
+  const Value* reasoning = nullptr;
+  for (const std::string_view name : kReasoningFields) {
+    reasoning = fields.Find(name);
+    if (reasoning != nullptr && !reasoning->is_none()) break;
+    reasoning = nullptr;
   }
-  return Value::FromDict(std::move(dict));
+  if (reasoning == nullptr) return message;
+  // In the order of transformers, for templates that write a message as it is.
+  Dict filled;
+  filled.Set("thinking", *reasoning);
+  for (const auto& [name, value] : fields.entries()) filled.Set(name.text(), value);
+  filled.Set("reasoning_content", *reasoning);
+  return Value::FromDict(std::move(filled));
+}
+
+// A message with kTag behind the text that is continued.
+struct OpenMessage {
+  Value message;
+  std::string text;  // as it was
+};
+
+Value WithEntry(const Value& dict, std::string key, Value value) {
+  Dict changed = dict.dict();
+  changed.Set(std::move(key), std::move(value));
+  return Value::FromDict(std::move(changed));
+}
+
+// `holder` with kTag behind its text `key`; nullopt where that is no text.
+std::optional<OpenMessage> OpenText(const Value& holder, std::string_view key) {
+  if (holder.kind() != jinja::Kind::kDict) return std::nullopt;
+  const Value* text = holder.dict().Find(key);
+  if (text == nullptr || !text->is_string()) return std::nullopt;
+  Value open = Value::String(StrCat(text->text(), kTag));
+  return OpenMessage{WithEntry(holder, std::string(key), std::move(open)), text->text()};
+}
+
+absl::StatusOr<OpenMessage> LeaveOpen(const Value& message) {
+  if (std::optional<OpenMessage> open = OpenText(message, "content")) return *std::move(open);
+  const Value* parts =
+      message.kind() == jinja::Kind::kDict ? message.dict().Find("content") : nullptr;
+  if (parts != nullptr && parts->is_sequence()) {
+    std::vector<Value> changed = parts->items();
+    for (auto part = changed.rbegin(); part != changed.rend(); ++part) {
+      std::optional<OpenMessage> open = OpenText(*part, "text");
+      if (!open.has_value()) continue;
+      *part = std::move(open->message);
+      return OpenMessage{WithEntry(message, "content", Value::List(std::move(changed))),
+                         std::move(open->text)};
+    }
+  }
+  return absl::InvalidArgumentError(
+      "the last message cannot be continued: its content has no text");
 }
 
 // What was rendered, up to the end of the last message's content.
@@ -103,48 +129,41 @@ absl::StatusOr<ChatTemplate> ChatTemplate::Parse(std::string_view source,
   return ChatTemplate(std::move(impl));
 }
 
-absl::StatusOr<std::string> ChatTemplate::Render(absl::Span<const ChatMessage> messages,
+absl::StatusOr<std::string> ChatTemplate::Render(ChatTemplateInput input,
                                                  const ChatTemplateOptions& options) const {
-  if (options.continue_last_message && messages.empty()) {
-    return absl::InvalidArgumentError("there is no last message to continue");
-  }
-  std::vector<Value> message_values;
-  for (const ChatMessage& message : messages) {
-    const bool continued = options.continue_last_message && &message == &messages.back();
-    SHIRA_ASSIGN_OR_RETURN(Value value, MessageValue(message, message_values.size(),
-                                                     continued ? kTag : std::string_view()));
-    message_values.push_back(std::move(value));
-  }
-  SHIRA_ASSIGN_OR_RETURN(Dict variables,
-                         ParseObject(options.extra_variables_json, "extra variables"));
-  for (const std::string_view name : {"messages", "add_generation_prompt"}) {
-    if (variables.Find(name) != nullptr) {
-      return absl::InvalidArgumentError(
-          StrCat("extra variables: '", name, "' is an option of its own"));
+  const bool has_tools = !input.tools.is_none();
+  const Impl::Template& chosen =
+      has_tools && impl_->for_tools.has_value() ? *impl_->for_tools : impl_->standard;
+  for (Value& message : input.messages) message = WithReasoning(std::move(message));
+  std::string continued;
+  if (options.continue_last_message) {
+    if (input.messages.empty()) {
+      return absl::InvalidArgumentError("there is no last message to continue");
     }
+    if (!chosen.names_content) {
+      return absl::InvalidArgumentError("the chat template writes no content to continue");
+    }
+    SHIRA_ASSIGN_OR_RETURN(OpenMessage open, LeaveOpen(input.messages.back()));
+    input.messages.back() = std::move(open.message);
+    continued = std::move(open.text);
   }
-  variables.Set("messages", Value::List(std::move(message_values)));
-  variables.Set("add_generation_prompt", Value::Bool(options.add_generation_prompt));
+  Dict& variables = input.variables;
   for (const NamedToken& token : options.special_tokens) {
-    SHIRA_RETURN_IF_ERROR(CheckUtf8(token.text, token.name));
+    if (FirstInvalidUtf8(token.text)) {
+      return absl::InvalidArgumentError(StrCat(token.name, ": the text is not valid UTF-8"));
+    }
     if (variables.Find(token.name) == nullptr) {
       variables.Set(token.name, Value::String(token.text));
     }
   }
-  // transformers defines both always.
-  for (const std::string_view name : {"tools", "documents"}) {
-    if (variables.Find(name) == nullptr) variables.Set(std::string(name), Value::None());
-  }
-  const bool has_tools = variables.Find("tools")->kind() != jinja::Kind::kNone;
-  const Impl::Template& chosen =
-      has_tools && impl_->for_tools.has_value() ? *impl_->for_tools : impl_->standard;
-  if (options.continue_last_message && !chosen.names_content) {
-    return absl::InvalidArgumentError("the chat template writes no content to continue");
-  }
+  variables.Set("messages", Value::List(std::move(input.messages)));
+  variables.Set("tools", std::move(input.tools));
+  variables.Set("documents", std::move(input.documents));
+  variables.Set("add_generation_prompt", Value::Bool(options.add_generation_prompt));
   SHIRA_ASSIGN_OR_RETURN(std::string rendered,
                          jinja::RenderTemplate(chosen.block, variables, options.now));
   if (!options.continue_last_message) return rendered;
-  return CutBehindContent(std::move(rendered), messages.back().content);
+  return CutBehindContent(std::move(rendered), continued);
 }
 
 }  // namespace shira

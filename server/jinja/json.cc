@@ -20,6 +20,9 @@ namespace {
 // before they lose digits.
 class Builder : public nlohmann::json_sax<nlohmann::json> {
  public:
+  // Takes from `values_left` what it builds.
+  explicit Builder(int64_t& values_left) : values_left_(values_left) {}
+
   bool null() override { return Add(Value::None()); }
   bool boolean(bool value) override { return Add(Value::Bool(value)); }
   bool number_integer(number_integer_t value) override { return Add(Value::Int(value)); }
@@ -67,9 +70,9 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool Open(bool is_object) {
-    if (open_.size() >= static_cast<size_t>(kMaxValueDepth)) {
-      status_ = absl::InvalidArgumentError(
-          StrCat("JSON nested in more than ", kMaxValueDepth, " levels"));
+    if (open_.size() >= static_cast<size_t>(kMaxJsonDepth)) {
+      status_ =
+          absl::InvalidArgumentError(StrCat("JSON nested in more than ", kMaxJsonDepth, " levels"));
       return false;
     }
     open_.emplace_back();
@@ -85,6 +88,11 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool Add(Value value) {
+    if (--values_left_ < 0) {
+      status_ = absl::InvalidArgumentError(
+          StrCat("JSON of more than ", kMaxJsonValues, " values in one request"));
+      return false;
+    }
     if (open_.empty()) {
       root_ = std::move(value);
     } else if (open_.back().is_object) {
@@ -95,6 +103,7 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
     return true;
   }
 
+  int64_t& values_left_;
   std::vector<Container> open_;
   Value root_;
   absl::Status status_;
@@ -258,8 +267,8 @@ class Writer {
 
 }  // namespace
 
-absl::StatusOr<Value> ParseJson(std::string_view json) {
-  Builder builder;
+absl::StatusOr<Value> JsonReader::Read(std::string_view json) {
+  Builder builder(values_left_);
   const bool parsed = nlohmann::json::sax_parse(json.begin(), json.end(), &builder);
   absl::StatusOr<Value> value = std::move(builder).Take();
   if (value.ok() && !parsed) return absl::InvalidArgumentError("malformed JSON");

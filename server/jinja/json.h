@@ -15,9 +15,17 @@
 
 namespace shira::jinja {
 
-// Keeps the order of keys; of equal keys the last value counts. INVALID_ARGUMENT for malformed
-// JSON, integers of more than 64 bits and nesting past kMaxValueDepth.
-absl::StatusOr<Value> ParseJson(std::string_view json);
+// Reads the JSON texts of one request, within one allowance.
+class JsonReader {
+ public:
+  // Keeps the order of keys; of equal keys the last value counts, in the place of the first.
+  // INVALID_ARGUMENT for malformed JSON, integers of more than 64 bits, nesting past kMaxJsonDepth,
+  // and when all texts together hold more than kMaxJsonValues values.
+  absl::StatusOr<Value> Read(std::string_view json);
+
+ private:
+  int64_t values_left_ = kMaxJsonValues;
+};
 
 struct JsonStyle {
   bool ensure_ascii = false;

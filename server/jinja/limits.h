@@ -24,6 +24,10 @@ inline constexpr int kMaxBlockDepth = 64;
 inline constexpr int kMaxEvaluationDepth = 600;
 // Lists in lists (and dicts, iterators, bound methods).
 inline constexpr int kMaxValueDepth = 100;
+// JSON text of a client: shallow enough that templates can put it into lists of theirs; as many
+// values as take some 30 MB.
+inline constexpr int kMaxJsonDepth = 64;
+inline constexpr int64_t kMaxJsonValues = int64_t{1} << 17;
 // Evaluated nodes, plus one for each kBytesPerStep bytes that an operation reads or makes.
 inline constexpr int64_t kMaxSteps = 10'000'000;
 inline constexpr int64_t kBytesPerStep = 128;

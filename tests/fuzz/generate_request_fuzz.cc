@@ -1,7 +1,9 @@
 // A GenerateRequest from the wire to the program's own types: whatever is accepted is in range.
 
 #include <cmath>
+#include <variant>
 
+#include "server/generation/conversation.h"
 #include "server/generation/generate_request.h"
 #include "server/grpc/request_conversion.h"
 #include "server/logging/call_records.h"
@@ -46,6 +48,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (request.top_logprobs.has_value()) {
     Promise(*request.top_logprobs >= 0 && *request.top_logprobs <= kLimits.max_logprobs,
             "logprobs");
+  }
+  if (const auto* chat = std::get_if<shira::Conversation>(&request.input)) {
+    const absl::StatusOr<shira::ChatTemplateInput> seen = shira::SeenByTemplate(*chat);
+    Promise(seen.ok() ? seen->messages.size() == chat->messages.size()
+                      : absl::IsInvalidArgument(seen.status()),
+            "a conversation is seen whole, or is INVALID_ARGUMENT");
   }
   if (request.adapters.has_value()) {
     Promise(request.adapters->size() <= static_cast<size_t>(kLimits.max_adapters), "adapters");

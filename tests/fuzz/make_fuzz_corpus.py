@@ -158,6 +158,10 @@ def requests(work: pathlib.Path) -> None:
     for name, fields in {
         "prompt": {"prompt": "Hello", "request_id": "one", "stop": {"max_tokens": 5, "stop_strings": ["\n", "END"]}},
         "chat": {"chat": {"messages": [{"role": "user", "content": "Hi"}], "template_variables_json": "{\"a\": 1}"}, "logprobs": 3},
+        "tools": {"chat": {
+            "messages": [{"role": "assistant", "reasoning_content": "hm", "tool_calls": [{"id": "1", "name": "f", "arguments_json": "{\"a\": 1.0}"}]},
+                         {"role": "tool", "tool_call_id": "1", "name": "f", "content_parts": {"parts": [{"text": "2"}]}, "more_fields_json": "{}"}],
+            "tools_json": ["{\"type\": \"function\"}"], "documents_json": ["{\"text\": \"t\"}"]}},
         "ids": {"token_ids": {"ids": [1, 2, 999]}, "stop": {"stop_token_ids": [2, 3], "ignore_eos": True}},
         "sampled": {"prompt": "x", "sampling": {"temperature": 0.7, "top_k": 40, "top_p": 0.9, "min_p": 0.05,
                                                 "repetition_penalty": 1.1, "seed": 7}},

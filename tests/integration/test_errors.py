@@ -109,8 +109,25 @@ class ErrorsTest(unittest.TestCase):
                    fields="page_token")
 
     def test_a_template_that_raises_says_so_to_the_client(self):
-        self.check(self.generate(chat={"messages": [{"role": "user"}], "template_variables_json": "nonsense"}),
-                   Code.INVALID_ARGUMENT, "INVALID_PROMPT")
+        # ChatML adds texts, and here is none.
+        self.check(self.generate(chat={"messages": [{"role": "user"}]}), Code.INVALID_ARGUMENT, "INVALID_PROMPT")
+
+    def test_conversations_name_the_field_at_fault(self):
+        hello = {"role": "user", "content": "Hi"}
+        wrong = {
+            "chat.messages": {"messages": []},
+            "chat.messages[1].content_parts.parts[0]": {"messages": [hello, {"role": "user", "content_parts": {"parts": [{}]}}]},
+            "chat.messages[0].tool_calls[0].arguments_json": {"messages": [{"role": "assistant", "tool_calls": [{"arguments_json": "[1]"}]}]},
+            "chat.messages[0].more_fields_json": {"messages": [hello | {"more_fields_json": '{"role": "x"}'}]},
+            "chat.tools_json[1]": {"messages": [hello], "tools_json": ["{}", "{"]},
+            "chat.tools_json": {"messages": [hello], "tools_json": ["{}"] * 1025},
+            "chat.documents_json[0]": {"messages": [hello], "documents_json": ["[" * 65]},
+            "chat.template_variables_json": {"messages": [hello], "template_variables_json": '{"tools": []}'},
+        }
+        for field, chat in wrong.items():
+            for call in (self.generate(chat=chat), lambda: self.client.inference.Tokenize(chat=chat)):
+                message = self.check(call, Code.INVALID_ARGUMENT, "INVALID_REQUEST", fields=field)
+                self.assertIn(field, message)
 
 
 class LimitsTest(unittest.TestCase):

@@ -48,7 +48,7 @@ class ModelLayoutTest(unittest.TestCase):
         with ServerProcess("--model", folder, "--threads", 1) as server:
             tokenize = server.client().inference.Tokenize
             self.assertEqual(tokenize(chat={"messages": MESSAGES}).text, "additional")
-            self.assertEqual(tokenize(chat={"messages": MESSAGES, "template_variables_json": '{"tools": []}'}).text, "tools")
+            self.assertEqual(tokenize(chat={"messages": MESSAGES, "tools_json": ["{}"]}).text, "tools")
 
     def test_a_template_that_cannot_run_keeps_nobody_from_plain_prompts(self):
         with ServerProcess("--model", self.model_with(jinja="{{ messages|groupby('role') }}"), "--threads", 1) as server:
@@ -69,7 +69,7 @@ class ModelLayoutTest(unittest.TestCase):
         folder = self.model_with(jinja="file")
         (folder / "additional_chat_templates").mkdir()
         (folder / "additional_chat_templates" / "tool_use.jinja").write_text("tools")
-        with_tools = {"messages": MESSAGES, "template_variables_json": '{"tools": []}'}
+        with_tools = {"messages": MESSAGES, "tools_json": ["{}"]}
         for model in (folder, self.model_with(jinja="{% broken"), shira_testutil.demo_model()):
             flags = ("--model", model, "--chat-template", self.given("{{ messages[0].content }}!{{ bos_token }}"), "--threads", 1)
             with ServerProcess(*flags) as server:

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 
 #include "tests/client/cli/cli_test_base.h"
+#include "tests/testutil/temp_folder.h"
 
 namespace shira::testing {
 namespace {
@@ -53,6 +54,29 @@ TEST_F(ChatCommandTest, ForgetsTheConversationButNotTheSystemMessage) {
   Run({"chat", "--system", "Be brief."}, "Hi\n/reset\nWho?\n");
   EXPECT_EQ(server_.last_generate().chat().messages_size(), 2);
   EXPECT_EQ(server_.last_generate().chat().messages(0).role(), "system");
+}
+
+TEST_F(ChatCommandTest, GoesOnWithAConversationFromFiles) {
+  const TempFolder folder;
+  const std::string messages = folder.Write(
+      "messages.json", R"([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho",
+      "reasoning_content": "r", "tool_calls": [{"type": "function", "function": {"name": "f",
+      "arguments": {"z": 1, "a": [1.0]}}}], "other": [null]}])");
+  const std::string tools = folder.Write("tools.json", "[{}]");
+  const std::vector<std::string> arguments = {"chat", "--messages", messages, "--tools", tools};
+  const Json json = RunJson(arguments, "1\n");
+  EXPECT_EQ(server_.last_generate().chat().tools_json_size(), 1);
+  ASSERT_EQ(json["messages"].size(), 4);
+  EXPECT_EQ(json["messages"][1],
+            Json::parse(R"({"role": "assistant", "content": "Ho", "reasoning_content": "r",
+      "tool_calls": [{"type": "function", "function": {"name": "f",
+      "arguments": {"z": 1, "a": [1.0]}}}], "other": [null]})"));
+  // What is printed can be gone on with.
+  const std::string again = folder.Write("again.json", json["messages"].dump());
+  EXPECT_EQ(RunJson({"chat", "--messages", again}, "2\n")["messages"].size(), 6);
+  Run(arguments, "1\n/reset\n2\n");
+  EXPECT_EQ(server_.last_generate().chat().messages_size(), 3);
+  EXPECT_EQ(server_.last_generate().chat().tools_json_size(), 1);
 }
 
 TEST_F(ChatCommandTest, StopsAtQuit) {

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 
 #include "tests/client/cli/cli_test_base.h"
+#include "tests/testutil/temp_folder.h"
 
 namespace shira::testing {
 namespace {
@@ -210,6 +211,65 @@ TEST_F(GenerateCommandTest, MakesAConversationOfTheOnePrompt) {
   EXPECT_EQ(chat.messages(0).content(), "Be brief.");
   EXPECT_EQ(chat.messages(1).role(), "user");
   EXPECT_EQ(chat.messages(1).content(), "Hi");
+}
+
+TEST_F(GenerateCommandTest, SendsAConversationFromFiles) {
+  const TempFolder folder;
+  const std::string messages =
+      folder.Write("messages.json",
+                   R"([{"role": "user", "content": "Who?"}, {"role": "assistant", "content": null,
+      "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+      {"role": "tool", "tool_call_id": "1", "content": "Ann"}])");
+  const std::string tools = folder.Write("tools.json", R"([{"b": 1.0, "a": {}}, {"c": 1}])");
+  const std::string documents = folder.Write("documents.json", R"([{"text": "t"}])");
+  const std::vector<std::string> arguments = {
+      "generate",  "--messages",           messages,    "--tools",
+      tools,       "--documents",          documents,   "--system",
+      "Be brief.", "--template-variables", "{\"k\": 1}"};
+  // Standard input, which has nothing, is not asked.
+  EXPECT_EQ(Run(arguments).out, "You said: Ann\n");
+  v1::ChatInput chat = server_.last_generate().chat();
+  ASSERT_EQ(chat.messages_size(), 4);
+  EXPECT_EQ(chat.messages(0).content(), "Be brief.");
+  EXPECT_EQ(chat.messages(2).tool_calls(0).name(), "f");
+  EXPECT_EQ(chat.messages(3).tool_call_id(), "1");
+  EXPECT_THAT(chat.tools_json(), ElementsAre(R"({"b":1.0,"a":{}})", R"({"c":1})"));
+  EXPECT_THAT(chat.documents_json(), ElementsAre(R"({"text":"t"})"));
+  EXPECT_EQ(chat.template_variables_json(), "{\"k\": 1}");
+
+  std::vector<std::string> with_text = arguments;
+  with_text.push_back("And who else?");
+  EXPECT_EQ(Run(with_text).out, "You said: And who else?\n");
+  chat = server_.last_generate().chat();
+  ASSERT_EQ(chat.messages_size(), 5);
+  EXPECT_EQ(chat.messages(4).role(), "user");
+  EXPECT_EQ(Run({"generate", "--messages", messages, "-"}, "piped\n").out, "You said: piped\n");
+}
+
+TEST_F(GenerateCommandTest, SaysWhatIsWrongWithAFile) {
+  const TempFolder folder;
+  const auto says = [&](const char* option, const std::string& text, const std::string& problem) {
+    const std::string path = folder.Write("file.json", text);
+    const CliResult result = Run({"generate", "Hi", "--chat", option, path});
+    EXPECT_EQ(result.exit_code, 1) << text;
+    EXPECT_THAT(result.err, HasSubstr(path + ": " + problem)) << text;
+  };
+  says("--messages", "{}", "expected a JSON array");
+  says("--messages", "[{\"role\": \"user\"}, 1]", "message 1: expected an object with a role");
+  says("--messages", "[{\"content\": \"x\"}]", "message 0: expected");
+  says("--tools", "[", "malformed JSON at byte");
+  says("--tools", "[{\"n\": 123456789012345678901}]", "the integer 123456789012345678901 has more");
+  says("--documents", "{}", "expected a JSON array");
+  EXPECT_THAT(Run({"generate", "Hi", "--chat", "--tools", folder.Path("none")}).err,
+              HasSubstr("none: No such file"));
+}
+
+TEST_F(GenerateCommandTest, OptionsOfConversationsNeedOne) {
+  for (const char* option : {"--system", "--tools", "--documents", "--template-variables"}) {
+    const CliResult result = Run({"generate", "Hi", option, "x"});
+    EXPECT_EQ(result.exit_code, 2) << option;
+    EXPECT_THAT(result.err, HasSubstr(std::string(option) + " requires --chat or --messages"));
+  }
 }
 
 TEST_F(GenerateCommandTest, ReadsThePromptFromStandardInput) {

@@ -22,6 +22,15 @@ TEST_F(OtherCommandsTest, Tokenizes) {
   EXPECT_EQ(RunJson({"tokenize", "aé"}), Json({{"ids", {97, 233}}, {"text", "aé"}}));
 }
 
+TEST_F(OtherCommandsTest, TokenizesAConversation) {
+  const TempFolder folder;
+  const std::string file = folder.Write("m.json", R"([{"role": "user", "content": "Hi"}])");
+  EXPECT_EQ(Run({"tokenize", "--messages", file, "--system", "s"}).exit_code, 0);
+  EXPECT_EQ(server_.last_tokenize().chat().messages_size(), 2);
+  EXPECT_EQ(Run({"tokenize", "--messages", file, "text"}).exit_code, 2);
+  EXPECT_EQ(Run({"tokenize", "--system", "s", "text"}).exit_code, 2);
+}
+
 TEST_F(OtherCommandsTest, TokenizesATextThatIsNamedLikeACommand) {
   EXPECT_EQ(RunJson({"tokenize", "status"})["text"], "status");
 }

@@ -19,7 +19,8 @@ using ::testing::HasSubstr;
 
 constexpr std::string_view kTemplate =
     "{{ bos_token }}{% for m in messages %}{{ m.role }}:{{ m.content }}{{ eos_token }}{% endfor %}"
-    "{% if add_generation_prompt %}>{% endif %}{{ mood }}";
+    "{% if add_generation_prompt %}>{% endif %}{{ mood }}"
+    "{% for tool in tools or [] %}[{{ tool.name }}]{% endfor %}";
 
 class PromptBuilderTest : public ::testing::Test {
  protected:
@@ -58,6 +59,13 @@ TEST_F(PromptBuilderTest, TemplateVariablesArrive) {
   EXPECT_EQ(prompt.text, "<bos>u:a<eos>>glad");
 }
 
+TEST_F(PromptBuilderTest, ToolsArrive) {
+  ASSERT_OK_AND_ASSIGN(const auto prompt,
+                       Build(Conversation{.messages = {{"u", "a"}},
+                                          .tools_json = {R"({"name": "f"})", R"({"name": "g"})"}}));
+  EXPECT_EQ(prompt.text, "<bos>u:a<eos>>[f][g]");
+}
+
 TEST_F(PromptBuilderTest, AContinuedLastMessageStaysOpen) {
   ASSERT_OK_AND_ASSIGN(const auto prompt, Build(Conversation{.messages = {{"u", "a"}, {"v", "b "}},
                                                              .continue_last_message = true}));
@@ -88,7 +96,7 @@ TEST_F(PromptBuilderTest, ErrorsOfTokenizerAndTemplateReachTheClient) {
   EXPECT_THAT(Build("!"),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("cannot be tokenised")));
   EXPECT_THAT(Build(Conversation{.messages = {{"u", ""}}, .template_variables_json = "["}),
-              StatusIs(absl::StatusCode::kInvalidArgument));
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("template_variables_json")));
 }
 
 TEST_F(PromptBuilderTest, RefusesAConversationWithoutATemplate) {

@@ -128,14 +128,44 @@ TEST(GenerateRequestTest, RefusesNumbersThatAreNone) {
 
 TEST(GenerateRequestTest, AConversationArrives) {
   ASSERT_OK_AND_ASSIGN(const GenerateRequest request, Parse(R"(
-    chat { messages { role: "user" content: "a" } messages { role: "assistant" content: "b" }
-           omit_generation_prompt: true template_variables_json: "{}" })"));
+    chat { messages { role: "user" content: "a" name: "ann" more_fields_json: "{\"x\": 1}" }
+           messages { role: "assistant" reasoning_content: "r"
+                      tool_calls { id: "1" name: "f" arguments_json: "{}" }
+                      tool_calls { name: "g" } }
+           messages { role: "tool" content: "" tool_call_id: "1" }
+           messages { role: "user" content_parts { parts { text: "b" } parts { text: "" } } }
+           omit_generation_prompt: true template_variables_json: "{}"
+           tools_json: "t1" tools_json: "t2" documents_json: "d" })"));
   const auto& chat = std::get<Conversation>(request.input);
-  ASSERT_EQ(chat.messages.size(), 2);
+  ASSERT_EQ(chat.messages.size(), 4);
   EXPECT_EQ(chat.messages[0].role, "user");
-  EXPECT_EQ(chat.messages[1].content, "b");
+  EXPECT_EQ(std::get<std::string>(chat.messages[0].content), "a");
+  EXPECT_THAT(chat.messages[0].name, Optional(std::string("ann")));
+  EXPECT_EQ(chat.messages[0].more_fields_json, "{\"x\": 1}");
+  EXPECT_FALSE(chat.messages[0].reasoning_content.has_value());
+  EXPECT_FALSE(chat.messages[0].tool_call_id.has_value());
+  EXPECT_TRUE(std::holds_alternative<std::monostate>(chat.messages[1].content));
+  EXPECT_THAT(chat.messages[1].reasoning_content, Optional(std::string("r")));
+  ASSERT_EQ(chat.messages[1].tool_calls.size(), 2);
+  EXPECT_EQ(chat.messages[1].tool_calls[0].id, "1");
+  EXPECT_EQ(chat.messages[1].tool_calls[0].name, "f");
+  EXPECT_EQ(chat.messages[1].tool_calls[0].arguments_json, "{}");
+  EXPECT_EQ(chat.messages[1].tool_calls[1].name, "g");
+  EXPECT_EQ(std::get<std::string>(chat.messages[2].content), "");
+  EXPECT_THAT(chat.messages[2].tool_call_id, Optional(std::string("1")));
+  const auto& parts = std::get<std::vector<ContentPart>>(chat.messages[3].content);
+  ASSERT_EQ(parts.size(), 2);
+  EXPECT_THAT(parts[0].text, Optional(std::string("b")));
+  EXPECT_THAT(parts[1].text, Optional(std::string()));
   EXPECT_TRUE(chat.continue_last_message);
   EXPECT_EQ(chat.template_variables_json, "{}");
+  EXPECT_THAT(chat.tools_json, ElementsAre("t1", "t2"));
+  EXPECT_THAT(chat.documents_json, ElementsAre("d"));
+}
+
+TEST(GenerateRequestTest, AConversationIsChecked) {
+  EXPECT_THAT(Parse("chat { messages { role: 'user' content_parts { parts { } } } }"),
+              StatusIs(kInvalid, HasSubstr("chat.messages[0].content_parts.parts[0]: ")));
 }
 
 TEST(GenerateRequestTest, BoundsAreInclusive) {

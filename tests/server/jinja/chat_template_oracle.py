@@ -2,7 +2,8 @@
 
 usage: chat_template_oracle.py BINARY TEMPLATE_FOLDER GGUF COLLECTED_FOLDER
 
-COLLECTED_FOLDER holds templates of models in circulation, which scripts/setup.sh gets where SHIRA_TEST_MODELS is set.
+COLLECTED_FOLDER, and those beside it that COLLECTED names, hold templates of models in circulation, which scripts/setup.sh gets where
+SHIRA_TEST_MODELS is set.
 """
 
 import json
@@ -15,10 +16,10 @@ import gguf
 import chat_template_oracle_snippets as snippets
 from chat_template_oracle_conversations import conversations
 from chat_template_oracle_expressions import random_templates
-from chat_template_oracle_support import Interpreter, Report, continue_with_transformers, render_with_jinja2
+from chat_template_oracle_support import Interpreter, Report, render_with_jinja2, render_with_transformers
 
 CONVERSATIONS = 150
-CONVERSATIONS_OF_COLLECTED = 30
+CONVERSATIONS_OF_COLLECTED = 15
 RANDOM_TEMPLATES = 2500
 
 
@@ -61,11 +62,8 @@ def check_random(interpreter):
 def check_conversations(interpreter, name, template, count, least_rendered):
     report = Report()
     for messages, options in conversations(random.Random(f"conversations of {name}"), count):
-        variables = {"messages": messages, "tools": None, "documents": None,
-                     "add_generation_prompt": options["add_generation_prompt"], **options["extra"]}
-        variables.update(options["special_tokens"])
         label = json.dumps([name, messages, options], ensure_ascii=False)
-        report.compare(label, render_with_jinja2(template, variables),
+        report.compare(label, render_with_transformers(template, messages, options),
                        interpreter.render_chat(template, messages, options))
     good = report.print(name)
     if report.same_text < least_rendered:
@@ -78,12 +76,16 @@ def check_conversations(interpreter, name, template, count, least_rendered):
 UNKNOWN_FILTER = "from_json"
 
 
-def check_collected(interpreter, folder):
+# What is appended to the folder's name, and how many templates are there.
+COLLECTED = {"": 70, "_trl": 70, "_axolotl": 35}
+
+
+def check_collected(interpreter, folder, count):
     paths = sorted(folder.glob("*.jinja"))
     if not paths:
         print(f"SKIPPED: {folder} is missing: SHIRA_TEST_MODELS=1 scripts/setup.sh gets it")
         return True
-    good = len(paths) >= 70
+    good = len(paths) >= count
     for path in paths:
         template = path.read_bytes().decode()
         if f"| {UNKNOWN_FILTER}" in template:
@@ -91,7 +93,7 @@ def check_collected(interpreter, folder):
             good = f"unknown filter '{UNKNOWN_FILTER}'" in error and good
         else:
             # Some refuse nearly all of them: roles that do not alternate, variables that are missing.
-            good = check_conversations(interpreter, path.name, template, CONVERSATIONS_OF_COLLECTED, 0) and good
+            good = check_conversations(interpreter, f"{folder.name}/{path.name}", template, CONVERSATIONS_OF_COLLECTED, 0) and good
     return good
 
 
@@ -105,12 +107,9 @@ def check_continuations(interpreter, templates):
     report = Report()
     for template in [*CONTINUED, *templates]:
         for messages, options in conversations(random.Random("continuations"), CONVERSATIONS // 5):
-            # transformers makes up fields beside reasoning_content
-            messages = [{k: v for k, v in message.items() if k != "reasoning_content"} for message in messages]
             options = {**options, "add_generation_prompt": False, "continue_last_message": True}
-            variables = {**options["special_tokens"], **options["extra"]}
             report.compare(json.dumps([template, messages, options], ensure_ascii=False),
-                           continue_with_transformers(template, messages, variables),
+                           render_with_transformers(template, messages, options),
                            interpreter.render_chat(template, messages, options))
     good = report.print("continued messages")
     return good and report.same_text > 100 and report.same_error > 100
@@ -130,7 +129,7 @@ def main(binary, folder, gguf_path, collected):
     results = [check_snippets(interpreter), check_refusals(interpreter), check_random(interpreter)]
     results.append(check_continuations(interpreter, templates.values()))
     results += [check_conversations(interpreter, name, template, CONVERSATIONS, CONVERSATIONS // 5) for name, template in templates.items()]
-    results.append(check_collected(interpreter, pathlib.Path(collected)))
+    results += [check_collected(interpreter, pathlib.Path(collected + more), count) for more, count in COLLECTED.items()]
     if interpreter.close() != 0:
         print("the interpreter did not end well")
         results.append(False)

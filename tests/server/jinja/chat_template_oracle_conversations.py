@@ -61,7 +61,9 @@ def assistant(random, with_tools):
     if with_tools and random.random() < 0.6:
         message["tool_calls"] = [tool_call(random, n) for n in range(random.choice([1, 1, 2, 3]))]
         if random.random() < 0.5:
-            message["content"] = ""
+            message["content"] = random.choice(["", "", None])
+        if random.random() < 0.2:
+            del message["content"]
     return message
 
 
@@ -86,10 +88,21 @@ def irregular(random, with_tools):
             for role in random.choices(roles, k=random.randrange(6))]
 
 
+def in_parts(random, messages):
+    """Some of the texts as lists of parts, which the fewest templates can write."""
+    for message in messages:
+        if isinstance(message.get("content"), str) and random.random() < 0.5:
+            texts = [message["content"], text(random)][: random.choice([1, 1, 2])]
+            message["content"] = [{"type": "text", "text": part} for part in texts]
+    return messages
+
+
 def conversations(random, count):
     for _ in range(count):
         with_tools = random.random() < 0.4
         messages = (regular if random.random() < 0.75 else irregular)(random, with_tools)
+        if random.random() < 0.15:
+            messages = in_parts(random, messages)
         extra = {}
         if with_tools:
             extra["tools"] = random.choice([TOOLS, TOOLS[:1], TOOLS[1:], []])

@@ -3,13 +3,13 @@
 //
 // Request: {"template": text, "variables": {...}, "now": seconds since 1970}, or with "messages":
 // [{"role", "content", ...}] and "options": {"add_generation_prompt", "continue_last_message",
-// "special_tokens": {name: text}, "extra": {...}} instead of "variables" to go through
-// ChatTemplate. Reply: {"text": ...} or {"error": message, "code": name, "stage": "parse" or
+// "special_tokens": {name: text}, "extra": {"tools", "documents", and other variables}} instead of
+// "variables" to go through ChatTemplate. Reply: {"text": ...} or {"error": message, "code": name, "stage": "parse" or
 // "render"}.
 
 #include <iostream>
 #include <string>
-#include <vector>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -18,6 +18,7 @@
 #include "server/jinja/interpreter.h"
 #include "server/jinja/json.h"
 #include "server/jinja/parser.h"
+#include "server/jinja/value.h"
 
 namespace {
 
@@ -34,37 +35,39 @@ Json Reply(const absl::StatusOr<std::string>& text) {
   return Json{{"text", *text}};
 }
 
+// REQUIRES: the text is JSON within the bounds of JsonReader.
+shira::jinja::Value ToValue(const Json& json) {
+  return shira::jinja::JsonReader().Read(json.dump()).value();
+}
+
 Json RenderChat(const Json& request, absl::Time now) {
   const absl::StatusOr<shira::ChatTemplate> chat =
       shira::ChatTemplate::Parse(request["template"].get<std::string>());
   if (!chat.ok()) return Failure(chat.status(), "parse");
-  std::vector<shira::ChatMessage> messages;
-  for (const Json& fields : request["messages"]) {
-    Json extra = fields;
-    extra.erase("role");
-    extra.erase("content");
-    messages.push_back({fields["role"], fields["content"], extra.dump()});
-  }
+  shira::ChatTemplateInput input;
+  for (const Json& message : request["messages"]) input.messages.push_back(ToValue(message));
   const Json& given = request["options"];
+  Json extra = given.value("extra", Json::object());
+  if (extra.contains("tools")) input.tools = ToValue(extra["tools"]);
+  if (extra.contains("documents")) input.documents = ToValue(extra["documents"]);
+  extra.erase("tools");
+  extra.erase("documents");
+  input.variables = ToValue(extra).dict();
   shira::ChatTemplateOptions options;
   options.add_generation_prompt = given["add_generation_prompt"];
   for (const auto& [name, text] : given["special_tokens"].items()) {
     options.special_tokens.push_back({name, text.get<std::string>()});
   }
   options.continue_last_message = given.value("continue_last_message", false);
-  options.extra_variables_json = given.value("extra", Json::object()).dump();
   options.now = now;
-  return Reply(chat->Render(messages, options));
+  return Reply(chat->Render(std::move(input), options));
 }
 
 Json RenderPlain(const Json& request, absl::Time now) {
   const absl::StatusOr<shira::jinja::Block> block =
       shira::jinja::ParseTemplate(request["template"].get<std::string>());
   if (!block.ok()) return Failure(block.status(), "parse");
-  const absl::StatusOr<shira::jinja::Value> variables =
-      shira::jinja::ParseJson(request["variables"].dump());
-  if (!variables.ok()) return Failure(variables.status(), "variables");
-  return Reply(shira::jinja::RenderTemplate(*block, variables->dict(), now));
+  return Reply(shira::jinja::RenderTemplate(*block, ToValue(request["variables"]).dict(), now));
 }
 
 }  // namespace

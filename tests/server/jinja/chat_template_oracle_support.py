@@ -17,12 +17,16 @@ def compile_like_transformers(template):
     return compiled
 
 
-def continue_with_transformers(template, messages, variables):
-    """The text with its last message left open, or the exception."""
+def render_with_transformers(template, messages, options):
+    """The text of a conversation with the options of chat_template_oracle_conversations, or the exception."""
     try:
-        compile_like_transformers(template)
-        return chat_template_utils.render_jinja_template([messages], chat_template=template, continue_final_message=True, **variables)[0][0]
-    except Exception as error:
+        compile_like_transformers(template)  # which transformers keeps
+        text = chat_template_utils.render_jinja_template(
+            [messages], chat_template=template, add_generation_prompt=options["add_generation_prompt"],
+            continue_final_message=options.get("continue_last_message", False), **(options["special_tokens"] | options["extra"]))[0][0]
+        text.encode("utf-8")
+        return text
+    except Exception as error:  # jinja2 lets any exception of Python through
         return error
 
 
