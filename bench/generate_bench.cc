@@ -3,7 +3,8 @@
 //   generate_bench --model PATH [--dtype D] [--threads N] [--adapters DIR] [--instructions I]
 //
 // One JSON object a line on standard input, one on standard output for each. First comes
-// {"ready": true, ...}. Every answer may be {"error": "..."} instead.
+// {"ready": true, "machine": "...", "model": {...}}: what a step of this model has to read and to
+// multiply, see Work(). Every answer may be {"error": "..."} instead.
 //
 //   {"op": "decode", "batch": 8, "context": 128, "seconds": 0.5, "states": 0}
 //       -> {"ms": [...]}: steps of `batch` sequences that hold `context` tokens of their own, each
@@ -83,6 +84,30 @@ class Worker {
     worker->states_.push_back(worker->switch_->base());
     worker->read_buffer_ = std::make_unique<LargeBuffer>(worker->weights_->bytes());
     return worker;
+  }
+
+  // What one token costs whoever computes it: elements of the matrices that are multiplied, of the
+  // output matrix apart, since a prompt needs its product once; multiplications of its query and of
+  // the scores with each token of context; bytes of keys and values of one token; bytes of the
+  // weights that a step reads, which are all but an embedding matrix of its own.
+  Json Work() const {
+    const ModelConfig& config = weights_->config();
+    int64_t linear_elements = 0, output_elements = 0, embedding_elements = 0;
+    for (const TensorSpec& tensor : config.Tensors()) {
+      if (tensor.is_vector()) continue;
+      const TensorRole role = tensor.place.role;
+      (role == TensorRole::kOutput      ? output_elements
+       : role == TensorRole::kEmbedding ? embedding_elements
+                                        : linear_elements) += tensor.elements();
+    }
+    const bool tied = output_elements == 0;
+    const auto element_bytes = static_cast<int64_t>(DTypeSize(weights_->dtype()));
+    return {
+        {"linear_elements", linear_elements},
+        {"output_elements", tied ? embedding_elements : output_elements},
+        {"attention_products", 2 * config.num_layers * config.num_heads * config.head_dim},
+        {"kv_bytes", 2 * config.num_layers * config.num_kv_heads * config.head_dim * element_bytes},
+        {"step_bytes", weights_->bytes() - (tied ? 0 : embedding_elements * element_bytes)}};
   }
 
   Json Answer(const Json& request) {
@@ -261,7 +286,10 @@ int main(int argc, char** argv) {
     std::cerr << worker.status() << "\n";
     return 1;
   }
-  std::cout << Json{{"ready", true}, {"machine", MachineDescription()}} << std::endl;
+  std::cout << Json{{"ready", true},
+                    {"machine", MachineDescription()},
+                    {"model", (*worker)->Work()}}
+            << std::endl;
   for (std::string line; std::getline(std::cin, line);) {
     const Json request = Json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (request.is_discarded()) return 1;

@@ -25,7 +25,7 @@ import subprocess
 
 import rows
 from server_run import MeasuredServer
-from worker import Worker
+from worker import LLAMA_CPP, Worker
 
 ROOT = rows.ROOT
 FILES = ROOT / ".deps/peers/files"
@@ -160,7 +160,7 @@ def peer_workers(options):
     return {
         "transformers": Worker("transformers", [ROOT / ".deps/venv/bin/python", "-W", "ignore", ROOT / "bench/transformers_worker.py", "--model",
                                                 FILES / f"hf-{options.dtype}", "--dtype", options.dtype, "--threads", options.threads]),
-        "llama.cpp": Worker("llama.cpp", [ROOT / ".deps/peers/venv/bin/python", ROOT / "bench/llama_worker.py", "--model",
+        "llama.cpp": Worker("llama.cpp", ["node", ROOT / "bench/llama_worker.mjs", "--package", LLAMA_CPP, "--model",
                                           FILES / f"{options.dtype}.gguf", "--threads", options.threads, "--lora", FILES / "lora32.gguf"]),
     }
 

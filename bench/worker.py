@@ -3,9 +3,13 @@ be measured in turn within one run. One JSON object a line each way; a worker sa
 
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import time
+
+# The npm package that llama_worker.mjs measures; bench/setup_peers.sh puts it there.
+LLAMA_CPP = pathlib.Path(__file__).resolve().parent.parent / ".deps/peers/node/node_modules/node-llama-cpp"
 
 
 class Worker:

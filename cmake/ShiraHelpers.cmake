@@ -2,8 +2,8 @@
 # shira_tests(NAME SRCS ... [PATHS ...] [DEPS ...] [TORCH] [TIMEOUT seconds])  one program per folder, every TEST found by ctest
 # shira_python_test(NAME script.py [ARGS ...])      a test written in Python, run by the environment of scripts/setup.sh
 #
-# Every source is compiled with a precompiled header of what most sources include (shira_precompiled_header below), since reading such headers
-# is most of what compiling takes. A source still includes what it uses: scripts/lint.sh reads it without. PRECOMPILE is a list for one library
+# Libraries are compiled with a precompiled header of what most sources include (shira_pch below), since reading such headers is most of what
+# compiling takes. A source still includes what it uses: the sanitizers' builds have no such header. PRECOMPILE is a list for one library
 # alone. TORCH links LibTorch, and its headers are precompiled too: they take 20 s otherwise.
 # PATHS are sources with SHIRA_SOURCE_DIR and SHIRA_DEPS_DIR. No other source has them, so that ccache finds it again in every clone.
 
@@ -23,6 +23,9 @@ function(shira_precompiled_header name)
   target_precompile_headers(${name} PRIVATE ${ARG_HEADERS})
 endfunction()
 
+# GCC 12 no longer knows that a precompiled header's functions are the system's and warns of them, of what is not so and most of all under the
+# sanitizers, whose builds therefore have LibTorch's headers alone.
+string(FIND "${CMAKE_CXX_FLAGS}" "-fsanitize" shira_sanitized)
 set(shira_common_headers <algorithm> <functional> <map> <memory> <optional> <string> <string_view> <utility> <vector> <absl/status/statusor.h>
     <absl/strings/str_cat.h> <absl/strings/str_format.h> <absl/synchronization/mutex.h> <absl/time/time.h> <absl/types/span.h>
     <nlohmann/json.hpp>)
@@ -30,14 +33,13 @@ set(shira_common_deps absl::span absl::statusor absl::str_format absl::strings a
 set(shira_api_headers <grpcpp/grpcpp.h> <nlohmann/json.hpp> <shira/v1/adapter_admin.grpc.pb.h> <shira/v1/inference.grpc.pb.h>
     <shira/v1/operations.grpc.pb.h>)
 set(shira_torch_headers <ATen/ATen.h> <ATen/Parallel.h>)
-shira_precompiled_header(shira_pch HEADERS ${shira_common_headers} DEPS ${shira_common_deps})
-if(SHIRA_BUILD_SERVER)
-  shira_precompiled_header(shira_torch_pch HEADERS ${shira_torch_headers} ${shira_common_headers} DEPS ${shira_common_deps} shira::torch)
-endif()
-if(SHIRA_BUILD_TESTS)
-  shira_precompiled_header(shira_test_pch HEADERS <gmock/gmock.h> <gtest/gtest.h> ${shira_common_headers} DEPS ${shira_common_deps} GTest::gmock)
-  shira_precompiled_header(shira_torch_test_pch
-    HEADERS ${shira_torch_headers} <gmock/gmock.h> <gtest/gtest.h> ${shira_common_headers} DEPS ${shira_common_deps} GTest::gmock shira::torch)
+if(shira_sanitized EQUAL -1)
+  shira_precompiled_header(shira_pch HEADERS ${shira_common_headers} DEPS ${shira_common_deps})
+  if(SHIRA_BUILD_SERVER)
+    shira_precompiled_header(shira_torch_pch HEADERS ${shira_torch_headers} ${shira_common_headers} DEPS ${shira_common_deps} shira::torch)
+  endif()
+elseif(SHIRA_BUILD_SERVER)
+  shira_precompiled_header(shira_torch_pch HEADERS ${shira_torch_headers} DEPS shira::torch)
 endif()
 
 function(shira_library name)
@@ -47,11 +49,13 @@ function(shira_library name)
   target_link_libraries(shira_${name} PRIVATE $<BUILD_INTERFACE:shira_options> PUBLIC ${ARG_DEPS})
   target_include_directories(shira_${name} PUBLIC "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>")
   set_target_properties(shira_${name} PROPERTIES EXPORT_NAME ${name})
-  if(ARG_PRECOMPILE)
-    target_precompile_headers(shira_${name} PRIVATE ${ARG_PRECOMPILE})
-  elseif(ARG_TORCH)
+  if(ARG_TORCH)
     target_link_libraries(shira_${name} PUBLIC shira::torch)
     target_precompile_headers(shira_${name} REUSE_FROM shira_torch_pch)
+  elseif(NOT TARGET shira_pch)
+    return()
+  elseif(ARG_PRECOMPILE)
+    target_precompile_headers(shira_${name} PRIVATE ${ARG_PRECOMPILE})
   else()
     target_precompile_headers(shira_${name} REUSE_FROM shira_pch)
   endif()
@@ -65,12 +69,10 @@ function(shira_tests name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests/${folder}")
   set_property(SOURCE ${ARG_PATHS} APPEND PROPERTY COMPILE_DEFINITIONS
     SHIRA_SOURCE_DIR="${PROJECT_SOURCE_DIR}" SHIRA_DEPS_DIR="${SHIRA_DEPS}")
-  target_compile_options(${name} PRIVATE -fPIC)  # as the precompiled header; not an executable's -fPIE
   if(ARG_TORCH)
+    target_compile_options(${name} PRIVATE -fPIC)  # as the precompiled header; not an executable's -fPIE
     target_link_libraries(${name} PRIVATE shira::torch)
-    target_precompile_headers(${name} REUSE_FROM shira_torch_test_pch)
-  else()
-    target_precompile_headers(${name} REUSE_FROM shira_test_pch)
+    target_precompile_headers(${name} REUSE_FROM shira_torch_pch)
   endif()
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)

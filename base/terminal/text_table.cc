@@ -35,7 +35,7 @@ std::string FormatCount(int64_t count) {
   std::string text = absl::StrCat(count);
   const int64_t first_digit = count < 0 ? 1 : 0;
   for (int64_t i = static_cast<int64_t>(text.size()) - 3; i > first_digit; i -= 3)
-    text.insert(i, ",");
+    text.insert(i, 1, ',');
   return text;
 }
 

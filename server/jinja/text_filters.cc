@@ -169,7 +169,7 @@ Result ToJson(Runtime& runtime, const Value& subject, const BoundArguments& argu
       SHIRA_RETURN_IF_ERROR(CheckStringBytes(size));
       style.indent = std::string(size, ' ');
     }
-    style.item_separator = ",";
+    style.item_separator = std::string(1, ',');
   }
   if (const Value* given = arguments.Get(2); given != nullptr && !given->is_none()) {
     SHIRA_ASSIGN_OR_RETURN(const std::vector<Value> separators, ToVector(*given, runtime.budget()));

@@ -14,7 +14,8 @@ TEST(ChatSettingsTest, GivesEverySettingAValueAndTakesItBack) {
   const v1::GenerateRequest untouched;
   for (const std::string& name : ChatSettingNames()) {
     v1::GenerateRequest request;
-    EXPECT_TRUE(SetChatSetting(name, name == "ignore-eos" ? "on" : "2", request).ok()) << name;
+    const bool is_switch = name == "ignore-eos" || name == "speculate";
+    EXPECT_TRUE(SetChatSetting(name, is_switch ? "on" : "2", request).ok()) << name;
     EXPECT_NE(FormatChatSettings(request), FormatChatSettings(untouched)) << name;
     EXPECT_TRUE(SetChatSetting(name, "default", request).ok()) << name;
     EXPECT_EQ(FormatChatSettings(request), FormatChatSettings(untouched)) << name;

@@ -365,7 +365,7 @@ TEST_P(EngineModelTest, DraftsChangeNoToken) {
     options.learn_costs = false;
     options.speculate = true;
     Start(options);
-    std::vector<Job> jobs = RandomJobs(40, 13);
+    std::vector<Job> jobs = RandomJobs(40, 13, 70);
     std::mt19937 random(2);
     for (size_t i = 0; i < jobs.size(); ++i) {
       Job& job = jobs[i];

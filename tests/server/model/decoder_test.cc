@@ -206,7 +206,7 @@ TEST(DecoderMixtureTest, ATokenReadsTheExpertsThatItUsesAlone) {
       std::fill_n(values, parameter.elements(), std::numeric_limits<float>::quiet_NaN());
     }
     Decoder decoder(*weights, team.parallel_for());
-    const auto cache = KvCache::Create(MakePool(config, DType::kF32), 1).value();
+    const auto cache = KvCache::Create(MakePool(config, DType::kF32), {.tokens = 1}).value();
     const std::vector<int32_t> tokens = TokensOf(0, 1);
     const std::vector<BatchRow> rows = {{cache.get(), tokens, true, &base}};
     const absl::Span<const float> logits = decoder.Forward(base, rows);

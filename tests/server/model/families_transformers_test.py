@@ -156,16 +156,18 @@ def least_lead(model, prompt: list[int]) -> float:
 
 
 def prompts_for(model, dtype: str) -> list[list[int]]:
-    """In 16 bits, of a model with mixtures of experts, prompts whose tokens' experts do not depend on the last places: another
-    expert is another function."""
-    if not has_mixtures(model) or dtype == "F32":
+    """Long ones in float32. In 16 bits, of a model with mixtures of experts, prompts whose tokens' experts do not depend on the last
+    places: another expert is another function."""
+    if dtype == "F32":
         return prompts(LONG)
+    if not has_mixtures(model):  # the largest of so many more differences is larger
+        return prompts()
     generator = torch.Generator().manual_seed(4)
     found = []
     for length in (60, 1, 9, 33):
         prompt: list[int] = []
         while len(prompt) < length:
-            longer = [*prompt, torch.randint(3, 300, (), generator=generator).item()]
+            longer = [*prompt, int(torch.randint(3, 300, (), generator=generator))]
             if least_lead(model, longer) > DECIDED[dtype]:
                 prompt = longer
         found.append(prompt)
@@ -200,15 +202,16 @@ def unfused(tensors: dict[str, torch.Tensor]) -> torch.nn.Module:
         for part in path:
             if part not in module._modules:
                 module.add_module(part, torch.nn.Module())
-            module = module._modules[part]
+            module = module.get_submodule(part)
         if tensor.dim() == 2:
-            linear = torch.nn.Linear(*reversed(tensor.shape), bias=False)
+            outs, ins = tensor.shape
+            linear = torch.nn.Linear(ins, outs, bias=False)
             linear.weight = torch.nn.Parameter(tensor.clone())
             module.add_module(leaf, linear)
         else:
             if leaf not in module._modules:
                 module.add_module(leaf, torch.nn.Module())
-            module._modules[leaf].register_parameter(kind, torch.nn.Parameter(tensor.clone()))
+            module.get_submodule(leaf).register_parameter(kind, torch.nn.Parameter(tensor.clone()))
     return root
 
 
