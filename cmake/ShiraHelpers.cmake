@@ -30,7 +30,7 @@ set(shira_common_headers <algorithm> <functional> <map> <memory> <optional> <str
     <absl/strings/str_cat.h> <absl/strings/str_format.h> <absl/synchronization/mutex.h> <absl/time/time.h> <absl/types/span.h>
     <nlohmann/json.hpp>)
 set(shira_common_deps absl::span absl::statusor absl::str_format absl::strings absl::synchronization absl::time nlohmann_json::nlohmann_json)
-set(shira_api_headers <grpcpp/grpcpp.h> <nlohmann/json.hpp> <shira/v1/adapter_admin.grpc.pb.h> <shira/v1/inference.grpc.pb.h>
+set(shira_api_headers <grpcpp/grpcpp.h> <shira/v1/adapter_admin.grpc.pb.h> <shira/v1/inference.grpc.pb.h>
     <shira/v1/operations.grpc.pb.h>)
 set(shira_torch_headers <ATen/ATen.h> <ATen/Parallel.h>)
 if(shira_sanitized EQUAL -1)

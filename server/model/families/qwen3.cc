@@ -24,18 +24,18 @@ ModelConfig FromGguf(const GgufFile& gguf, ConfigProblems* problems) {
   return config;
 }
 
-std::vector<TensorSpec> Tensors(const ModelConfig& config) {
+}  // namespace
+
+std::vector<TensorSpec> Qwen3Tensors(const ModelConfig& config) {
   return SharedTensors(config, {.query_key_value_bias = config.attention_bias,
                                 .attention_output_bias = config.attention_bias,
                                 .query_key_norms = true});
 }
 
-}  // namespace
-
 const ModelFamily kQwen3Family = {.model_type = "qwen3",
                                   .gguf_architecture = "qwen3",
                                   .from_json = &FromJson,
                                   .from_gguf = &FromGguf,
-                                  .tensors = &Tensors};
+                                  .tensors = &Qwen3Tensors};
 
 }  // namespace shira

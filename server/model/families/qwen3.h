@@ -6,11 +6,18 @@
 #ifndef SHIRA_SERVER_MODEL_FAMILIES_QWEN3_H_
 #define SHIRA_SERVER_MODEL_FAMILIES_QWEN3_H_
 
+#include <vector>
+
+#include "server/model/model_config.h"
 #include "server/model/model_family.h"
+#include "server/model/tensor_spec.h"
 
 namespace shira {
 
 extern const ModelFamily kQwen3Family;
+
+// Its tensors, and those of its mixtures of experts.
+std::vector<TensorSpec> Qwen3Tensors(const ModelConfig& config);
 
 }  // namespace shira
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "server/model/families/mixture.h"
+#include "server/model/families/qwen3.h"
 #include "server/model/families/shared_config.h"
 #include "server/model/families/shared_tensors.h"
 
@@ -55,18 +56,12 @@ ModelConfig FromGguf(const GgufFile& gguf, ConfigProblems* problems) {
   return config;
 }
 
-std::vector<TensorSpec> Tensors(const ModelConfig& config) {
-  return SharedTensors(config, {.query_key_value_bias = config.attention_bias,
-                                .attention_output_bias = config.attention_bias,
-                                .query_key_norms = true});
-}
-
 }  // namespace
 
 const ModelFamily kQwen3MoeFamily = {.model_type = "qwen3_moe",
                                      .gguf_architecture = "qwen3moe",
                                      .from_json = &FromJson,
                                      .from_gguf = &FromGguf,
-                                     .tensors = &Tensors};
+                                     .tensors = &Qwen3Tensors};
 
 }  // namespace shira

@@ -1,5 +1,7 @@
 #include "server/model/kernels/emulated_tiles.h"
 
+#include <hwy/base.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -9,17 +11,16 @@ namespace {
 
 constexpr float kLeastNormal = std::numeric_limits<float>::min();
 
-// Inlined into both of Multiply's copies.
-#define SHIRA_INLINE inline __attribute__((always_inline))
+// What is HWY_INLINE becomes a part of both of Multiply's copies.
 
-SHIRA_INLINE float WithoutSubnormal(float value) {
+HWY_INLINE float WithoutSubnormal(float value) {
   return std::abs(value) < kLeastNormal ? std::copysign(0.0f, value) : value;
 }
 
 // a * b + c, rounded once. A result is flushed when it is below the least normal number after
 // rounding as if there were no least exponent: which fmaf(), whose subnormal results have fewer
 // digits, cannot tell for those that it rounds up to that number. Larger ones tell.
-SHIRA_INLINE float MultiplyAdd(float a, float b, float c) {
+HWY_INLINE float MultiplyAdd(float a, float b, float c) {
   constexpr float kLarger = 0x1p60f;
   a = WithoutSubnormal(a);
   b = WithoutSubnormal(b);
@@ -34,13 +35,12 @@ SHIRA_INLINE float MultiplyAdd(float a, float b, float c) {
 }
 
 // Sums of subnormal size are exact: no rounding can hide them.
-SHIRA_INLINE float Add(float a, float b) {
+HWY_INLINE float Add(float a, float b) {
   return WithoutSubnormal(WithoutSubnormal(a) + WithoutSubnormal(b));
 }
 
 // One weight row with one row of a tile. weights: [in]; packed: the row's first pair.
-SHIRA_INLINE float Sum(const TileProduct& product, const BFloat16* weights,
-                       const BFloat16* packed) {
+HWY_INLINE float Sum(const TileProduct& product, const BFloat16* weights, const BFloat16* packed) {
   float sum = 0.0f;
   for (int64_t begin = 0; begin < product.in; begin += kTileColumns) {
     float sums[2] = {0.0f, 0.0f};
@@ -54,7 +54,7 @@ SHIRA_INLINE float Sum(const TileProduct& product, const BFloat16* weights,
   return sum;
 }
 
-SHIRA_INLINE void MultiplyTiles(const TileProduct& product, float* sums) {
+HWY_INLINE void MultiplyTiles(const TileProduct& product, float* sums) {
   for (int64_t tile = 0; tile < product.tiles; ++tile) {
     const BFloat16* packed = product.packed + tile * product.steps() * kTileColumns * product.rows;
     for (int64_t o = 0; o < product.outs; ++o) {
