@@ -20,9 +20,6 @@ constexpr size_t kMaxProblemBytes = 600;
 static_assert(std::endian::native == std::endian::little,
               "tensors are used as they lie in the file");
 
-constexpr uint64_t kLengthBytes = 8;
-constexpr std::string_view kMetadataName = "__metadata__";
-
 // nullopt when a dimension is negative or the size does not fit int64_t.
 std::optional<uint64_t> BytesOf(DType dtype, const std::vector<int64_t>& shape) {
   int64_t bytes = static_cast<int64_t>(DTypeSize(dtype));
@@ -66,7 +63,7 @@ class HeaderHandler : public nlohmann::json_sax<nlohmann::json> {
     name_ = name;
     field_.clear();
     entry_ = nullptr;
-    if (name == kMetadataName) {
+    if (name == kSafetensorsMetadataName) {
       if (!has_metadata_) return has_metadata_ = true;
     } else if (const auto [entry, added] = entries.try_emplace(name); added) {
       entry_ = &entry->second;
@@ -213,22 +210,22 @@ absl::StatusOr<Safetensors> Safetensors::Parse(absl::Span<const std::byte> bytes
     return absl::InvalidArgumentError(
         StrCat(source, ": ", Excerpt(StrCat(parts...), kMaxProblemBytes)));
   };
-  if (bytes.size() < kLengthBytes) {
+  if (bytes.size() < kSafetensorsLengthBytes) {
     return refuse("not a safetensors file: ", bytes.size(), " bytes hold no header length");
   }
   uint64_t header_bytes;
-  std::memcpy(&header_bytes, bytes.data(), kLengthBytes);
+  std::memcpy(&header_bytes, bytes.data(), kSafetensorsLengthBytes);
   if (header_bytes > kSafetensorsMaxHeaderBytes) {
     return refuse("not a safetensors file: a header of ", header_bytes,
                   " bytes is beyond the limit of ", kSafetensorsMaxHeaderBytes);
   }
-  if (header_bytes > bytes.size() - kLengthBytes) {
+  if (header_bytes > bytes.size() - kSafetensorsLengthBytes) {
     return refuse("the header should have ", header_bytes, " bytes but the file has only ",
-                  bytes.size() - kLengthBytes, " after its length (truncated?)");
+                  bytes.size() - kSafetensorsLengthBytes, " after its length (truncated?)");
   }
 
   HeaderHandler header;
-  const char* text = reinterpret_cast<const char*>(bytes.data()) + kLengthBytes;
+  const char* text = reinterpret_cast<const char*>(bytes.data()) + kSafetensorsLengthBytes;
   if (!nlohmann::json::sax_parse(text, text + header_bytes, &header)) {
     return refuse(header.problem);
   }
@@ -236,7 +233,7 @@ absl::StatusOr<Safetensors> Safetensors::Parse(absl::Span<const std::byte> bytes
   Safetensors result;
   result.source_ = std::string(source);
   result.metadata_ = std::move(header.metadata);
-  const absl::Span<const std::byte> data = bytes.subspan(kLengthBytes + header_bytes);
+  const absl::Span<const std::byte> data = bytes.subspan(kSafetensorsLengthBytes + header_bytes);
   std::vector<PlacedTensor> placed;
   for (const auto& [name, entry] : header.entries) {
     absl::StatusOr<TensorView> view = MakeView(entry, data);

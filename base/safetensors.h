@@ -30,6 +30,9 @@ struct TensorView {
   int64_t elements() const;
 };
 
+// A file begins with the header's length, little-endian; this name in the header is no tensor's.
+inline constexpr size_t kSafetensorsLengthBytes = 8;
+inline constexpr std::string_view kSafetensorsMetadataName = "__metadata__";
 // The largest header that is accepted, as in the reference implementation.
 inline constexpr uint64_t kSafetensorsMaxHeaderBytes = 100'000'000;
 

@@ -12,8 +12,6 @@
 namespace shira {
 namespace {
 
-constexpr std::string_view kMetadataName = "__metadata__";
-constexpr size_t kLengthBytes = 8;
 constexpr size_t kAlignment = 8;
 
 // nullopt when a dimension is negative or the size does not fit int64_t.
@@ -32,13 +30,14 @@ absl::StatusOr<std::string> MakeSafetensorsHeader(
     const std::map<std::string, std::string>& metadata) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   std::map<std::string_view, int> seen;
-  if (!metadata.empty()) header[std::string(kMetadataName)] = metadata;
+  if (!metadata.empty()) header[std::string(kSafetensorsMetadataName)] = metadata;
   // Members are appended to the object's list: looking each name up would take quadratic time.
   auto& members = header.get_ref<nlohmann::ordered_json::object_t&>();
   int64_t offset = 0;
   for (const TensorDeclaration& tensor : tensors) {
-    if (tensor.name == kMetadataName) {
-      return absl::InvalidArgumentError(StrCat("no tensor can be named ", kMetadataName));
+    if (tensor.name == kSafetensorsMetadataName) {
+      return absl::InvalidArgumentError(
+          StrCat("no tensor can be named ", kSafetensorsMetadataName));
     }
     if (seen[tensor.name]++ > 0) {
       return absl::InvalidArgumentError(StrCat("two tensors are named '", tensor.name, "'"));
@@ -70,8 +69,8 @@ absl::StatusOr<std::string> MakeSafetensorsHeader(
                                              kSafetensorsMaxHeaderBytes));
   }
   const uint64_t header_bytes = text.size();
-  std::string result(kLengthBytes, '\0');
-  std::memcpy(result.data(), &header_bytes, kLengthBytes);
+  std::string result(kSafetensorsLengthBytes, '\0');
+  std::memcpy(result.data(), &header_bytes, kSafetensorsLengthBytes);
   return result.append(text);
 }
 

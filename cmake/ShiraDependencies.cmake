@@ -68,4 +68,5 @@ target_include_directories(shira_torch SYSTEM INTERFACE "${SHIRA_TORCH}/include"
 get_filename_component(SHIRA_TORCH_LIB "${SHIRA_TORCH}/lib" REALPATH)
 target_link_libraries(shira_torch INTERFACE
   "${SHIRA_TORCH_LIB}/libtorch.so" "${SHIRA_TORCH_LIB}/libtorch_cpu.so" "${SHIRA_TORCH_LIB}/libc10.so")
+target_compile_definitions(shira_torch INTERFACE AT_PER_OPERATOR_HEADERS)  # or ATen's headers include all operators' after all
 target_link_options(shira_torch INTERFACE "-Wl,-rpath,${SHIRA_TORCH_LIB}")

@@ -13,7 +13,7 @@
 namespace shira::tools {
 namespace {
 
-struct Options {
+struct ConvertArguments {
   std::string in;
   std::string model;
   bool drop_zeros = false;
@@ -52,7 +52,7 @@ absl::StatusOr<SparseAdapter> WithoutZeros(const SparseAdapter& adapter, const s
   return result;
 }
 
-absl::StatusOr<ExitCode> Convert(Session& session, const Options& options) {
+absl::StatusOr<ExitCode> Convert(Session& session, const ConvertArguments& options) {
   SHIRA_ASSIGN_OR_RETURN(const AdapterWriter* writer, CheckOutput(options.output));
   SHIRA_ASSIGN_OR_RETURN(const AdapterInput input, ReadAdapter(options.in, options.model));
   // A matrix that was taken for smaller than it is would be written as that small.
@@ -83,7 +83,7 @@ absl::StatusOr<ExitCode> Convert(Session& session, const Options& options) {
 }  // namespace
 
 CommandRunner SetUpConvert(CLI::App& app) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<ConvertArguments>();
   app.description("Write an adapter in another format");
   app.footer(
       "PEFT gives every parameter r * (rows + columns) entries: where an adapter has fewer, the\n"

@@ -14,7 +14,7 @@
 namespace shira::tools {
 namespace {
 
-struct Options {
+struct DiffArguments {
   std::string a;
   std::string b;
   std::string model;
@@ -62,7 +62,7 @@ Json ToJson(const Overlap& overlap) {
           {"cosine", overlap.cosine()}};
 }
 
-absl::StatusOr<ExitCode> Diff(Session& session, const Options& options) {
+absl::StatusOr<ExitCode> Diff(Session& session, const DiffArguments& options) {
   SHIRA_ASSIGN_OR_RETURN(const std::vector<AdapterInput> inputs,
                          ReadComparable(options.a, options.b, options.model));
   const std::vector<ParameterOverlap> parameters = Compare(*inputs[0].adapter, *inputs[1].adapter);
@@ -85,7 +85,7 @@ absl::StatusOr<ExitCode> Diff(Session& session, const Options& options) {
 }  // namespace
 
 CommandRunner SetUpDiff(CLI::App& app) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<DiffArguments>();
   app.description("Compare two adapters: common positions, conflicting signs, cosine similarity");
   app.footer(
       "OF ALL is the common positions' part of all positions; COSINE takes both as vectors over "

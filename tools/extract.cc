@@ -19,7 +19,7 @@
 namespace shira::tools {
 namespace {
 
-struct Options {
+struct ExtractArguments {
   std::string base;
   std::string tuned;
   double density = 0;
@@ -61,7 +61,8 @@ struct LeftOut {
   double energy = 0;
 };
 
-absl::Status CheckSameModel(const Model& base, const Model& tuned, const Options& options) {
+absl::Status CheckSameModel(const Model& base, const Model& tuned,
+                            const ExtractArguments& options) {
   const std::vector<TensorSpec> expected = base.source->config().Tensors();
   const std::vector<TensorSpec> found = tuned.source->config().Tensors();
   std::map<std::string, std::vector<int64_t>> shapes;
@@ -122,7 +123,7 @@ std::string LeftOutText(const LeftOut& left_out, double energy) {
       100 * left_out.energy / (left_out.energy + energy));
 }
 
-absl::StatusOr<ExitCode> Extract(Session& session, const Options& options) {
+absl::StatusOr<ExitCode> Extract(Session& session, const ExtractArguments& options) {
   SHIRA_ASSIGN_OR_RETURN(const Selection selection, Selection::Create(options.include));
   const AdapterWriter* writer = nullptr;
   if (!options.output.path.empty()) {
@@ -151,7 +152,7 @@ absl::StatusOr<ExitCode> Extract(Session& session, const Options& options) {
 }  // namespace
 
 CommandRunner SetUpExtract(CLI::App& app) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<ExtractArguments>();
   app.description(
       "Make a SHiRA adapter of two checkpoints: of each parameter's difference, the largest "
       "elements");

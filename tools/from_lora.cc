@@ -18,7 +18,7 @@
 namespace shira::tools {
 namespace {
 
-struct Options {
+struct FromLoraArguments {
   std::string lora;
   std::string base = "none";
   double density = 0;
@@ -46,7 +46,7 @@ absl::Status CheckBase(const LoraAdapter& lora, const std::string& lora_path,
   return problems.ToStatus(absl::StatusCode::kInvalidArgument, lora_path);
 }
 
-absl::StatusOr<ExitCode> FromLora(Session& session, const Options& options) {
+absl::StatusOr<ExitCode> FromLora(Session& session, const FromLoraArguments& options) {
   const AdapterWriter* writer = nullptr;
   if (!options.output.path.empty()) {
     SHIRA_ASSIGN_OR_RETURN(writer, CheckOutput(options.output));
@@ -77,7 +77,7 @@ absl::StatusOr<ExitCode> FromLora(Session& session, const Options& options) {
 }  // namespace
 
 CommandRunner SetUpFromLora(CLI::App& app) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<FromLoraArguments>();
   app.description(
       "Make a SHiRA adapter of a PEFT LoRA adapter: of each parameter's B A x scale, the largest "
       "elements");

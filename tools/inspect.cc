@@ -17,7 +17,7 @@
 namespace shira::tools {
 namespace {
 
-struct Options {
+struct InspectArguments {
   std::string adapter;
   std::string model;
   std::string svg;
@@ -141,7 +141,7 @@ Json ToJson(const AdapterInput& input, const std::vector<ParameterStats>& all) {
   return json;
 }
 
-absl::Status WriteSvg(const HeatMap& map, const Options& options) {
+absl::Status WriteSvg(const HeatMap& map, const InspectArguments& options) {
   std::error_code error;
   if (!options.force && std::filesystem::exists(options.svg, error)) {
     return absl::AlreadyExistsError(StrCat(options.svg, " exists; --force replaces it"));
@@ -149,7 +149,7 @@ absl::Status WriteSvg(const HeatMap& map, const Options& options) {
   return WriteFileAtomically(options.svg, HeatMapSvg(map));
 }
 
-absl::StatusOr<ExitCode> Inspect(Session& session, const Options& options) {
+absl::StatusOr<ExitCode> Inspect(Session& session, const InspectArguments& options) {
   SHIRA_ASSIGN_OR_RETURN(const AdapterInput input, ReadAdapter(options.adapter, options.model));
   const std::vector<ParameterStats> all = StatsOf(*input.adapter);
   const HeatMap map = NormMap(all);
@@ -168,7 +168,7 @@ absl::StatusOr<ExitCode> Inspect(Session& session, const Options& options) {
 }  // namespace
 
 CommandRunner SetUpInspect(CLI::App& app) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<InspectArguments>();
   app.description("Show what an adapter changes, and how much, by layer and part of the model");
   app.footer(
       "Examples:\n"

@@ -13,7 +13,7 @@
 namespace shira::tools {
 namespace {
 
-struct Options {
+struct VerifyArguments {
   std::string adapter;
   std::string model;
 };
@@ -29,7 +29,7 @@ bool IsVerdict(const absl::Status& status) {
          absl::IsUnimplemented(status) || absl::IsDataLoss(status);
 }
 
-absl::StatusOr<ExitCode> Verify(Session& session, const Options& options) {
+absl::StatusOr<ExitCode> Verify(Session& session, const VerifyArguments& options) {
   SHIRA_ASSIGN_OR_RETURN(Model model, OpenModel(options.model));
   const std::string names = absl::StrJoin(model.identity.names, ", ");
   const auto adapter = AdapterReader(std::move(model.identity), {}).Read(options.adapter);
@@ -58,7 +58,7 @@ absl::StatusOr<ExitCode> Verify(Session& session, const Options& options) {
 }  // namespace
 
 CommandRunner SetUpVerify(CLI::App& app) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<VerifyArguments>();
   app.description("Check an adapter against a model as the server does when it loads it");
   app.footer(
       "Exit status 4 if the adapter does not fit; every problem is listed.\n"

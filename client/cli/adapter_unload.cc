@@ -10,13 +10,13 @@
 namespace shira::cli {
 namespace {
 
-struct Options {
+struct UnloadArguments {
   std::string name;
   bool cancel = false;
   std::optional<double> wait_seconds;
 };
 
-absl::StatusOr<ExitCode> Unload(Session& session, const Options& options) {
+absl::StatusOr<ExitCode> Unload(Session& session, const UnloadArguments& options) {
   if (absl::Status status = session.Connect(); !status.ok()) return status;
   v1::UnloadAdapterRequest request;
   request.set_name(options.name);
@@ -43,7 +43,7 @@ absl::StatusOr<ExitCode> Unload(Session& session, const Options& options) {
 
 CommandRunner SetUpAdapterUnload(CLI::App& app) {
   constexpr double kMostSeconds = 1e9;
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<UnloadArguments>();
   app.description("Forget an adapter and free its memory");
   app.footer(
       "Waits for the requests that use it; if they do not end in time, the adapter stays (exit "

@@ -19,7 +19,7 @@
 namespace shira::cli {
 namespace {
 
-struct Options {
+struct ChatArguments {
   GenerationOptions generation;
   ConversationOptions conversation;
   std::vector<std::string> words;
@@ -28,7 +28,7 @@ struct Options {
 
 // Null when there is none: standard input is no terminal, the history is switched off, or the file
 // cannot be used, which is reported once and is no error.
-std::optional<HistoryFile> OpenHistory(Session& session, const Options& options) {
+std::optional<HistoryFile> OpenHistory(Session& session, const ChatArguments& options) {
   const std::string path = DefaultHistoryPath();
   if (options.no_history || path.empty()) return std::nullopt;
   absl::StatusOr<HistoryFile> history = HistoryFile::Open(path);
@@ -39,7 +39,7 @@ std::optional<HistoryFile> OpenHistory(Session& session, const Options& options)
   return std::nullopt;
 }
 
-absl::StatusOr<ExitCode> Chat(Session& session, const Options& options) {
+absl::StatusOr<ExitCode> Chat(Session& session, const ChatArguments& options) {
   absl::StatusOr<v1::GenerateRequest> settings = MakeRequest(options.generation);
   if (!settings.ok()) return settings.status();
   absl::StatusOr<v1::ChatInput> beginning = ReadConversation(options.conversation);
@@ -88,7 +88,7 @@ absl::StatusOr<ExitCode> Chat(Session& session, const Options& options) {
 }  // namespace
 
 CommandRunner SetUpChat(CLI::App& app) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<ChatArguments>();
   app.description("Talk with the model, and switch adapters in the middle of the conversation");
   app.footer(absl::StrCat(
       "Ctrl-C stops an answer. In the conversation:\n", ChatSession::Help(),

@@ -139,7 +139,7 @@ Json ValueOf(const std::string& text) {
   return value.is_discarded() ? Json(text) : value;
 }
 
-Json ToJson(const v1::ToolCall& call) {
+Json ToolCallToJson(const v1::ToolCall& call) {
   Json json = Json::object();
   if (!call.id().empty()) json["id"] = call.id();
   json["type"] = "function";
@@ -182,7 +182,8 @@ Json ToJson(const v1::ChatMessage& message) {
     }
   }
   if (message.has_reasoning_content()) json["reasoning_content"] = message.reasoning_content();
-  for (const v1::ToolCall& call : message.tool_calls()) json["tool_calls"].push_back(ToJson(call));
+  for (const v1::ToolCall& call : message.tool_calls())
+    json["tool_calls"].push_back(ToolCallToJson(call));
   if (message.has_tool_call_id()) json["tool_call_id"] = message.tool_call_id();
   if (message.has_name()) json["name"] = message.name();
   if (!message.more_fields_json().empty()) json.update(ValueOf(message.more_fields_json()));

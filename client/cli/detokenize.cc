@@ -10,12 +10,12 @@
 namespace shira::cli {
 namespace {
 
-struct Options {
+struct DetokenizeArguments {
   std::vector<int32_t> ids;
   bool skip_special_tokens = false;
 };
 
-absl::StatusOr<ExitCode> Detokenize(Session& session, const Options& options) {
+absl::StatusOr<ExitCode> Detokenize(Session& session, const DetokenizeArguments& options) {
   if (absl::Status status = session.Connect(); !status.ok()) return status;
 
   v1::DetokenizeRequest request;
@@ -36,7 +36,7 @@ absl::StatusOr<ExitCode> Detokenize(Session& session, const Options& options) {
 }  // namespace
 
 CommandRunner SetUpDetokenize(CLI::App& app) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<DetokenizeArguments>();
   app.description("Turn token ids into text");
   app.footer(
       "Example:\n"

@@ -19,7 +19,7 @@
 namespace shira::cli {
 namespace {
 
-struct Options {
+struct GenerateArguments {
   GenerationOptions generation;
   TextSource prompt;
   bool chat = false;
@@ -30,22 +30,23 @@ struct Options {
 };
 
 // Whether the model gets a conversation instead of a plain text.
-bool IsConversation(const Options& options) {
+bool IsConversation(const GenerateArguments& options) {
   return options.chat || !options.conversation.messages_file.empty();
 }
 
 // Whether the messages alone are what is to be answered.
-bool NeedsNoText(const Options& options) {
+bool NeedsNoText(const GenerateArguments& options) {
   return !options.conversation.messages_file.empty() && options.prompt.is_absent();
 }
 
-absl::StatusOr<v1::ChatInput> MakeChat(const Options& options, absl::string_view prompt) {
+absl::StatusOr<v1::ChatInput> MakeChat(const GenerateArguments& options, absl::string_view prompt) {
   absl::StatusOr<v1::ChatInput> chat = ReadConversation(options.conversation);
   if (chat.ok() && !NeedsNoText(options)) AddMessage("user", prompt, *chat);
   return chat;
 }
 
-absl::StatusOr<v1::GenerateRequest> MakeRequest(const Options& options, std::string prompt) {
+absl::StatusOr<v1::GenerateRequest> MakeRequest(const GenerateArguments& options,
+                                                std::string prompt) {
   absl::StatusOr<v1::GenerateRequest> request = MakeRequest(options.generation);
   if (!request.ok()) return request.status();
   if (IsConversation(options)) {
@@ -112,7 +113,8 @@ absl::StatusOr<v1::GenerateResponse> GenerateWhole(Session& session,
   return response;
 }
 
-absl::StatusOr<ExitCode> Generate(Session& session, const CLI::App& app, const Options& options) {
+absl::StatusOr<ExitCode> Generate(Session& session, const CLI::App& app,
+                                  const GenerateArguments& options) {
   absl::StatusOr<std::string> prompt = "";
   if (!NeedsNoText(options)) prompt = ReadText(options.prompt);
   if (!prompt.ok()) return prompt.status();
@@ -150,7 +152,7 @@ absl::StatusOr<ExitCode> Generate(Session& session, const CLI::App& app, const O
 }  // namespace
 
 CommandRunner SetUpGenerate(CLI::App& app) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<GenerateArguments>();
   app.description("Generate text and print it as it comes");
   app.footer(
       "Examples:\n"

@@ -17,31 +17,6 @@ double Milliseconds(const google::protobuf::Duration& duration) {
   return absl::ToDoubleMilliseconds(ToDuration(duration));
 }
 
-Json ToJson(const v1::AdapterIdentity& adapter) {
-  return {{"name", adapter.name()},
-          {"version", adapter.version()},
-          {"digest", adapter.sha256()},
-          {"weight", adapter.weight()}};
-}
-
-Json ToJson(const v1::BlendOverlap& overlap) {
-  return {
-      {"part_entries", overlap.part_entries()},     {"union_entries", overlap.union_entries()},
-      {"shared_entries", overlap.shared_entries()}, {"sign_conflicts", overlap.sign_conflicts()},
-      {"blend_entries", overlap.blend_entries()},   {"energy_kept", overlap.energy_kept()}};
-}
-
-Json ToJson(const v1::TokenLogprob& token);
-Json ToJson(const v1::TokenLogprobs& logprobs);
-Json ToJson(const v1::Choice& choice);
-
-template <typename Messages>
-Json ToArray(const Messages& messages) {
-  Json array = Json::array();
-  for (const auto& message : messages) array.push_back(ToJson(message));
-  return array;
-}
-
 std::string FinishReasonName(v1::FinishReason reason) {
   switch (reason) {
     case v1::FINISH_REASON_STOP:
@@ -53,7 +28,35 @@ std::string FinishReasonName(v1::FinishReason reason) {
   }
 }
 
-Json ToJson(const v1::TokenLogprob& token) {
+}  // namespace
+
+// Not in the anonymous namespace: its ToJson would hide the header's.
+static Json ToJson(const v1::AdapterIdentity& adapter) {
+  return {{"name", adapter.name()},
+          {"version", adapter.version()},
+          {"digest", adapter.sha256()},
+          {"weight", adapter.weight()}};
+}
+
+static Json ToJson(const v1::BlendOverlap& overlap) {
+  return {
+      {"part_entries", overlap.part_entries()},     {"union_entries", overlap.union_entries()},
+      {"shared_entries", overlap.shared_entries()}, {"sign_conflicts", overlap.sign_conflicts()},
+      {"blend_entries", overlap.blend_entries()},   {"energy_kept", overlap.energy_kept()}};
+}
+
+static Json ToJson(const v1::TokenLogprob& token);
+static Json ToJson(const v1::TokenLogprobs& logprobs);
+static Json ToJson(const v1::Choice& choice);
+
+template <typename Messages>
+static Json ToArray(const Messages& messages) {
+  Json array = Json::array();
+  for (const auto& message : messages) array.push_back(ToJson(message));
+  return array;
+}
+
+static Json ToJson(const v1::TokenLogprob& token) {
   Json bytes = Json::array();
   for (const char c : token.token()) bytes.push_back(static_cast<unsigned char>(c));
   return {{"token_id", token.token_id()},
@@ -62,13 +65,13 @@ Json ToJson(const v1::TokenLogprob& token) {
           {"bytes", std::move(bytes)}};
 }
 
-Json ToJson(const v1::TokenLogprobs& logprobs) {
+static Json ToJson(const v1::TokenLogprobs& logprobs) {
   Json json = ToJson(logprobs.chosen());
   json["top"] = ToArray(logprobs.top());
   return json;
 }
 
-Json ToJson(const v1::Choice& choice) {
+static Json ToJson(const v1::Choice& choice) {
   const v1::ChoiceEnd& end = choice.end();
   Json json = {{"index", end.index()},
                {"text", choice.text()},
@@ -80,8 +83,6 @@ Json ToJson(const v1::Choice& choice) {
   if (!choice.logprobs().empty()) json["logprobs"] = ToArray(choice.logprobs());
   return json;
 }
-
-}  // namespace
 
 std::string Rfc3339(const google::protobuf::Timestamp& time) {
   return absl::FormatTime(absl::RFC3339_full,

@@ -16,14 +16,14 @@
 namespace shira::cli {
 namespace {
 
-struct Options {
+struct TokenizeArguments {
   std::optional<std::string> text;  // absent: the conversation
   ConversationOptions conversation;
   bool omit_special_tokens = false;
   bool plain_text = false;
 };
 
-absl::StatusOr<v1::TokenizeRequest> MakeRequest(const Options& options) {
+absl::StatusOr<v1::TokenizeRequest> MakeRequest(const TokenizeArguments& options) {
   v1::TokenizeRequest request;
   if (options.text.has_value()) {
     absl::StatusOr<std::string> text = ReadText(*options.text);
@@ -39,7 +39,7 @@ absl::StatusOr<v1::TokenizeRequest> MakeRequest(const Options& options) {
   return request;
 }
 
-absl::StatusOr<ExitCode> Tokenize(Session& session, const Options& options) {
+absl::StatusOr<ExitCode> Tokenize(Session& session, const TokenizeArguments& options) {
   const absl::StatusOr<v1::TokenizeRequest> request = MakeRequest(options);
   if (!request.ok()) return request.status();
   if (absl::Status status = session.Connect(); !status.ok()) return status;
@@ -59,7 +59,7 @@ absl::StatusOr<ExitCode> Tokenize(Session& session, const Options& options) {
 }  // namespace
 
 CommandRunner SetUpTokenize(CLI::App& app) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<TokenizeArguments>();
   app.description("Turn a text, or a conversation, into token ids");
   app.footer(
       "Examples:\n"

@@ -27,7 +27,7 @@ namespace fs = std::filesystem;
 
 constexpr size_t kChunkBytes = size_t{1} << 18;
 
-struct Options {
+struct UploadArguments {
   std::string path;
   v1::UploadAdapterRequest::Header header;
 };
@@ -97,7 +97,7 @@ absl::Status Describe(const fs::path& path, v1::UploadAdapterRequest::File& file
   return absl::OkStatus();
 }
 
-absl::StatusOr<v1::UploadAdapterResponse> Send(Session& session, const Options& options,
+absl::StatusOr<v1::UploadAdapterResponse> Send(Session& session, const UploadArguments& options,
                                                absl::Span<const fs::path> files) {
   size_t index = 0;
   auto reader = std::make_unique<FileReader>(files[0]);
@@ -114,7 +114,7 @@ absl::StatusOr<v1::UploadAdapterResponse> Send(Session& session, const Options& 
                      });
 }
 
-absl::StatusOr<ExitCode> Upload(Session& session, Options options) {
+absl::StatusOr<ExitCode> Upload(Session& session, UploadArguments options) {
   const absl::StatusOr<std::vector<fs::path>> files = FilesOf(options.path);
   if (!files.ok()) return files.status();
   for (const fs::path& path : *files) {
@@ -139,7 +139,7 @@ absl::StatusOr<ExitCode> Upload(Session& session, Options options) {
 }  // namespace
 
 CommandRunner SetUpUpload(CLI::App& app) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<UploadArguments>();
   app.description("Send an adapter from this machine to the server, and load it there");
   app.footer(
       "The server keeps the files until the adapter is unloaded.\n"

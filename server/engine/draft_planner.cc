@@ -13,7 +13,7 @@ struct Candidate {
 };
 
 // The likeliest first. A token never comes before those that it follows.
-std::vector<Candidate> Candidates(const DraftSnapshot& snapshot) {
+std::vector<Candidate> CandidatesOf(const DraftSnapshot& snapshot) {
   std::vector<Candidate> candidates;
   for (size_t i = 0; i < snapshot.offers.size(); ++i) {
     double chance = 1.0;
@@ -31,7 +31,7 @@ std::vector<Candidate> Candidates(const DraftSnapshot& snapshot) {
 }  // namespace
 
 std::vector<int64_t> PlanDrafts(const DraftSnapshot& snapshot, const StepCosts& costs) {
-  const std::vector<Candidate> candidates = Candidates(snapshot);
+  const std::vector<Candidate> candidates = CandidatesOf(snapshot);
   const size_t most =
       std::min(candidates.size(),
                static_cast<size_t>(std::clamp<int64_t>(snapshot.room, 0, kMostStepDraftTokens)));

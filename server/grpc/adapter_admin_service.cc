@@ -26,7 +26,7 @@
 namespace shira {
 namespace {
 
-constexpr size_t kMaxMessageBytes = 1000;  // in the log
+constexpr size_t kMaxLoggedFailureBytes = 1000;  // in the log
 
 double Milliseconds(absl::Duration duration) { return absl::ToDoubleMilliseconds(duration); }
 
@@ -91,7 +91,7 @@ absl::Status AdapterAdminService::Load(const Backend& backend,
   if (!loaded.ok()) {
     spdlog::warn("adapter {}: not loaded: {}", ForLog(request.name()),
                  ForLog(loaded.status().ToString(absl::StatusToStringMode::kWithNoExtraData),
-                        kMaxMessageBytes));
+                        kMaxLoggedFailureBytes));
     return WithReason(loaded.status(), Operation::kLoadAdapter,
                       {{"name", request.name()}, {"path", request.path()}});
   }
@@ -111,7 +111,7 @@ grpc::ServerReadReactor<v1::UploadAdapterRequest>* AdapterAdminService::UploadAd
         if (!loaded.ok()) {
           spdlog::warn("upload: refused: {}",
                        ForLog(loaded.status().ToString(absl::StatusToStringMode::kWithNoExtraData),
-                              kMaxMessageBytes));
+                              kMaxLoggedFailureBytes));
           return loaded.status();
         }
         LogLoaded(*loaded);
@@ -138,7 +138,7 @@ absl::Status AdapterAdminService::Blend(const Backend& backend,
   if (!created.ok()) {
     spdlog::warn("adapter {}: not blended: {}", ForLog(request.name()),
                  ForLog(created.status().ToString(absl::StatusToStringMode::kWithNoExtraData),
-                        kMaxMessageBytes));
+                        kMaxLoggedFailureBytes));
     ErrorMetadata metadata = {{"name", request.name()}};
     // A part that is missing is what is at fault then, and not the blend.
     if (absl::IsNotFound(created.status())) {

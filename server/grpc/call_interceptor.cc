@@ -21,7 +21,7 @@ using grpc::experimental::InterceptionHookPoints;
 using grpc::experimental::ServerRpcInfo;
 
 constexpr char kRequestIdMetadata[] = "x-request-id";
-constexpr size_t kMaxMessageBytes = 300;  // of an error, in the log
+constexpr size_t kMaxLoggedMessageBytes = 300;  // of an error, in the log
 
 // The transport has let the call in; this says again as whom.
 Identity IdentityOf(const AccessControl& access, const grpc::ServerContextBase& context) {
@@ -43,8 +43,9 @@ std::string ReasonOf(const grpc::Status& status) {
 }
 
 std::string MessageForLog(std::string_view message) {
-  return message.size() <= kMaxMessageBytes ? std::string(message)
-                                            : StrCat(message.substr(0, kMaxMessageBytes), "...");
+  return message.size() <= kMaxLoggedMessageBytes
+             ? std::string(message)
+             : StrCat(message.substr(0, kMaxLoggedMessageBytes), "...");
 }
 
 // Probes come every few seconds.

@@ -14,7 +14,7 @@ namespace shira {
 namespace {
 
 // The message is in the trailers twice: percent-encoded, and in base64 in the details.
-constexpr size_t kMaxMessageBytes = 1500;
+constexpr size_t kMaxStatusMessageBytes = 1500;
 constexpr size_t kMaxEncodedBytes = 2500;
 // About one short generation.
 constexpr int kRetrySeconds = 1;
@@ -22,7 +22,7 @@ constexpr int kRetrySeconds = 1;
 // As much of a message as fits, however much of it is percent-encoded.
 std::string FitIntoTrailers(std::string_view message) {
   const auto is_encoded = [](char c) { return c < ' ' || c > '~' || c == '%'; };
-  size_t max_bytes = kMaxMessageBytes;
+  size_t max_bytes = kMaxStatusMessageBytes;
   while (true) {
     std::string text = ShortenForTrailers(message, max_bytes);
     const size_t encoded =

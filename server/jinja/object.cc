@@ -35,6 +35,10 @@ std::shared_ptr<Iterator> Indexed(std::string type_name, int depth, int64_t size
 
 }  // namespace
 
+Value Generator(int depth, Iterator::Next next) {
+  return Value::FromObject(std::make_shared<Iterator>("generator", depth, std::move(next)));
+}
+
 absl::StatusOr<std::shared_ptr<Iterator>> Iterate(const Value& value) {
   const int depth = value.depth();
   switch (value.kind()) {

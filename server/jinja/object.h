@@ -44,6 +44,8 @@ class Iterator : public Object {
   Next next_;
 };
 
+// A lazy sequence, as Python's generators. `depth`: of the values that `next` owns.
+Value Generator(int depth, Iterator::Next next);
 // iter(value). INVALID_ARGUMENT for what Python cannot iterate. An iterator gives itself.
 absl::StatusOr<std::shared_ptr<Iterator>> Iterate(const Value& value);
 bool IsIterable(const Value& value);

@@ -20,10 +20,6 @@ using Result = absl::StatusOr<Value>;
 using Next = absl::StatusOr<std::optional<Value>>;
 using Transform = std::function<Result(const Value&)>;
 
-Value Generator(int depth, Iterator::Next next) {
-  return Value::FromObject(std::make_shared<Iterator>("generator", depth, std::move(next)));
-}
-
 Value EmptyGenerator() {
   return Generator(0, []() -> Next { return std::nullopt; });
 }

@@ -22,10 +22,6 @@ namespace {
 using Result = absl::StatusOr<Value>;
 using Next = absl::StatusOr<std::optional<Value>>;
 
-Value Generator(int depth, Iterator::Next next) {
-  return Value::FromObject(std::make_shared<Iterator>("generator", depth, std::move(next)));
-}
-
 Result Default(Runtime&, const Value& subject, const BoundArguments& arguments) {
   const bool replace = subject.is_undefined() || (arguments.IsTrue(1) && !Truthy(subject));
   return replace ? arguments.Or(0, Value::String("")) : subject;

@@ -3,7 +3,7 @@
 #ifndef SHIRA_SERVER_MODEL_TORCH_TYPES_H_
 #define SHIRA_SERVER_MODEL_TORCH_TYPES_H_
 
-#include <ATen/ATen.h>
+#include <c10/core/ScalarType.h>
 
 #include "base/dtype.h"
 

@@ -153,8 +153,9 @@ absl::StatusOr<std::unique_ptr<const Normalizer>> MakeStrip(const nlohmann::json
   return std::make_unique<StripNormalizer>(left, right);
 }
 
-absl::StatusOr<std::unique_ptr<const Normalizer>> MakeSequence(const nlohmann::json& json,
-                                                               std::string_view where, int depth) {
+absl::StatusOr<std::unique_ptr<const Normalizer>> MakeNormalizerSequence(const nlohmann::json& json,
+                                                                         std::string_view where,
+                                                                         int depth) {
   SHIRA_ASSIGN_OR_RETURN(const nlohmann::json* elements, JsonArray(json, "normalizers", where));
   std::vector<std::unique_ptr<const Normalizer>> parts;
   for (const nlohmann::json& element : *elements) {
@@ -187,7 +188,7 @@ absl::StatusOr<std::unique_ptr<const Normalizer>> Normalizer::FromJson(const nlo
   if (type == "Nmt") return MakeNmt();
   if (type == "ByteLevel") return std::make_unique<ByteLevelNormalizer>();
   if (type == "Precompiled") return MakePrecompiledNormalizer(json, where);
-  if (type == "Sequence") return MakeSequence(json, where, depth);
+  if (type == "Sequence") return MakeNormalizerSequence(json, where, depth);
   return UnknownComponent(where, type,
                           "NFC, NFD, NFKC, NFKD, Lowercase, Prepend, Replace, Strip, StripAccents, "
                           "BertNormalizer, Nmt, ByteLevel, Precompiled and Sequence");

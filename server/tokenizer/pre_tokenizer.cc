@@ -352,9 +352,8 @@ absl::StatusOr<std::unique_ptr<const PreTokenizer>> MakeFixedLength(const nlohma
   return std::make_unique<FixedLengthPreTokenizer>(length);
 }
 
-absl::StatusOr<std::unique_ptr<const PreTokenizer>> MakeSequence(const nlohmann::json& json,
-                                                                 std::string_view where,
-                                                                 int depth) {
+absl::StatusOr<std::unique_ptr<const PreTokenizer>> MakePreTokenizerSequence(
+    const nlohmann::json& json, std::string_view where, int depth) {
   SHIRA_ASSIGN_OR_RETURN(const nlohmann::json* elements, JsonArray(json, "pretokenizers", where));
   std::vector<std::unique_ptr<const PreTokenizer>> parts;
   for (const nlohmann::json& element : *elements) {
@@ -384,7 +383,7 @@ absl::StatusOr<std::unique_ptr<const PreTokenizer>> PreTokenizer::FromJson(
   if (type == "BertPreTokenizer") return MakeBert();
   if (type == "CharDelimiterSplit") return MakeCharDelimiterSplit(json, where);
   if (type == "FixedLength") return MakeFixedLength(json, where);
-  if (type == "Sequence") return MakeSequence(json, where, depth);
+  if (type == "Sequence") return MakePreTokenizerSequence(json, where, depth);
   return UnknownComponent(where, type,
                           "Split, ByteLevel, Metaspace, Digits, Punctuation, Whitespace, "
                           "WhitespaceSplit, BertPreTokenizer, CharDelimiterSplit, FixedLength and "

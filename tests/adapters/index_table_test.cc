@@ -15,7 +15,7 @@
 namespace shira {
 namespace {
 
-using ::shira::testing::FlatPositions;
+using ::shira::testing::FlatPositionsOf;
 using ::shira::testing::RandomPositions;
 using ::shira::testing::StatusIs;
 using ::testing::HasSubstr;
@@ -38,7 +38,7 @@ TEST_P(IndexTableShapeTest, GivesBackItsPositionsInTheSmallestWidthThatFits) {
     if (place == positions.end() || *place != edge) positions.insert(place, edge);
   }
   ASSERT_OK_AND_ASSIGN(const auto table, IndexTable::Create(rows, cols, positions));
-  EXPECT_EQ(FlatPositions(*table), positions);
+  EXPECT_EQ(FlatPositionsOf(*table), positions);
   EXPECT_EQ(table->entries(), static_cast<int64_t>(positions.size()));
   EXPECT_EQ(table->rows_per_block(), rows_per_block);
   EXPECT_EQ(table->blocks(), (rows + rows_per_block - 1) / rows_per_block);
@@ -59,7 +59,7 @@ TEST_P(IndexTableShapeTest, UnitesTablesAsSetsAre) {
     expected = merged;
   }
   ASSERT_OK_AND_ASSIGN(const auto united, IndexTable::Union(tables));
-  EXPECT_EQ(FlatPositions(*united), expected);
+  EXPECT_EQ(FlatPositionsOf(*united), expected);
   ASSERT_OK_AND_ASSIGN(const auto created, IndexTable::Create(rows, cols, expected));
   EXPECT_EQ(united->digest(), created->digest());
 }

@@ -20,7 +20,7 @@ using ::testing::AnyOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+using ::shira::testing::kInvalid;
 
 absl::StatusOr<CommandLine> Parse(const std::vector<std::string>& flags) {
   std::vector<const char*> argv = {"shira-server"};

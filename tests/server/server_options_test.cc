@@ -18,7 +18,7 @@ using ::shira::testing::TempFolder;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+using ::shira::testing::kInvalid;
 
 TEST(ServerOptionsTest, LoopbackAndUnixSocketsAreLocal) {
   for (const char* local : {"127.0.0.1:50051", "127.8.9.10:0", "localhost:1", "[::1]:65535",

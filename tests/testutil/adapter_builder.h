@@ -35,7 +35,7 @@ inline std::vector<int64_t> RandomPositions(int64_t rows, int64_t cols, int64_t 
 }
 
 // The positions of a table, ascending.
-inline std::vector<int64_t> FlatPositions(const IndexTable& table) {
+inline std::vector<int64_t> FlatPositionsOf(const IndexTable& table) {
   std::vector<int64_t> positions;
   table.ForEach([&](uint32_t, int64_t position) { positions.push_back(position); });
   return positions;

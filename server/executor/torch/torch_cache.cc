@@ -1,5 +1,8 @@
 #include "server/executor/torch/torch_cache.h"
 
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+
 #include <utility>
 
 #include "base/status_macros.h"

@@ -5,7 +5,7 @@
 #ifndef SHIRA_SERVER_EXECUTOR_TORCH_TORCH_CACHE_H_
 #define SHIRA_SERVER_EXECUTOR_TORCH_TORCH_CACHE_H_
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <memory>

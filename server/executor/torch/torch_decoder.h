@@ -7,7 +7,7 @@
 #ifndef SHIRA_SERVER_EXECUTOR_TORCH_TORCH_DECODER_H_
 #define SHIRA_SERVER_EXECUTOR_TORCH_TORCH_DECODER_H_
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <vector>

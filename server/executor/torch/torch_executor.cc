@@ -1,7 +1,9 @@
 #include "server/executor/torch/torch_executor.h"
 
-#include <ATen/ATen.h>
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
 
 #include <utility>
 

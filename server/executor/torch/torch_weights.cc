@@ -1,5 +1,9 @@
 #include "server/executor/torch/torch_weights.h"
 
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/from_blob.h>
+
 #include <algorithm>
 #include <cstring>
 #include <utility>

@@ -6,7 +6,7 @@
 #ifndef SHIRA_SERVER_EXECUTOR_TORCH_TORCH_WEIGHTS_H_
 #define SHIRA_SERVER_EXECUTOR_TORCH_TORCH_WEIGHTS_H_
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
 
 #include <cstddef>
 #include <cstdint>

@@ -18,7 +18,7 @@ namespace shira {
 namespace {
 
 using ::shira::testing::AdapterFolder;
-using ::shira::testing::FlatPositions;
+using ::shira::testing::FlatPositionsOf;
 using ::shira::testing::IsOk;
 using ::shira::testing::StatusIs;
 using ::testing::AllOf;
@@ -59,7 +59,7 @@ class AdapterReaderTest : public ::testing::Test {
   std::filesystem::path folder_;
 };
 
-constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+using ::shira::testing::kInvalid;
 
 TEST_F(AdapterReaderTest, SortsTheEntriesOfEveryLayer) {
   const AdapterFolder files = Good();
@@ -67,7 +67,7 @@ TEST_F(AdapterReaderTest, SortsTheEntriesOfEveryLayer) {
   ASSERT_EQ(adapter->deltas.size(), 2);
   EXPECT_EQ(adapter->deltas[0].parameter, "a.weight");
   EXPECT_THAT(adapter->deltas[0].values, ElementsAre(0.5f, 1.0f, 3.0f));
-  EXPECT_THAT(FlatPositions(*adapter->deltas[0].table), ElementsAre(0, 1, 11));
+  EXPECT_THAT(FlatPositionsOf(*adapter->deltas[0].table), ElementsAre(0, 1, 11));
   EXPECT_EQ(adapter->deltas[1].parameter, "b.weight");
   EXPECT_EQ(adapter->entries(), 4);
   EXPECT_EQ(adapter->format, "peft_shira");
@@ -78,7 +78,7 @@ TEST_F(AdapterReaderTest, KeepsColumnsBeyondSixteenBits) {
   AdapterFolder files;
   files.AddLayer("wide", {{1, 69999}, {0, 65536}}, {1.0f, 2.0f});
   ASSERT_OK_AND_ASSIGN(const auto adapter, Read(files));
-  EXPECT_THAT(FlatPositions(*adapter->deltas[0].table), ElementsAre(65536, 70000 + 69999));
+  EXPECT_THAT(FlatPositionsOf(*adapter->deltas[0].table), ElementsAre(65536, 70000 + 69999));
 }
 
 TEST_F(AdapterReaderTest, SharesEqualIndexTables) {

@@ -47,7 +47,7 @@ class FormatTest : public ::testing::Test {
   }
 
   static std::vector<int64_t> Positions(const ParameterDelta& delta) {
-    return FlatPositions(*delta.table);
+    return FlatPositionsOf(*delta.table);
   }
 
   BaseModelIdentity base_;

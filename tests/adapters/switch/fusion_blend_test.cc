@@ -11,7 +11,7 @@
 namespace shira {
 namespace {
 
-using ::shira::testing::FlatPositions;
+using ::shira::testing::FlatPositionsOf;
 using ::shira::testing::IsOk;
 using ::shira::testing::MakeAdapter;
 using ::shira::testing::MakeDelta;
@@ -34,7 +34,9 @@ FusionOperand Operand(std::string name, std::vector<ParameterDelta> deltas, doub
   return {name, MakeAdapter(name, std::move(deltas)), weight};
 }
 
-std::vector<int64_t> Positions(const ParameterDelta& delta) { return FlatPositions(*delta.table); }
+std::vector<int64_t> Positions(const ParameterDelta& delta) {
+  return FlatPositionsOf(*delta.table);
+}
 
 class FusionBlendTest : public ::testing::Test {
  protected:

@@ -23,7 +23,7 @@ using ::shira::testing::RandomPositions;
 
 using AdapterPtr = std::shared_ptr<const SparseAdapter>;
 
-const std::vector<PlainWeights::Shape> kShapes = {
+const std::vector<PlainWeights::Shape> kPropertyShapes = {
     {"q", 12, 16}, {"k", 6, 16}, {"v", 6, 16}, {"up", 20, 12}};
 
 constexpr int kSteps = 12'000;
@@ -35,8 +35,8 @@ class SwitchPropertyTest : public ::testing::TestWithParam<DType> {
     std::mt19937 values(number);
     std::mt19937 positions(number % 2 == 0 ? 1000 : number);
     std::vector<ParameterDelta> deltas;
-    for (size_t i = 0; i < kShapes.size(); ++i) {
-      const auto& [name, rows, cols] = kShapes[i];
+    for (size_t i = 0; i < kPropertyShapes.size(); ++i) {
+      const auto& [name, rows, cols] = kPropertyShapes[i];
       const std::vector<int64_t> where = RandomPositions(rows, cols, rows + cols, positions);
       if (number % 3 == 0 && i == 1) continue;  // some leave a parameter out
       deltas.push_back(MakeDelta(name, rows, cols, where, values));
@@ -47,7 +47,7 @@ class SwitchPropertyTest : public ::testing::TestWithParam<DType> {
 
   // The weights of a fresh load into a state.
   static Sha256Digest FreshLoad(const std::vector<WeightedAdapterRef>& refs) {
-    PlainWeights weights(GetParam(), kShapes, 7);
+    PlainWeights weights(GetParam(), kPropertyShapes, 7);
     SwitchEngine engine(weights.memory(), {});
     engine.Apply(*engine.Compile(refs));
     return weights.Hash();
@@ -62,7 +62,7 @@ TEST_P(SwitchPropertyTest, WeightsDependOnTheStateAlone) {
   std::mt19937 random(42);
   const auto pick = [&](int n) { return static_cast<int>(random() % n); };
 
-  PlainWeights weights(GetParam(), kShapes, 7);
+  PlainWeights weights(GetParam(), kPropertyShapes, 7);
   // Fails the allocation that the countdown reaches.
   int allocations_until_failure = -1;
   SwitchEngine engine(weights.memory(), {.reserve = [&](int64_t) {

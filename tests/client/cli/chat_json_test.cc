@@ -13,7 +13,7 @@ namespace {
 using ::shira::testing::StatusIs;
 using ::testing::HasSubstr;
 
-constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+using ::shira::testing::kInvalid;
 
 v1::ChatMessage Message(const std::string& json) {
   return MessageFromJson(ParseJson(json).value()).value();

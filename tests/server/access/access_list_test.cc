@@ -16,7 +16,7 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+using ::shira::testing::kInvalid;
 
 TEST(AccessListTest, TokensMayBePlainOrHashed) {
   // echo -n hashed-hashed-hashed | sha256sum

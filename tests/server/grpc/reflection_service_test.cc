@@ -13,13 +13,13 @@ namespace shira {
 namespace {
 
 using ::testing::Contains;
-using Request = ReflectionService::Request;
-using Response = ReflectionService::Response;
+using ReflectionRequest = ReflectionService::Request;
+using ReflectionResponse = ReflectionService::Response;
 
 constexpr char kService[] = "grpc.reflection.v1alpha.ServerReflection";
 constexpr char kFile[] = "grpc/reflection/v1alpha/reflection.proto";
 
-std::vector<std::string> FilesOf(const Response& response) {
+std::vector<std::string> FilesOf(const ReflectionResponse& response) {
   std::vector<std::string> names;
   for (const std::string& bytes : response.file_descriptor_response().file_descriptor_proto()) {
     google::protobuf::FileDescriptorProto file;
@@ -35,10 +35,10 @@ class ReflectionServiceTest : public ::testing::Test {
 };
 
 TEST_F(ReflectionServiceTest, ServicesAreListedAsTheyWereGiven) {
-  Request request;
+  ReflectionRequest request;
   request.set_host("h");
   request.set_list_services("*");
-  const Response response = service_.Answer(request);
+  const ReflectionResponse response = service_.Answer(request);
   EXPECT_EQ(response.valid_host(), "h");
   EXPECT_EQ(response.original_request().list_services(), "*");
   ASSERT_EQ(response.list_services_response().service_size(), 2);
@@ -46,7 +46,7 @@ TEST_F(ReflectionServiceTest, ServicesAreListedAsTheyWereGiven) {
 }
 
 TEST_F(ReflectionServiceTest, AFileComesFirstAndThenWhatItImports) {
-  Request request;
+  ReflectionRequest request;
   request.set_file_containing_symbol(kService);
   EXPECT_EQ(FilesOf(service_.Answer(request)), std::vector<std::string>{kFile});
   request.set_file_by_filename(google::rpc::RetryInfo::descriptor()->file()->name());
@@ -57,7 +57,7 @@ TEST_F(ReflectionServiceTest, AFileComesFirstAndThenWhatItImports) {
 }
 
 TEST_F(ReflectionServiceTest, WhatIsNotThereIsAnErrorInTheAnswer) {
-  Request request;
+  ReflectionRequest request;
   EXPECT_EQ(service_.Answer(request).error_response().error_code(), 3);  // INVALID_ARGUMENT
   request.set_file_containing_symbol("no.Such");
   EXPECT_EQ(service_.Answer(request).error_response().error_code(), 5);  // NOT_FOUND

@@ -26,7 +26,7 @@ using ::testing::Not;
 using ::testing::Optional;
 using ::testing::Pair;
 
-constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+using ::shira::testing::kInvalid;
 
 RequestLimits Limits() { return {.vocab_size = 100, .max_tokens = 50}; }
 

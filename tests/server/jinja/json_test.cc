@@ -16,7 +16,7 @@ using ::shira::testing::IsOkAndHolds;
 using ::shira::testing::StatusIs;
 using ::testing::HasSubstr;
 
-constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+using ::shira::testing::kInvalid;
 
 // What json.dumps makes of what was read.
 absl::StatusOr<std::string> Again(std::string_view json) {

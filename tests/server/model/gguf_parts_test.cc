@@ -24,7 +24,7 @@ using ::testing::HasSubstr;
 using ::testing::Key;
 using ::testing::UnorderedElementsAre;
 
-constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+using ::shira::testing::kInvalid;
 
 class GgufPartsTest : public ::testing::Test {
  protected:

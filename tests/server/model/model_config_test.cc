@@ -25,7 +25,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+using ::shira::testing::kInvalid;
 constexpr auto kUnimplemented = absl::StatusCode::kUnimplemented;
 
 json MinimalJson() {

@@ -1,6 +1,8 @@
 #include "server/model/torch_status.h"
 
-#include <ATen/ATen.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/zeros.h>
 
 #include <new>
 #include <stdexcept>

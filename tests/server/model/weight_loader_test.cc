@@ -28,7 +28,7 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+using ::shira::testing::kInvalid;
 constexpr const char* kEmbeddings = "model.embed_tokens.weight";
 constexpr const char* kHead = "lm_head.weight";
 constexpr const char* kQ = "model.layers.0.self_attn.q_proj.weight";

@@ -4,8 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <limits>
 #include <vector>
+
+#include "tests/testutil/special_floats.h"
 
 namespace shira {
 namespace {
@@ -18,8 +19,8 @@ using ::testing::Lt;
 using ::testing::SizeIs;
 using ::testing::UnorderedElementsAre;
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
+using ::shira::testing::kInfinity;
+using ::shira::testing::kNan;
 
 std::vector<int32_t> Select(const SamplingParams& params, const std::vector<float>& scores) {
   Candidates candidates;

@@ -4,9 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <limits>
 #include <vector>
 
+#include "tests/testutil/special_floats.h"
 #include "tests/testutil/status_matchers.h"
 
 namespace shira {
@@ -23,8 +23,8 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
+using ::shira::testing::kInfinity;
+using ::shira::testing::kNan;
 
 std::vector<int32_t> Draw(Sampler sampler, const std::vector<float>& logits, int count) {
   std::vector<int32_t> tokens;

@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "tests/testutil/special_floats.h"
 #include "tests/testutil/status_matchers.h"
 
 namespace shira {
@@ -12,8 +13,8 @@ using ::shira::testing::StatusIs;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
+using ::shira::testing::kInfinity;
+using ::shira::testing::kNan;
 
 TEST(SamplingParamsTest, DefaultsAreGreedyAndValid) {
   EXPECT_THAT(SamplingParams().Validate(100), IsOk());

@@ -4,10 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <limits>
 #include <numeric>
 #include <random>
 #include <vector>
+
+#include "tests/testutil/special_floats.h"
 
 namespace shira {
 namespace {
@@ -15,8 +16,8 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
+using ::shira::testing::kInfinity;
+using ::shira::testing::kNan;
 
 std::vector<float> RandomScores(int64_t count) {
   std::mt19937 random(static_cast<uint32_t>(count));

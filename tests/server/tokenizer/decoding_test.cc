@@ -32,13 +32,13 @@ const json kByteFallback = {{"type", "ByteFallback"}};
 json Llama() { return Sequence({Replace("\u2581", " "), kByteFallback, kFuse, Strip(1, 0)}); }
 
 // As from a file, where numbers that are not negative are unsigned.
-absl::StatusOr<Decoder> Make(const json& root) {
+absl::StatusOr<Decoder> MakeDecoder(const json& root) {
   return Decoder::FromJson(json::parse(root.dump()), "decoder");
 }
 
 // What comes out after each token, and at the end.
 std::vector<std::string> Parts(const json& root, const std::vector<std::string>& tokens) {
-  const absl::StatusOr<Decoder> decoder = Make(root);
+  const absl::StatusOr<Decoder> decoder = MakeDecoder(root);
   EXPECT_TRUE(decoder.ok()) << decoder.status();
   if (!decoder.ok()) return {};
   const std::unique_ptr<Decoding> decoding = decoder->Start();
@@ -106,10 +106,10 @@ TEST(DecoderTest, ByteLevelTokensAreTextAsSoonAsTheyAreCharacters) {
 }
 
 TEST(DecoderTest, GivesTheBytesOfATokenInTheMiddleOfAText) {
-  ASSERT_OK_AND_ASSIGN(const Decoder llama, Make(Llama()));
+  ASSERT_OK_AND_ASSIGN(const Decoder llama, MakeDecoder(Llama()));
   EXPECT_EQ(llama.TokenBytes("\u2581a"), " a");
   EXPECT_EQ(llama.TokenBytes("<0xE7>"), "\xE7");
-  ASSERT_OK_AND_ASSIGN(const Decoder words, Make(nullptr));
+  ASSERT_OK_AND_ASSIGN(const Decoder words, MakeDecoder(nullptr));
   EXPECT_EQ(words.TokenBytes("a"), " a");
 }
 

@@ -302,10 +302,11 @@ TEST_P(AttentionTest, BitsDoNotDependOnCompanionsOrThreads) {
   }
 }
 
-std::string DTypeTestName(const ::testing::TestParamInfo<DType>& info) {
+std::string AttentionTestName(const ::testing::TestParamInfo<DType>& info) {
   return std::string(DTypeName(info.param));
 }
-INSTANTIATE_TEST_SUITE_P(All, AttentionTest, ::testing::ValuesIn(kResidentDTypes), DTypeTestName);
+INSTANTIATE_TEST_SUITE_P(All, AttentionTest, ::testing::ValuesIn(kResidentDTypes),
+                         AttentionTestName);
 
 }  // namespace
 }  // namespace shira

@@ -264,10 +264,10 @@ TEST_P(LayersTest, ActivationsEqualDouble) {
   }
 }
 
-std::string DTypeTestName(const ::testing::TestParamInfo<DType>& info) {
+std::string LayersTestName(const ::testing::TestParamInfo<DType>& info) {
   return std::string(DTypeName(info.param));
 }
-INSTANTIATE_TEST_SUITE_P(All, LayersTest, ::testing::ValuesIn(kResidentDTypes), DTypeTestName);
+INSTANTIATE_TEST_SUITE_P(All, LayersTest, ::testing::ValuesIn(kResidentDTypes), LayersTestName);
 
 }  // namespace
 }  // namespace shira

@@ -144,11 +144,12 @@ TEST_P(LinearPatchTest, PatchedRowsEqualRowsOfWrittenWeights) {
 
 // (out, in): parameters that begin and end within blocks; blocks of 16, 8 and one row; columns
 // beyond the steps; a row as wide as can be patched.
-constexpr OutAndIn kShapes[] = {{1, 1},    {5, 31},    {40, 33},   {67, 96},
-                                {70, 576}, {35, 1536}, {6, 40000}, {3, kMaxPatchedColumns}};
+constexpr OutAndIn kPatchShapes[] = {{1, 1},    {5, 31},    {40, 33},   {67, 96},
+                                     {70, 576}, {35, 1536}, {6, 40000}, {3, kMaxPatchedColumns}};
 
 INSTANTIATE_TEST_SUITE_P(All, LinearPatchTest,
-                         Combine(ValuesIn(kResidentDTypes), ValuesIn(kShapes)), LinearTestName);
+                         Combine(ValuesIn(kResidentDTypes), ValuesIn(kPatchShapes)),
+                         LinearTestName);
 
 }  // namespace
 }  // namespace shira
