@@ -19,7 +19,7 @@
 #   SHIRA_BUILD_ONLY=1   only what the programs are built of: neither the tests' Python libraries nor the demo model
 #   SHIRA_TEST_MODELS=1  the models of step 6; one that cannot be had is left out, and the tests that use it are skipped
 #   SHIRA_FUZZ=1         clang too, which the fuzz targets need for libFuzzer
-#   SHIRA_LINT=1         what scripts/lint.sh runs: clang, clang-format, ruff, mypy
+#   SHIRA_LINT=1         what scripts/lint.sh runs: clang-format, clang-tidy, ruff, mypy
 #   SHIRA_TSAN=1         .deps/tsan too: Debian's abseil compiled for the thread sanitizer, which preset tsan links
 #   SHIRA_SYSTEM_GRPC=1  no gRPC of our own: the programs link the system's, whose published faults are open (docs/security.md)
 #   SHIRA_CACHE=DIR      where what is built for every clone is kept (default: shira/ in XDG_CACHE_HOME, ~/.cache)
@@ -41,7 +41,7 @@ packages=(
 )
 [ -n "${SHIRA_BUILD_ONLY:-}" ] || packages+=(libgtest-dev libgmock-dev haproxy faketime)
 [ -z "${SHIRA_FUZZ:-}" ] || packages+=(clang)
-[ -z "${SHIRA_LINT:-}" ] || packages+=(clang clang-format)
+[ -z "${SHIRA_LINT:-}" ] || packages+=(clang-format)
 
 say() { printf '\033[1m[setup]\033[0m %s\n' "$*"; }
 die() { printf '[setup] error: %s\n' "$*" >&2; exit 1; }
@@ -92,7 +92,7 @@ install_python() {
 install_linters() {
   local want; want=$(sha256sum scripts/lint_requirements.txt)
   fresh linters "$want" && return
-  say "Python linters: into .deps/venv"
+  say "Linters: into .deps/venv"
   "$deps/venv/bin/python" -m pip --disable-pip-version-check --quiet install -r scripts/lint_requirements.txt >"$deps/pip.log" 2>&1 ||
     { tail -5 "$deps/pip.log" >&2; die "pip failed; see $deps/pip.log"; }
   stamp linters "$want"

@@ -103,7 +103,7 @@ bool SetCall(const Json& json, v1::ToolCall& call) {
   for (const auto& [key, value] : json.items()) {
     if (key == "function") {
       if (!SetFunction(value, call)) return false;
-    } else if (key == "id" && value.is_string() && value != "") {
+    } else if (key == "id" && value.is_string() && !value.get_ref<const std::string&>().empty()) {
       call.set_id(value.get<std::string>());
     } else if (key != "type" || value != "function") {
       return false;

@@ -40,7 +40,8 @@ class BoundArguments {
   }
   const Value& Required(size_t parameter) const { return *values_[parameter]; }
   Value Or(size_t parameter, Value otherwise) const {
-    return values_[parameter] ? *values_[parameter] : std::move(otherwise);
+    if (values_[parameter]) return *values_[parameter];
+    return otherwise;
   }
   bool IsTrue(size_t parameter) const { return values_[parameter] && Truthy(*values_[parameter]); }
   // INVALID_ARGUMENT unless it is an integer; `otherwise` when not given or none.

@@ -92,7 +92,8 @@ ModelConfig GemmaFromGguf(const GgufFile& gguf, const ConfigFields& fields,
 // hidden state instead of by the width of a head.
 double GgufAttentionScale(const ModelConfig& config, int64_t layers_of_largest) {
   if (config.num_layers != layers_of_largest || config.num_heads <= 0) return 0.0;
-  return 1.0 / std::sqrt(static_cast<double>(config.hidden_size / config.num_heads));
+  const int64_t share = config.hidden_size / config.num_heads;
+  return 1.0 / std::sqrt(static_cast<double>(share));
 }
 
 ModelConfig Gemma2FromGguf(const GgufFile& gguf, ConfigProblems* problems) {

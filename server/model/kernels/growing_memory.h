@@ -18,7 +18,9 @@ class GrowingMemory {
     constexpr uintptr_t kAlignment = 64;
     if (count + 16 > static_cast<int64_t>(memory_.size())) memory_.resize(count + 16);
     const auto address = reinterpret_cast<uintptr_t>(memory_.data());
-    return memory_.data() + (kAlignment - address % kAlignment) % kAlignment / sizeof(float);
+    const uintptr_t skipped_bytes = (kAlignment - address % kAlignment) % kAlignment;
+    const auto skipped = static_cast<int64_t>(skipped_bytes / sizeof(float));
+    return memory_.data() + skipped;
   }
 
  private:
