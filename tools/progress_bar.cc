@@ -1,6 +1,7 @@
 #include "tools/progress_bar.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -36,7 +37,7 @@ void ProgressBar::Draw(const std::string& next) {
   std::string left;
   if (part > 0.02) {
     const double seconds = absl::ToDoubleSeconds(drawn_ - start_) * (1 - part) / part;
-    left = absl::StrFormat("  %d s left", static_cast<int64_t>(seconds + 0.5));
+    left = absl::StrFormat("  %d s left", std::llround(seconds));
   }
   line_.Show(absl::StrFormat("%s [%s%s] %3.0f %%%s  %s", label_, std::string(filled, '#'),
                              std::string(kBarWidth - filled, '.'), 100 * part, left,
