@@ -120,6 +120,7 @@ void Decoder::RunLayer(int64_t layer, const Slice& slice, absl::Span<const Batch
                  weights.attention_norm, slice);
   QueriesKeysValues(weights.qkv, input, slice);
   PlaceAndStore(layer, slice, rows);
+  PlaceSinks(layer, slice);
   attention_.Run(attention_rows_, parallel_for_);
   Multiply(weights.attention_out, activations_.attended, slice.groups, activations_.branch);
   if (!config_.parallel_residual) {
@@ -242,6 +243,21 @@ void Decoder::PlaceAndStore(int64_t layer, const Slice& slice, absl::Span<const 
   });
 }
 
+void Decoder::PlaceSinks(int64_t layer, const Slice& slice) {
+  const DecoderWeights::Vector& sinks = weights_.layers[layer].sinks;
+  const bool has_sinks = sinks.data != nullptr;
+  sinks_.resize(has_sinks ? slice.groups.size() * sinks.size : 0);
+  float* own = sinks_.data();
+  size_t next = 0;  // segment; those of a group follow each other
+  for (const StateGroup& group : slice.groups) {
+    if (has_sinks) WidenRow(dtype_, VectorOf(sinks, group.state, patched_sinks_), sinks.size, own);
+    for (; next < slice.segments.size() && slice.segments[next].begin < group.end; ++next) {
+      attention_rows_[next].sinks = has_sinks ? own : nullptr;
+    }
+    own += sinks.size;
+  }
+}
+
 void Decoder::AddBranch(const NormWeights& post_norm, int64_t token) const {
   const int64_t width = config_.hidden_size;
   float* branch = activations_.branch + token * width;
@@ -296,7 +312,10 @@ void Decoder::NormHeads(const DecoderWeights::Norm& norm, int64_t first, int64_t
 void Decoder::Activate(int64_t rows, int64_t width) {
   ForTokens(0, rows, 4 * width, [&](int64_t row) {
     float* gated = activations_.gated + row * width;
-    if (config_.gated_mlp) {
+    if (config_.clamped_gate) {
+      ClampedGateRow(dtype_, *config_.clamped_gate, activations_.gate_up + row * 2 * width, width,
+                     gated);
+    } else if (config_.gated_mlp) {
       GateRow(dtype_, config_.activation, activations_.gate_up + row * 2 * width, width, gated);
     } else {
       ActivateRow(dtype_, config_.activation, activations_.gate_up + row * width, width, gated);

@@ -62,6 +62,8 @@ class Decoder {
   // Queries and keys through their norms, where the model has any, and to their positions; keys and
   // values into the caches.
   void PlaceAndStore(int64_t layer, const Slice& slice, absl::Span<const BatchRow> rows);
+  // The attention's sinks as each state of the slice has them, where the layer has any.
+  void PlaceSinks(int64_t layer, const Slice& slice);
   void KeepWanted(const Slice& slice, absl::Span<const BatchRow> rows);
   absl::Span<const float> Logits();
   // What the model does to `count` logits after their product.
@@ -119,11 +121,13 @@ class Decoder {
 
   // What a pass fills and keeps for the next one.
   std::vector<AttentionRow> attention_rows_;  // of a slice
+  std::vector<float> sinks_;                  // [groups of the slice, heads]
   std::vector<RowGroup> row_groups_;
   std::vector<StateGroup> expert_groups_;
   std::vector<StateGroup> wanted_;  // of the tokens whose logits are wanted, in the batch's order
   std::vector<int64_t> wanted_index_;  // by row of the batch: of its first token among those
   std::vector<std::byte> patched_bias_;
+  std::vector<std::byte> patched_sinks_;
   NormCopy patched_norm_;
   NormCopy patched_post_norm_;
   AlignedBuffer final_{0};   // [wanted tokens, hidden], through the last norm

@@ -81,6 +81,7 @@ DecoderWeights ViewWeights(const ResidentWeights& weights) {
          .qkv = viewer.ProjectionAt(at(TensorRole::kQueryKeyValue)),
          .query_norm = viewer.NormAt(at(TensorRole::kQueryNorm)),
          .key_norm = viewer.NormAt(at(TensorRole::kKeyNorm)),
+         .sinks = viewer.VectorAt(at(TensorRole::kAttentionSinks)),
          .attention_out = viewer.ProjectionAt(at(TensorRole::kAttentionOutput)),
          .attention_post_norm = viewer.NormAt(at(TensorRole::kAttentionPostNorm)),
          .mlp_norm = viewer.NormAt(at(TensorRole::kMlpNorm)),

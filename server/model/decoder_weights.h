@@ -44,6 +44,7 @@ struct DecoderWeights {
     Projection qkv;
     Norm query_norm;
     Norm key_norm;
+    Vector sinks;  // of the attention
     Projection attention_out;
     Norm attention_post_norm;
     Norm mlp_norm;

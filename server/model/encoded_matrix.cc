@@ -7,6 +7,7 @@
 #include <cstring>
 #include <limits>
 
+#include "absl/types/span.h"
 #include "base/float_types.h"
 #include "server/model/gguf_dequantize.h"
 
@@ -15,6 +16,45 @@ namespace {
 
 // Elements converted at a time: whole blocks of any type.
 constexpr int64_t kChunk = 8 * kMaxBlockElements;
+// Rows of a transposed matrix that are converted together: those that a cache line has elements of.
+constexpr int64_t kTransposedRows = 32;
+
+// to[i] = from[i * step], elements of type T.
+template <typename T>
+void Gather(const std::byte* from, int64_t step, int64_t count, std::byte* to) {
+  constexpr auto kBytes = static_cast<int64_t>(sizeof(T));
+  for (int64_t i = 0; i < count; ++i) {
+    std::memcpy(to + i * kBytes, from + i * step * kBytes, sizeof(T));
+  }
+}
+
+// Elements [col, col + count) of row `row` of the file, whole blocks, without what the file has added.
+void DecodeChunk(const EncodedMatrix& matrix, int64_t row, int64_t col, int64_t count, float* out) {
+  const GgmlBlock block = GgmlBlockOf(matrix.type);
+  const absl::Span<float> values(out, count);
+  if (matrix.transposed) {
+    std::array<std::byte, kChunk * sizeof(float)> gathered;
+    const std::byte* from = matrix.data + (col * matrix.rows + row) * block.bytes;
+    const auto gather = block.bytes == 2 ? &Gather<uint16_t> : &Gather<uint32_t>;
+    gather(from, matrix.rows, count, gathered.data());
+    DequantizeBlocks(matrix.type, {gathered.data(), static_cast<size_t>(count * block.bytes)},
+                     values);
+  } else {
+    const int64_t first = (row * matrix.cols + col) / block.elements;
+    const int64_t blocks = count / block.elements;
+    if (matrix.scales != nullptr) {
+      const int64_t bytes = block.elements / 2;
+      DequantizeMxfp4({matrix.data + first * bytes, static_cast<size_t>(blocks * bytes)},
+                      {matrix.scales + first, static_cast<size_t>(blocks)}, values);
+    } else {
+      DequantizeBlocks(
+          matrix.type,
+          {matrix.data + first * block.bytes, static_cast<size_t>(blocks * block.bytes)}, values);
+    }
+  }
+  if (matrix.offset == 0.0f) return;
+  for (float& value : values) value -= matrix.offset;
+}
 
 template <typename T>
 void RoundFloats(const float* values, int64_t count, std::byte* out) {
@@ -75,54 +115,54 @@ std::optional<GgmlType> BlockTypeOf(DType dtype) {
 }
 
 std::optional<int64_t> DecodeMatrix(const EncodedMatrix& matrix, SourceRow source_row, DType dtype,
-                                    std::byte* destination, const ParallelFor& parallel_for) {
-  const GgmlBlock block = GgmlBlockOf(matrix.type);
+                                    std::byte* destination, const ParallelFor& parallel_for,
+                                    int64_t row_step) {
   const int64_t element_bytes = static_cast<int64_t>(DTypeSize(dtype));
-  const int64_t source_row_bytes = matrix.cols / block.elements * block.bytes;
   const int64_t row_bytes = matrix.cols * element_bytes;
-  const bool copies = matrix.type == BlockTypeOf(dtype) && matrix.offset == 0.0f;
+  const bool copies =
+      matrix.type == BlockTypeOf(dtype) && matrix.offset == 0.0f && !matrix.transposed;
+  const int64_t rows_at_once = matrix.transposed ? kTransposedRows : 1;
+  const auto row_at = [&](int64_t row) { return destination + row * row_step * row_bytes; };
 
   constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
   std::atomic<int64_t> first_bad_row = kNone;
   parallel_for(matrix.rows, [&](int64_t begin, int64_t end) {
     std::array<float, kChunk> chunk;
-    for (int64_t row = begin; row < end; ++row) {
-      const std::byte* from = matrix.data + source_row(row) * source_row_bytes;
-      std::byte* to = destination + row * row_bytes;
-      if (copies) {
-        std::memcpy(to, from, row_bytes);
-      } else {
-        for (int64_t col = 0; col < matrix.cols; col += kChunk) {
-          const int64_t count = std::min(kChunk, matrix.cols - col);
-          const absl::Span<const std::byte> blocks(from + col / block.elements * block.bytes,
-                                                   count / block.elements * block.bytes);
-          DequantizeBlocks(matrix.type, blocks, absl::MakeSpan(chunk.data(), count));
-          if (matrix.offset != 0.0f) {
-            for (int64_t i = 0; i < count; ++i) chunk[i] -= matrix.offset;
-          }
-          RoundFloatsTo(dtype, chunk.data(), count, to + col * element_bytes);
+    const auto convert = [&](int64_t first, int64_t last) {
+      for (int64_t col = 0; col < matrix.cols; col += kChunk) {
+        const int64_t count = std::min(kChunk, matrix.cols - col);
+        for (int64_t row = first; row < last; ++row) {
+          DecodeChunk(matrix, source_row(row), col, count, chunk.data());
+          RoundFloatsTo(dtype, chunk.data(), count, row_at(row) + col * element_bytes);
         }
       }
-      if (AreFinite(dtype, to, matrix.cols)) continue;
-      int64_t least = first_bad_row;
-      while (row < least && !first_bad_row.compare_exchange_weak(least, row)) {
+    };
+    for (int64_t first = begin; first < end; first += rows_at_once) {
+      const int64_t last = std::min(end, first + rows_at_once);
+      if (copies) {
+        std::memcpy(row_at(first), matrix.data + source_row(first) * row_bytes, row_bytes);
+      } else {
+        convert(first, last);
+      }
+      for (int64_t row = first; row < last; ++row) {
+        if (AreFinite(dtype, row_at(row), matrix.cols)) continue;
+        int64_t least = first_bad_row;
+        while (row < least && !first_bad_row.compare_exchange_weak(least, row)) {
+        }
       }
     }
   });
   if (first_bad_row == kNone) return std::nullopt;
-  int64_t position = first_bad_row * matrix.cols;
-  while (AreFinite(dtype, destination + position * element_bytes, 1)) ++position;
-  return position;
+  int64_t col = 0;
+  while (AreFinite(dtype, row_at(first_bad_row) + col * element_bytes, 1)) ++col;
+  return first_bad_row * matrix.cols + col;
 }
 
 float DecodeElementAt(const EncodedMatrix& matrix, int64_t row, int64_t col) {
-  const GgmlBlock block = GgmlBlockOf(matrix.type);
+  const int64_t elements = GgmlBlockOf(matrix.type).elements;
   std::array<float, kMaxBlockElements> values;
-  const int64_t index = (row * matrix.cols + col) / block.elements;
-  DequantizeBlocks(matrix.type,
-                   {matrix.data + index * block.bytes, static_cast<size_t>(block.bytes)},
-                   absl::MakeSpan(values.data(), block.elements));
-  return values[col % block.elements] - matrix.offset;
+  DecodeChunk(matrix, row, col / elements * elements, elements, values.data());
+  return values[col % elements];
 }
 
 }  // namespace shira

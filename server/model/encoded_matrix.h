@@ -25,6 +25,12 @@ struct EncodedMatrix {
   int64_t rows;
   int64_t cols;
   float offset = 0.0f;  // what the file has added to every element, and decoding takes away
+  // The file has it column by column; of types with blocks of one element.
+  bool transposed = false;
+  // Of kMXFP4 as transformers' folders have it: the blocks' scales, a byte each, apart from `data`,
+  // where a block is 16 bytes with elements 0 and 1, 2 and 3, ... in their low and high halves. null: as
+  // GGUF files have it.
+  const std::byte* scales = nullptr;
 };
 
 // The block type of a safetensors dtype; nullopt for one that holds no weights.
@@ -35,13 +41,14 @@ using SourceRow = absl::FunctionRef<int64_t(int64_t row)>;
 inline int64_t SameRow(int64_t row) { return row; }
 
 // Converts to float32 and rounds once to `dtype` (kF32, kBF16 or kF16), nearest even; what has that
-// dtype already is copied. `destination` has rows * cols elements. Returns the position (row * cols
-// + column, of the result) of the first element that is not finite there. Uses 8 KiB of stack per
-// thread and no other memory.
+// dtype already is copied. Row r goes to row r * row_step of `destination`, whose rows have `cols`
+// elements; those between are left as they are. Returns the position (row * cols + column, of the
+// result) of the first element that is not finite. Uses 16 KiB of stack per thread and no other memory.
 std::optional<int64_t> DecodeMatrix(const EncodedMatrix& matrix, SourceRow source_row, DType dtype,
-                                    std::byte* destination, const ParallelFor& parallel_for);
+                                    std::byte* destination, const ParallelFor& parallel_for,
+                                    int64_t row_step = 1);
 
-// One element in float32.
+// One element of a row as the file orders them, in float32.
 float DecodeElementAt(const EncodedMatrix& matrix, int64_t row, int64_t col);
 
 }  // namespace shira

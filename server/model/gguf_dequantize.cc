@@ -1,5 +1,6 @@
 #include "server/model/gguf_dequantize.h"
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -83,6 +84,24 @@ void DecodeQ5_1(const uint8_t* block, float* out) {
     const int high_half = (packed >> 4) | (((high >> (16 + i)) & 1) << 4);
     out[i] = d * static_cast<float>(low_half) + m;
     out[16 + i] = d * static_cast<float>(high_half) + m;
+  }
+}
+
+// MXFP4: each of 32 elements is a float of four bits, a sign, two bits of exponent and one of mantissa.
+// The scale is a power of two, whose exponent is the byte less 127; half of it is a float32 whatever the
+// byte is.
+constexpr float kTwiceFp4[] = {0.0f,  1.0f,  2.0f,  3.0f,  4.0f,  6.0f,  8.0f,  12.0f,
+                               -0.0f, -1.0f, -2.0f, -3.0f, -4.0f, -6.0f, -8.0f, -12.0f};
+float HalfScale(uint8_t byte) { return std::ldexp(1.0f, byte - 128); }
+
+// scale, nibbles[16]
+void DecodeMXFP4(const uint8_t* block, float* out) {
+  const float half_scale = HalfScale(block[0]);
+  for (int i = 0; i < 16; ++i) {
+    const uint8_t packed = block[1 + i];
+    // A zero has no sign here.
+    out[i] = kTwiceFp4[packed & 0x0F] * half_scale + 0.0f;
+    out[16 + i] = kTwiceFp4[packed >> 4] * half_scale + 0.0f;
   }
 }
 
@@ -194,6 +213,21 @@ void DequantizeBlocks(GgmlType type, absl::Span<const std::byte> blocks, absl::S
       return DecodeAll<&DecodeQ5_K>(type, blocks, out);
     case GgmlType::kQ6_K:
       return DecodeAll<&DecodeQ6_K>(type, blocks, out);
+    case GgmlType::kMXFP4:
+      return DecodeAll<&DecodeMXFP4>(type, blocks, out);
+  }
+}
+
+void DequantizeMxfp4(absl::Span<const std::byte> blocks, absl::Span<const std::byte> scales,
+                     absl::Span<float> out) {
+  for (size_t block = 0; block < scales.size(); ++block) {
+    const float half_scale = HalfScale(static_cast<uint8_t>(scales[block]));
+    float* to = out.data() + 32 * block;
+    for (size_t i = 0; i < 16; ++i) {
+      const auto packed = static_cast<uint8_t>(blocks[16 * block + i]);
+      to[2 * i] = kTwiceFp4[packed & 0x0F] * half_scale;
+      to[2 * i + 1] = kTwiceFp4[packed >> 4] * half_scale;
+    }
   }
 }
 

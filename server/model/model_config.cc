@@ -136,6 +136,10 @@ absl::Status ModelConfig::Validate() const {
   check_optional("attention scale", attention_scale);
   check_optional("attention softcap", attention_softcap);
   check_optional("logit softcap", logit_softcap);
+  if (clamped_gate) {
+    check_positive("slope of the gate", clamped_gate->slope);
+    check_positive("limit of the gate", clamped_gate->limit);
+  }
   if (query_key_value_rows == QueryKeyValueRows::kByHead && num_kv_heads != num_heads) {
     problems.Add("num_kv_heads: expected as many as num_heads, ", num_heads, ", found ",
                  num_kv_heads);

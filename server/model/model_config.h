@@ -118,6 +118,9 @@ struct ModelConfig {
   Activation activation = Activation::kSilu;  // of the MLP
   bool gated_mlp =
       true;  // down(activation(gate) * up); else there is no gate: down(activation(up))
+  // What a gated MLP computes instead of activation(gate) * up, from rows that are gate 0, up 0, gate 1,
+  // up 1, ...; none: it does not.
+  std::optional<ClampedGate> clamped_gate;
   // The MLP sees the hidden state that the attention saw. Where it has no norm of its own it sees
   // that state through the attention's.
   bool parallel_residual = false;

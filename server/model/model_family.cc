@@ -4,6 +4,7 @@
 #include "base/strings.h"
 #include "server/model/families/gemma.h"
 #include "server/model/families/gpt_neox.h"
+#include "server/model/families/gpt_oss.h"
 #include "server/model/families/granite.h"
 #include "server/model/families/llama.h"
 #include "server/model/families/ministral3.h"
@@ -25,6 +26,7 @@ constexpr const ModelFamily* kFamilies[] = {
     &kGemma2Family,         // Gemma 2
     &kGemma3Family,         // the text models of Gemma 3
     &kGptNeoxFamily,        // GPT-NeoX, Pythia
+    &kGptOssFamily,         // gpt-oss
     &kGraniteFamily,        // Granite 3
     &kGraniteHybridFamily,  // Granite 4, the dense ones
     &kLlamaFamily,          // Llama, SmolLM 1 and 2

@@ -45,22 +45,12 @@ struct ModelFiles {
     std::string name;
     std::vector<int64_t> shape;
     const StoredPart* part = nullptr;  // points into the TensorSpec
+    // Of MXFP4: the tensor with the scales, whose shape is the other's without its last dimension. "":
+    // the tensor holds its elements by itself.
+    std::string scales = "";
   };
-  // The tensors that have a parameter's rows, equally many each, one after the other.
-  std::vector<Source> sources_of(const TensorSpec& spec) const {
-    const auto source = [&](const std::string& name, const std::optional<StoredPart>& part) {
-      return part ? Source{name, part->shape, &*part} : Source{name, spec.shape};
-    };
-    if (gguf != nullptr) {
-      if (spec.gguf_second_half.empty()) return {source(spec.gguf_name, spec.gguf_part)};
-      const std::vector<int64_t> half = {spec.rows() / 2, spec.cols()};
-      return {{spec.gguf_name, half}, {spec.gguf_second_half, half}};
-    }
-    const bool is_newer =
-        spec.newer && tensors.count(spec.name) == 0 && tensors.count(spec.newer->name) != 0;
-    return {is_newer ? source(spec.newer->name, spec.newer->part)
-                     : source(spec.name, std::nullopt)};
-  }
+  // The tensors that have a parameter's rows, equally many each, in the order of stored_rows().
+  std::vector<Source> sources_of(const TensorSpec& spec) const;
   // The order in which the files have its rows.
   GgufRows stored_rows(const TensorSpec& spec) const {
     return gguf == nullptr ? GgufRows::kSame : spec.gguf_rows;

@@ -6,8 +6,8 @@ OtherNames OtherNamesOf(const std::vector<TensorSpec>& tensors) {
   OtherNames names;
   for (const TensorSpec& tensor : tensors) {
     if (!tensor.second_name.empty()) names.tied.emplace(tensor.second_name, tensor.name);
-    if (!tensor.newer) continue;
-    (tensor.newer->part ? names.fused : names.renamed).emplace(tensor.newer->name, tensor.name);
+    if (!tensor.other) continue;
+    (tensor.other->part ? names.fused : names.renamed).emplace(tensor.other->name, tensor.name);
   }
   return names;
 }

@@ -25,12 +25,14 @@ enum class TensorRole {
   kQueryKeyValue,    // [(heads + 2 * kv_heads) * head_dim, hidden], see QueryKeyValueRows
   kQueryNorm,        // of queries, see HeadNorms
   kKeyNorm,          // of keys
+  kAttentionSinks,   // [heads]: scores in the softmax beside those of positions, without values
   kAttentionOutput,  // [hidden, heads * head_dim]
   kAttentionPostNorm,  // [hidden], of what the attention adds to the hidden state
   kMlpNorm,            // [hidden]
   kRouter,             // [experts, hidden]: what scores a mixture's experts
-  kGateUp,       // [2 * intermediate, hidden]: gate, up; [intermediate, hidden] without a gate
-  kDown,         // [hidden, intermediate]; of the layer, or of one expert of its mixture
+  kGateUp,  // [2 * intermediate, hidden]: gate, up, or in pairs where ModelConfig::clamped_gate is
+            // set; [intermediate, hidden] without a gate
+  kDown,    // [hidden, intermediate]; of the layer, or of one expert of its mixture
   kMlpPostNorm,  // [hidden], of what the MLP adds to the hidden state
 };
 
@@ -57,19 +59,26 @@ enum class GgufRows {
   kInterleavedHalves,
   // All heads' queries, all keys, all values, where transformers has each head's three together.
   kStackedHeads,
+  kEvenBeforeOdd,  // rows 0, 2, 4, ..., then rows 1, 3, 5, ...
 };
 
 // The rows of a stored tensor that are one parameter, where that tensor holds several one behind the
 // other.
 struct StoredPart {
-  std::vector<int64_t> shape;  // of the stored tensor; its last dimension is the parameter's
-  int64_t first_row = 0;       // of the parameter, counted in rows of that dimension
+  std::vector<int64_t> shape;  // of the stored tensor; a row is as long as its last dimension
+  int64_t first_row = 0;       // of the parameter's
+  bool transposed = false;     // these rows are the parameter's columns
 };
 
-// How transformers 5 has a parameter in memory, where that is not how the hub's files have it.
-struct NewerForm {
+// Another form in which folders may have a parameter, and another name that adapters may have for it: how
+// transformers 5 has it in memory, or what it is called where its module is an nn.Linear.
+struct OtherForm {
   std::string name;
   std::optional<StoredPart> part = std::nullopt;  // none: it is the whole tensor
+  // The part that it is where the tensor is quantised to MXFP4, which makes two of it: NAME_blocks of
+  // [..., row / 32, 16] bytes and NAME_scales of [..., row / 32]; the shape is that of what they hold.
+  // none: it is not.
+  std::optional<StoredPart> mxfp4 = std::nullopt;
 };
 
 struct TensorSpec {
@@ -79,14 +88,15 @@ struct TensorSpec {
   TensorPlace place;
   GgufRows gguf_rows = GgufRows::kSame;
   float gguf_offset = 0.0f;  // what llama.cpp has added to every element
-  // The tensor that has the second half of its rows, where gguf_name has the first alone; "": none.
+  // The tensor that has the second half of its rows as gguf_rows orders them, where gguf_name has the
+  // first alone; "": none.
   std::string gguf_second_half = "";
   // The other place where the model uses the tensor, by transformers' name; "" where there is none.
   std::string second_name = "";
-  // What of the tensor gguf_name it is; none: all.
+  // What of the tensor gguf_name it is, and of that with the second half; none: all.
   std::optional<StoredPart> gguf_part = std::nullopt;
   // Folders and adapters may have it in this form instead; none: there is no other.
-  std::optional<NewerForm> newer = std::nullopt;
+  std::optional<OtherForm> other = std::nullopt;
 
   bool is_vector() const { return shape.size() == 1; }
   int64_t rows() const { return is_vector() ? 1 : shape[0]; }
@@ -97,8 +107,8 @@ struct TensorSpec {
 // The names that files have for parameters beside TensorSpec::name, each with that name.
 struct OtherNames {
   std::map<std::string, std::string> tied;     // TensorSpec::second_name
-  std::map<std::string, std::string> renamed;  // NewerForm::name of a whole parameter
-  // NewerForm::name of a tensor that holds several parameters, with the first of them.
+  std::map<std::string, std::string> renamed;  // OtherForm::name of a whole parameter
+  // OtherForm::name of a tensor that holds several parameters, with the first of them.
   std::map<std::string, std::string> fused;
 };
 OtherNames OtherNamesOf(const std::vector<TensorSpec>& tensors);

@@ -24,11 +24,14 @@ namespace {
 struct PlannedPart {
   std::string name;
   EncodedMatrix matrix;
+  // Where its rows are among the parameter's: the first one, and from one to the next.
+  int64_t first_row = 0;
+  int64_t row_step = 1;
 };
 
 // How Read() gets one parameter.
 struct ReadPlan {
-  std::vector<PlannedPart> parts;  // one after the other; several only in the files' own order
+  std::vector<PlannedPart> parts;  // of equally many rows
   GgufRows rows = GgufRows::kSame;
 
   int64_t total_rows() const {
@@ -43,12 +46,13 @@ std::string ShapeText(const std::vector<int64_t>& shape) {
   return StrCat("[", absl::StrJoin(shape, ", "), "]");
 }
 
-// The stored row that is row `row` of the parameter.
+// The row of a part that is the part's row `row` in the parameter.
 int64_t SourceRowOf(GgufRows rows, const ModelConfig& config, int64_t row) {
   const int64_t head_dim = config.head_dim;
   const int64_t within = row % head_dim;
   switch (rows) {
     case GgufRows::kSame:
+    case GgufRows::kEvenBeforeOdd:  // each part has its rows in order
       break;
     case GgufRows::kInterleavedHalves: {
       const int64_t half = head_dim / 2;
@@ -62,11 +66,41 @@ int64_t SourceRowOf(GgufRows rows, const ModelConfig& config, int64_t row) {
   return row;
 }
 
-// What of a tensor has the rows of a parameter. nullopt, with the reason in `problems`, where it is not
-// what the parameter needs.
+// What of two tensors has a parameter in MXFP4. nullopt, with the reason in `problems`, where they are
+// not what the parameter needs.
+std::optional<EncodedMatrix> PlanMxfp4(const TensorSpec& parameter,
+                                       const ModelFiles::Source& source, const StoredTensor& blocks,
+                                       const StoredTensor& scales, ProblemList& problems) {
+  const int64_t elements = GgmlBlockOf(GgmlType::kMXFP4).elements;
+  bool is_valid = true;
+  const auto check = [&](const std::string& name, const StoredTensor& tensor,
+                         const std::vector<int64_t>& shape) {
+    if (tensor.type_name == DTypeName(DType::kU8) && tensor.shape == shape) return;
+    is_valid = false;
+    problems.Add("tensor '", name, "' has the type ", tensor.type_name, " and the shape ",
+                 ShapeText(tensor.shape), "; expected U8 and ", ShapeText(shape));
+  };
+  check(source.name, blocks, source.shape);
+  check(source.scales, scales, {source.shape.begin(), source.shape.end() - 1});
+  if (parameter.cols() % elements != 0) {
+    is_valid = false;
+    problems.Add("tensor '", source.name, "' has rows of ", parameter.cols(),
+                 " elements, which is no whole number of MXFP4 blocks of ", elements);
+  }
+  if (!is_valid) return std::nullopt;
+  const int64_t first_block = source.part->first_row * (parameter.cols() / elements);
+  return EncodedMatrix{.type = GgmlType::kMXFP4,
+                       .data = blocks.data.data() + first_block * elements / 2,
+                       .rows = parameter.rows(),
+                       .cols = parameter.cols(),
+                       .scales = scales.data.data() + first_block};
+}
+
+// What of a tensor has the rows of a parameter, or those of them that one of `tensors` tensors has.
+// nullopt, with the reason in `problems`, where it is not what the parameter needs.
 std::optional<EncodedMatrix> PlanPart(const ModelFiles& files, const TensorSpec& parameter,
-                                      const ModelFiles::Source& source, const StoredTensor& tensor,
-                                      ProblemList& problems) {
+                                      const ModelFiles::Source& source, int64_t tensors,
+                                      const StoredTensor& tensor, ProblemList& problems) {
   const std::string& stored_name = source.name;
   if (!tensor.type) {
     problems.Add("tensor '", stored_name, "' has the type ", tensor.type_name,
@@ -80,14 +114,17 @@ std::optional<EncodedMatrix> PlanPart(const ModelFiles& files, const TensorSpec&
     return std::nullopt;
   }
   const GgmlBlock block = GgmlBlockOf(*tensor.type);
-  EncodedMatrix matrix = {*tensor.type, tensor.data.data(), parameter.rows(), parameter.cols(),
-                          files.stored_offset(parameter)};
+  const bool is_vector = parameter.is_vector();
+  EncodedMatrix matrix = {.type = *tensor.type,
+                          .data = tensor.data.data(),
+                          .rows = is_vector ? 1 : parameter.rows() / tensors,
+                          .cols = is_vector ? parameter.cols() / tensors : parameter.cols(),
+                          .offset = files.stored_offset(parameter)};
   if (source.part != nullptr) {
-    matrix.data += source.part->first_row * matrix.cols / block.elements * block.bytes;
-  } else if (!parameter.is_vector()) {
-    matrix.rows = shape[0];
+    matrix.data += source.part->first_row * shape.back() / block.elements * block.bytes;
+    matrix.transposed = source.part->transposed;
   }
-  if (!parameter.is_vector() || files.stored_rows(parameter) == GgufRows::kSame) return matrix;
+  if (!is_vector || files.stored_rows(parameter) == GgufRows::kSame) return matrix;
   // Its elements move one by one, like rows of one element.
   if (block.elements != 1) {
     problems.Add("tensor '", stored_name, "' has the type ", tensor.type_name,
@@ -128,17 +165,17 @@ class MappedWeightSource : public WeightSource {
                                                "; expected ", rows, " by ", cols));
     }
     const auto source_row = [&](int64_t row) { return SourceRowOf(plan.rows, files_.config, row); };
-    int64_t done = 0;  // elements
-    for (const auto& [stored_name, matrix] : plan.parts) {
-      std::byte* to = destination.data + done * static_cast<int64_t>(DTypeSize(dtype));
-      if (const std::optional<int64_t> bad =
-              DecodeMatrix(matrix, source_row, dtype, to, parallel_for)) {
-        const int64_t position = done + *bad;
-        return NotFinite(
-            parameter, stored_name, dtype, position / destination.cols, position % destination.cols,
-            DecodeElementAt(matrix, source_row(*bad / matrix.cols), *bad % matrix.cols));
-      }
-      done += matrix.rows * matrix.cols;
+    const int64_t row_bytes = cols * static_cast<int64_t>(DTypeSize(dtype));
+    for (const PlannedPart& part : plan.parts) {
+      const std::optional<int64_t> bad =
+          DecodeMatrix(part.matrix, source_row, dtype,
+                       destination.data + part.first_row * row_bytes, parallel_for, part.row_step);
+      if (!bad) continue;
+      const int64_t row = *bad / cols, col = *bad % cols;
+      const int64_t position = (part.first_row + row * part.row_step) * cols + col;
+      return NotFinite(parameter, part.name, dtype, position / destination.cols,
+                       position % destination.cols,
+                       DecodeElementAt(part.matrix, source_row(row), col));
     }
     return absl::OkStatus();
   }
@@ -183,22 +220,39 @@ absl::StatusOr<std::unique_ptr<WeightSource>> WeightSource::Open(const std::stri
   std::map<std::string, ReadPlan> plans;
   std::set<std::string> used;
   std::set<std::string> refused;  // one that holds several parameters is refused once
+  const auto find = [&](const std::string& name) -> const StoredTensor* {
+    const auto tensor = files.tensors.find(name);
+    if (tensor == files.tensors.end()) {
+      files.problems.Add("tensor '", name, "' is missing");
+      return nullptr;
+    }
+    used.insert(name);
+    return &tensor->second;
+  };
   for (const TensorSpec& parameter : files.config.Tensors()) {
     ReadPlan plan = {.parts = {}, .rows = files.stored_rows(parameter)};
-    for (const ModelFiles::Source& source : files.sources_of(parameter)) {
+    const std::vector<ModelFiles::Source> sources = files.sources_of(parameter);
+    const auto count = static_cast<int64_t>(sources.size());
+    for (int64_t i = 0; i < count; ++i) {
+      const ModelFiles::Source& source = sources[i];
       if (refused.count(source.name) != 0) continue;
-      const auto tensor = files.tensors.find(source.name);
-      if (tensor == files.tensors.end()) {
-        files.problems.Add("tensor '", source.name, "' is missing");
+      std::optional<EncodedMatrix> matrix;
+      if (const StoredTensor* tensor = find(source.name); tensor != nullptr) {
+        if (source.scales.empty()) {
+          matrix = PlanPart(files, parameter, source, count, *tensor, files.problems);
+        } else if (const StoredTensor* scales = find(source.scales); scales != nullptr) {
+          matrix = PlanMxfp4(parameter, source, *tensor, *scales, files.problems);
+        }
+      }
+      if (!matrix) {
         refused.insert(source.name);
         continue;
       }
-      used.insert(source.name);
-      if (const auto matrix = PlanPart(files, parameter, source, tensor->second, files.problems)) {
-        plan.parts.push_back({source.name, *matrix});
-      } else {
-        refused.insert(source.name);
-      }
+      const bool alternate = plan.rows == GgufRows::kEvenBeforeOdd;
+      plan.parts.push_back({.name = source.name,
+                            .matrix = *matrix,
+                            .first_row = alternate ? i : i * matrix->rows,
+                            .row_step = alternate ? count : 1});
     }
     plans.emplace(parameter.name, std::move(plan));
   }

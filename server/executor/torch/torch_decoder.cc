@@ -68,6 +68,7 @@ TorchDecoder::TorchDecoder(const TorchWeights& weights, const TorchCachePool& po
                        .qkv = in_layer(TensorRole::kQueryKeyValue),
                        .query_norm = in_layer(TensorRole::kQueryNorm),
                        .key_norm = in_layer(TensorRole::kKeyNorm),
+                       .sinks = in_layer(TensorRole::kAttentionSinks).weight,
                        .attention_out = in_layer(TensorRole::kAttentionOutput),
                        .attention_post_norm = in_layer(TensorRole::kAttentionPostNorm),
                        .mlp_norm = in_layer(TensorRole::kMlpNorm),
@@ -235,7 +236,13 @@ at::Tensor TorchDecoder::Mlp(const MlpWeights& weights, const at::Tensor& input)
     return at::silu(x);
   };
   at::Tensor branch = at::linear(input, weights.gate_up.weight, weights.gate_up.bias);
-  if (config_.gated_mlp) {
+  if (config_.clamped_gate) {
+    const auto& [slope, limit] = *config_.clamped_gate;
+    const at::Tensor pairs = branch.view({branch.size(0), -1, 2});
+    const at::Tensor gate = pairs.select(-1, 0).clamp_max(limit);
+    const at::Tensor up = pairs.select(-1, 1).clamp(-limit, limit);
+    branch = (up + 1) * (gate * at::sigmoid(gate * slope));
+  } else if (config_.gated_mlp) {
     const int64_t width = branch.size(-1) / 2;
     branch = activate(branch.narrow(-1, 0, width)) * branch.narrow(-1, width, width);
   } else {
@@ -290,8 +297,9 @@ at::Tensor TorchDecoder::Attend(int64_t layer, const Segment& segment, const at:
   const at::Tensor all_keys = by_head(pool_.keys(layer).index_select(0, slots));
   const at::Tensor all_values = by_head(pool_.values(layer).index_select(0, slots));
   at::Tensor attended;
-  if (config_.attention_softcap != 0.0) {
-    attended = CappedAttention(heads, all_keys, all_values, mask);
+  const at::Tensor& sinks = layers_[layer].sinks;
+  if (config_.attention_softcap != 0.0 || sinks.defined()) {
+    attended = ExplicitAttention(heads, all_keys, all_values, mask, sinks);
   } else {
     std::optional<double> scale;
     if (config_.attention_scale != 0.0) scale = config_.attention_scale;
@@ -304,19 +312,25 @@ at::Tensor TorchDecoder::Attend(int64_t layer, const Segment& segment, const at:
   return attended.squeeze(0).transpose(0, 1).reshape({segment.tokens, -1});
 }
 
-at::Tensor TorchDecoder::CappedAttention(const at::Tensor& queries, const at::Tensor& keys,
-                                         const at::Tensor& values, const at::Tensor& mask) const {
+at::Tensor TorchDecoder::ExplicitAttention(const at::Tensor& queries, const at::Tensor& keys,
+                                           const at::Tensor& values, const at::Tensor& mask,
+                                           const at::Tensor& sinks) const {
   const int64_t group = config_.num_heads / config_.num_kv_heads;
   const double scale = config_.attention_scale != 0.0
                            ? config_.attention_scale
                            : 1.0 / std::sqrt(static_cast<double>(config_.head_dim));
   const double cap = config_.attention_softcap;
   at::Tensor scores = at::matmul(queries, keys.repeat_interleave(group, 1).transpose(2, 3)) * scale;
-  scores = at::tanh(scores / cap) * cap;
+  if (cap != 0.0) scores = at::tanh(scores / cap) * cap;
   if (mask.defined()) {
     scores = scores.masked_fill(mask.logical_not(), -std::numeric_limits<float>::infinity());
   }
-  const at::Tensor shares = at::softmax(scores, -1, at::kFloat).to(queries.scalar_type());
+  const int64_t count = scores.size(-1);
+  if (sinks.defined()) {
+    scores = at::cat({scores, sinks.view({1, -1, 1, 1}).expand({1, -1, scores.size(2), 1})}, -1);
+  }
+  const at::Tensor shares =
+      at::softmax(scores, -1, at::kFloat).narrow(-1, 0, count).to(queries.scalar_type());
   return at::matmul(shares, values.repeat_interleave(group, 1));
 }
 

@@ -41,7 +41,9 @@ class TorchDecoder {
     Weights gate_up, down;
   };
   struct Layer {
-    Weights attention_norm, qkv, query_norm, key_norm, attention_out, attention_post_norm;
+    Weights attention_norm, qkv, query_norm, key_norm;
+    at::Tensor sinks;  // of the attention, [heads]
+    Weights attention_out, attention_post_norm;
     Weights mlp_norm;
     MlpWeights mlp;  // of a layer without a mixture
     Weights router;
@@ -78,9 +80,11 @@ class TorchDecoder {
                     const at::Tensor& keys, const at::Tensor& values) const;
   // [tokens, keys]: which keys a row's tokens see. Undefined: all.
   at::Tensor MaskOf(const LayerSpec& spec, const Segment& segment, int64_t first_key) const;
-  // The same as scaled_dot_product_attention(), which caps no scores. [1, heads, tokens or keys, head_dim]
-  at::Tensor CappedAttention(const at::Tensor& queries, const at::Tensor& keys,
-                             const at::Tensor& values, const at::Tensor& mask) const;
+  // The same as scaled_dot_product_attention(), which neither caps scores nor has sinks.
+  // [1, heads, tokens or keys, head_dim]; sinks: undefined where there are none
+  at::Tensor ExplicitAttention(const at::Tensor& queries, const at::Tensor& keys,
+                               const at::Tensor& values, const at::Tensor& mask,
+                               const at::Tensor& sinks) const;
   at::Tensor Mlp(const MlpWeights& weights, const at::Tensor& input) const;
   // What a mixture of experts makes of input: [tokens, hidden], as the result.
   at::Tensor RunMixture(const Layer& weights, const at::Tensor& input) const;

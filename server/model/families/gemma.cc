@@ -44,9 +44,7 @@ ModelConfig GemmaFromJson(const ConfigFields& fields, JsonDefaults defaults, int
   if (fields.Bool("use_bidirectional_attention", false)) {
     fields.Unsupported("use_bidirectional_attention", "attention is causal");
   }
-  const int64_t window = fields.IsNull("sliding_window") ? 0 : fields.Int("sliding_window", 4096);
-  if (window < 0) fields.Wrong("sliding_window", "expected more than 0 positions, found ", window);
-  if (!ReadLayerTypes(fields, window, config)) SetWindowBetween(window, interval, config);
+  ReadWindowsBetween(fields, /*absent=*/4096, interval, config);
   return config;
 }
 

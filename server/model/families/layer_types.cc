@@ -32,6 +32,13 @@ void SetWindowBetween(int64_t window, int64_t interval, ModelConfig& config) {
   }
 }
 
+void ReadWindowsBetween(const ConfigFields& fields, int64_t absent, int64_t interval,
+                        ModelConfig& config) {
+  const int64_t window = fields.IsNull("sliding_window") ? 0 : fields.Int("sliding_window", absent);
+  if (window < 0) fields.Wrong("sliding_window", "expected more than 0 positions, found ", window);
+  if (!ReadLayerTypes(fields, window, config)) SetWindowBetween(window, interval, config);
+}
+
 void ReadRopesByLayerType(const ConfigFields& fields, const RopeRules& full, double sliding_theta,
                           ModelConfig& config) {
   const std::optional<ConfigFields> by_type = fields.Object("rope_parameters");

@@ -21,6 +21,12 @@ bool ReadLayerTypes(const ConfigFields& fields, int64_t window, ModelConfig& con
 // Gives `window` to all layers but each `interval`-th.
 void SetWindowBetween(int64_t window, int64_t interval, ModelConfig& config);
 
+// The windows of a file that has "sliding_window", `absent` where it does not say how long they are and
+// none where that is null, and may have "layer_types": without it all layers have one but each
+// `interval`-th.
+void ReadWindowsBetween(const ConfigFields& fields, int64_t absent, int64_t interval,
+                        ModelConfig& config);
+
 // Sets config.ropes to that of layers without a window, with the rules of `full`, and that of layers
 // with one, and tells each layer which is its own. Newer files have an object for each of the two in
 // rope_parameters; in older ones rope_theta and rope_scaling are of the first, and the second has no

@@ -33,7 +33,7 @@ void AddMixtureTensors(const ModelConfig& config, int64_t layer, const MixtureNa
   TensorSpec& router =
       add(names.router, "ffn_gate_inp", {.role = TensorRole::kRouter}, experts, hidden);
   if (const std::string name = StrCat(newer, kNewerRouter); name != router.name) {
-    router.newer = NewerForm{.name = name};
+    router.other = OtherForm{.name = name};
   }
   for (int64_t expert = 0; expert < experts; ++expert) {
     const std::string path = StrCat(names.experts, ".", expert, ".");
@@ -41,7 +41,7 @@ void AddMixtureTensors(const ModelConfig& config, int64_t layer, const MixtureNa
       TensorSpec& tensor = add(StrCat(path, name), gguf_name,
                                {.role = TensorRole::kGateUp, .expert = expert}, wide, hidden);
       tensor.gguf_part = StoredPart{.shape = {experts, wide, hidden}, .first_row = expert * wide};
-      tensor.newer = NewerForm{.name = StrCat(newer, kNewerGateUp),
+      tensor.other = OtherForm{.name = StrCat(newer, kNewerGateUp),
                                .part = StoredPart{.shape = {experts, 2 * wide, hidden},
                                                   .first_row = (2 * expert + half) * wide}};
     };
@@ -51,7 +51,7 @@ void AddMixtureTensors(const ModelConfig& config, int64_t layer, const MixtureNa
                            {.role = TensorRole::kDown, .expert = expert}, hidden, wide);
     const StoredPart part = {.shape = {experts, hidden, wide}, .first_row = expert * hidden};
     down.gguf_part = part;
-    down.newer = NewerForm{.name = StrCat(newer, kNewerDown), .part = part};
+    down.other = OtherForm{.name = StrCat(newer, kNewerDown), .part = part};
   }
 }
 

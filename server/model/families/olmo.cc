@@ -31,9 +31,7 @@ ModelConfig Olmo2FromJson(const ConfigFields& fields) { return OlmoFromJson(fiel
 
 ModelConfig Olmo3FromJson(const ConfigFields& fields) {
   ModelConfig config = OlmoFromJson(fields, {.ropes_by_layer_type = true});
-  const int64_t window = fields.IsNull("sliding_window") ? 0 : fields.Int("sliding_window", 4096);
-  if (window < 0) fields.Wrong("sliding_window", "expected more than 0 positions, found ", window);
-  if (!ReadLayerTypes(fields, window, config)) SetWindowBetween(window, kFullInterval, config);
+  ReadWindowsBetween(fields, /*absent=*/4096, kFullInterval, config);
   ReadRopesByLayerType(fields, {.theta = kTheta3}, fields.Float("rope_theta", kTheta3), config);
   return config;
 }

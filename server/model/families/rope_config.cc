@@ -11,11 +11,6 @@ namespace {
 
 using Kind = RopeScaling::Kind;
 
-// YaRN's strength of attention at `factor` times the length, of which `mscale` tells how much counts.
-double YarnStrength(double factor, double mscale) {
-  return factor <= 1.0 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0;
-}
-
 double LongRopeStrength(double factor, int64_t original_max_position) {
   if (factor <= 1.0) return 1.0;
   return std::sqrt(1.0 + std::log(factor) / std::log(static_cast<double>(original_max_position)));
@@ -134,6 +129,10 @@ RopeScaling ScalingFromGguf(const GgufFile& gguf, const ConfigFields& fields,
 }
 
 }  // namespace
+
+double YarnStrength(double factor, double mscale) {
+  return factor <= 1.0 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0;
+}
 
 Rope RopeFromJson(const std::optional<ConfigFields>& rope, const ConfigFields& top,
                   int64_t head_dim, int64_t max_position, const RopeRules& rules) {

@@ -40,6 +40,10 @@ Rope RopeFromJson(const std::optional<ConfigFields>& rope, const ConfigFields& t
 Rope RopeFromGguf(const GgufFile& gguf, const ConfigFields& fields, int64_t head_dim,
                   int64_t max_position, const RopeRules& rules);
 
+// YaRN's strength of attention at `factor` times the length, of which `mscale` tells how much counts:
+// what cosines and sines are multiplied with where the file does not say it.
+double YarnStrength(double factor, double mscale);
+
 // Tensors of GGUF files that hold longrope's factors, one for each pair of a head: settings.
 inline constexpr std::string_view kGgufLongFactors = "rope_factors_long.weight";
 inline constexpr std::string_view kGgufShortFactors = "rope_factors_short.weight";

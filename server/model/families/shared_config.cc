@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -124,9 +126,15 @@ ModelConfig SharedFromJson(const ConfigFields& fields, const JsonDefaults& defau
         RopeFromJson(rope, fields, config.head_dim, config.max_position, defaults.rope)};
   }
 
-  if (fields.Has("quantization_config")) {
-    fields.Unsupported("quantization_config",
-                       "quantised folders cannot be loaded; use the full weights or a GGUF file");
+  if (const std::optional<ConfigFields> quantisation = fields.Object("quantization_config")) {
+    const std::string method = quantisation->String("quant_method", "");
+    if (defaults.quantisation.empty() || method != defaults.quantisation) {
+      fields.Unsupported("quantization_config",
+                         "folders quantised like this cannot be loaded; use the full weights or a "
+                         "GGUF file",
+                         defaults.quantisation.empty() ? "" : ", or quant_method ",
+                         defaults.quantisation);
+    }
   }
   return config;
 }

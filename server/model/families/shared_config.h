@@ -34,10 +34,12 @@ struct JsonDefaults {
   const char* activation_key = "hidden_act";
   RopeRules rope = {};
   bool ropes_by_layer_type = false;  // the family reads its ropes by itself
+  // The quantisation of its folders that its tensors can have (TensorSpec::other); "": none.
+  std::string_view quantisation = "";
 };
 
 // All layers are LayerSpec's default. Refuses unknown activations and kinds of
-// rotary positions, and quantised folders.
+// rotary positions, and folders quantised otherwise.
 ModelConfig SharedFromJson(const ConfigFields& fields, const JsonDefaults& defaults);
 
 // The scalar metadata whose keys begin with `prefix`, "llama.".

@@ -87,10 +87,15 @@ std::vector<TensorSpec> SharedTensors(const ModelConfig& config,
       norm("self_attn.k_norm", "attn_k_norm", at(TensorRole::kKeyNorm),
            whole ? keys : config.head_dim, /*bias=*/false);
     }
+    if (options.attention_sinks) {
+      add("self_attn.sinks", "attn_sinks", at(TensorRole::kAttentionSinks), {config.num_heads});
+      // It is no module's weight.
+      tensors.back().name = StrCat("model.layers.", layer, ".self_attn.sinks");
+    }
     project("self_attn.o_proj", "attn_output", at(TensorRole::kAttentionOutput), hidden, queries,
             options.attention_output_bias);
     if (options.norms == SharedNorms::kBefore) {
-      layer_norm("post_attention_layernorm", "ffn_norm", TensorRole::kMlpNorm);
+      layer_norm("post_attention_layernorm", options.gguf_mlp_norm, TensorRole::kMlpNorm);
     } else if (options.norms != SharedNorms::kBeforeBoth) {
       layer_norm("post_attention_layernorm", "post_attention_norm", TensorRole::kAttentionPostNorm);
     }
@@ -99,7 +104,11 @@ std::vector<TensorSpec> SharedTensors(const ModelConfig& config,
     }
     const TensorPlace gate_up = at(TensorRole::kGateUp);
     if (config.mixture.experts > 0 && config.layers[layer].mlp == MlpKind::kMixture) {
-      AddMixtureTensors(config, layer, options.mixture, tensors);
+      if (options.add_mixture != nullptr) {
+        options.add_mixture(config, layer, tensors);
+      } else {
+        AddMixtureTensors(config, layer, options.mixture, tensors);
+      }
     } else {
       if (!options.fused_gate_up.empty()) {
         add(options.fused_gate_up, options.gguf_halves_gate_up ? "ffn_gate" : "ffn_up", gate_up,

@@ -7,6 +7,7 @@
 #ifndef SHIRA_SERVER_MODEL_FAMILIES_SHARED_TENSORS_H_
 #define SHIRA_SERVER_MODEL_FAMILIES_SHARED_TENSORS_H_
 
+#include <cstdint>
 #include <string_view>
 #include <vector>
 
@@ -37,9 +38,14 @@ struct SharedTensorOptions {
   std::string_view fused_gate_up = "";
   bool gguf_halves_gate_up = false;  // which llama.cpp takes apart
   bool query_key_norms = false;      // as ModelConfig::head_norms says
+  bool attention_sinks = false;
+  std::string_view gguf_mlp_norm = "ffn_norm";  // of SharedNorms::kBefore
   std::string_view up = "mlp.up_proj";
   std::string_view down = "mlp.down_proj";
-  MixtureNames mixture = {};                    // of the layers that have one
+  MixtureNames mixture = {};  // of the layers that have one
+  // Adds the tensors of a mixture, in families that have others than AddMixtureTensors() adds.
+  void (*add_mixture)(const ModelConfig& config, int64_t layer,
+                      std::vector<TensorSpec>& tensors) = nullptr;
   GgufRows gguf_rotary_rows = GgufRows::kSame;  // of the q and k projections
 };
 

@@ -27,8 +27,8 @@ class Attention {
   void Plan(absl::Span<const AttentionRow> rows);
 
   // softmax(scores) v over the positions up to the query's own, as far back as the row's window
-  // reaches, in fp32; a score is q k as the shape scales and caps it. Allocates nothing. REQUIRES:
-  // the rows' starts and tokens are those of the last Plan(); windows may be others.
+  // reaches, in fp32; a score is q k as the shape scales and caps it, or a sink's. Allocates nothing.
+  // REQUIRES: the rows' starts and tokens are those of the last Plan(); windows and sinks may be others.
   void Run(absl::Span<const AttentionRow> rows, const ParallelFor& parallel_for);
 
  private:

@@ -288,19 +288,29 @@ HWY_ATTR void AddPart(const AttentionShape& shape, const float* part, float* tot
   }
 }
 
-// The output of one query.
-template <typename T>
-HWY_ATTR void Finish(const AttentionShape& shape, const float* total, float* output) {
-  const FloatTag d;
-  const FloatVector inverse = hn::Set(d, 1.0f / total[PaddedDim(shape)]);
-  for (int64_t k = 0; k < shape.head_dim; k += static_cast<int64_t>(hn::Lanes(d))) {
-    StoreSome(RoundTo<T>(hn::Mul(hn::Load(d, total + k), inverse)), output + k,
-              static_cast<size_t>(shape.head_dim - k));
-  }
+// What a query's sums of values are multiplied with, from their maximum and the sum of exponentials.
+HWY_ATTR float ShareOf(const AttentionShape& shape, const float* total, const float* sink) {
+  const float* totals = total + PaddedDim(shape);
+  if (sink == nullptr) return 1.0f / totals[0];
+  HWY_ALIGN float maximum[16] = {totals[1]};
+  HWY_ALIGN const float score[16] = {*sink};
+  Merge merge;
+  MergeMaxima<1>(maximum, score, &merge);
+  return merge.keep / (totals[0] * merge.keep + merge.take);
 }
 
-float* OutputOf(const AttentionShape& shape, const AttentionRow& row, int64_t token, int64_t head) {
-  return row.output + (token * shape.num_heads + head) * shape.head_dim;
+// The output of one query, a head of a token.
+template <typename T>
+HWY_ATTR void Finish(const AttentionShape& shape, const AttentionRow& row, int64_t token,
+                     int64_t head, const float* total) {
+  const FloatTag d;
+  const float* sink = row.sinks == nullptr ? nullptr : row.sinks + head;
+  const FloatVector share = hn::Set(d, ShareOf(shape, total, sink));
+  float* output = row.output + (token * shape.num_heads + head) * shape.head_dim;
+  for (int64_t k = 0; k < shape.head_dim; k += static_cast<int64_t>(hn::Lanes(d))) {
+    StoreSome(RoundTo<T>(hn::Mul(hn::Load(d, total + k), share)), output + k,
+              static_cast<size_t>(shape.head_dim - k));
+  }
 }
 
 // A prompt's tile over all pieces.
@@ -339,9 +349,8 @@ HWY_ATTR void AttendTokens(const AttentionShape& shape, const AttentionRow& row,
     }
   }
   for (int64_t i = 0; i < rows; ++i) {
-    Finish<typename Blocks::Element>(
-        shape, totals + i * part_size,
-        OutputOf(shape, row, first + i / group, kv_head * group + i % group));
+    Finish<typename Blocks::Element>(shape, row, first + i / group, kv_head * group + i % group,
+                                     totals + i * part_size);
   }
 }
 
@@ -415,7 +424,7 @@ void FinishTyped(const AttentionShape& shape, const AttentionRow& row, int64_t k
       AddPart(shape, parts + (piece * group + i) * part_size, total);
     }
     WithResidentType(shape.dtype, [&]<typename T>(T) {
-      Finish<T>(shape, total, OutputOf(shape, row, 0, kv_head * group + i));
+      Finish<T>(shape, row, /*token=*/0, kv_head * group + i, total);
     });
   }
 }

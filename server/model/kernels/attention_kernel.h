@@ -8,7 +8,8 @@
 // result, each time after bringing both sides to the larger of their maxima. So what a query gets
 // depends on the query, its position and what is stored up to there, and on nothing else: the
 // functions below only differ in how much they do at a time. Blocks and pieces of which a query sees
-// nothing, since its window begins behind them, are left out.
+// nothing, since its window begins behind them, are left out. A head's sink is added to the result, as
+// the last thing.
 
 #ifndef SHIRA_SERVER_MODEL_KERNELS_ATTENTION_KERNEL_H_
 #define SHIRA_SERVER_MODEL_KERNELS_ATTENTION_KERNEL_H_
@@ -64,7 +65,10 @@ struct AttentionRow {
   int64_t start = 0;         // position of the first query
   int64_t tokens = 0;        // queries, at least one
   int64_t window = 0;        // positions that a query sees, the last of them its own; 0: all
-  float* output = nullptr;   // [tokens, num_heads * head_dim], rounded to the dtype
+  // [num_heads]: a score for each head that counts among those of positions as that of a position whose
+  // value is zero. null: there is none.
+  const float* sinks = nullptr;
+  float* output = nullptr;  // [tokens, num_heads * head_dim], rounded to the dtype
 
   // The first position that the query at `position` sees.
   int64_t first_seen(int64_t position) const {

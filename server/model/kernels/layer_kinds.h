@@ -21,6 +21,13 @@ enum class Activation {
   kGeluTanh,  // x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))
 };
 
+// What is made of a gate and an up of an MLP together: with g the gate, `limit` at most, and u the up,
+// within `limit` on both sides, it is g / (1 + exp(-slope * g)) * (u + 1). Gates and ups come in pairs.
+struct ClampedGate {
+  double slope = 1.702;
+  double limit = 7.0;
+};
+
 }  // namespace shira
 
 #endif  // SHIRA_SERVER_MODEL_KERNELS_LAYER_KINDS_H_

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstring>
+#include <iterator>
 
 #include "server/model/kernels/resident_types.h"
 
@@ -197,6 +198,31 @@ HWY_ATTR void GateImpl(const float* gate_up, int64_t size, float* y) {
   });
 }
 
+template <typename T>
+HWY_ATTR void ClampedGateImpl(float slope, float limit, const float* pairs, int64_t size,
+                              float* y) {
+  const FloatTag d;
+  const FloatVector one = hn::Set(d, 1.0f);
+  const FloatVector steepness = hn::Set(d, slope);
+  const FloatVector most = hn::Set(d, ToFloat(FromFloat<T>(limit)));
+  ForVectors(size, [&](int64_t i, size_t count) HWY_ATTR {
+    const float* from = pairs + 2 * i;
+    float padded[2 * 16];
+    if (count < hn::Lanes(d)) {
+      std::fill(std::copy_n(from, 2 * count, padded), std::end(padded), 0.0f);
+      from = padded;
+    }
+    FloatVector gate, up;
+    hn::LoadInterleaved2(d, from, gate, up);
+    gate = hn::Min(gate, most);
+    up = hn::Max(hn::Min(up, most), hn::Neg(most));
+    const FloatVector logistic =
+        RoundTo<T>(TimesLogistic(one, RoundTo<T>(hn::Mul(gate, steepness))));
+    const FloatVector gated = RoundTo<T>(hn::Mul(gate, logistic));
+    StoreSome(RoundTo<T>(hn::Mul(RoundTo<T>(hn::Add(up, one)), gated)), y + i, count);
+  });
+}
+
 template <typename T, Activation kActivation>
 HWY_ATTR void ActivateImpl(const float* x, int64_t size, float* y) {
   ForVectors(size, [&](int64_t i, size_t count) HWY_ATTR {
@@ -272,6 +298,10 @@ void GateTyped(DType dtype, Activation activation, const float* gate_up, int64_t
     WithActivation(activation, [&](auto tag) { GateImpl<T, tag.value>(gate_up, size, y); });
   });
 }
+void ClampedGateTyped(DType dtype, float slope, float limit, const float* pairs, int64_t size,
+                      float* y) {
+  WithResidentType(dtype, [&]<typename T>(T) { ClampedGateImpl<T>(slope, limit, pairs, size, y); });
+}
 void ActivateTyped(DType dtype, Activation activation, const float* x, int64_t size, float* y) {
   WithResidentType(dtype, [&]<typename T>(T) {
     WithActivation(activation, [&](auto tag) { ActivateImpl<T, tag.value>(x, size, y); });
@@ -294,6 +324,7 @@ HWY_EXPORT(SoftcapTyped);
 HWY_EXPORT(NormTyped);
 HWY_EXPORT(RotateTyped);
 HWY_EXPORT(GateTyped);
+HWY_EXPORT(ClampedGateTyped);
 HWY_EXPORT(ActivateTyped);
 
 void WidenRow(DType dtype, const void* from, int64_t size, float* to) {
@@ -348,6 +379,12 @@ void RotateRow(DType dtype, const float* cos, const float* sin, int64_t num_head
 
 void GateRow(DType dtype, Activation activation, const float* gate_up, int64_t size, float* y) {
   HWY_DYNAMIC_DISPATCH(GateTyped)(dtype, activation, gate_up, size, y);
+}
+
+void ClampedGateRow(DType dtype, const ClampedGate& gate, const float* pairs, int64_t size,
+                    float* y) {
+  const auto slope = static_cast<float>(gate.slope), limit = static_cast<float>(gate.limit);
+  HWY_DYNAMIC_DISPATCH(ClampedGateTyped)(dtype, slope, limit, pairs, size, y);
 }
 
 void ActivateRow(DType dtype, Activation activation, const float* x, int64_t size, float* y) {

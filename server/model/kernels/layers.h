@@ -53,6 +53,10 @@ void RotateRow(DType dtype, const float* cos, const float* sin, int64_t num_head
 // y = activation(gate) * up. gate_up: [2 * size], gate first; y: [size].
 void GateRow(DType dtype, Activation activation, const float* gate_up, int64_t size, float* y);
 
+// y = what `gate` makes of pairs of a gate and an up, each step rounded. pairs: [size, 2]; y: [size].
+void ClampedGateRow(DType dtype, const ClampedGate& gate, const float* pairs, int64_t size,
+                    float* y);
+
 // y = activation(x). Both: [size].
 void ActivateRow(DType dtype, Activation activation, const float* x, int64_t size, float* y);
 

@@ -214,16 +214,15 @@ TEST_P(TorchExecutorTest, ForksShareWholePagesAndGoOnByThemselves) {
               StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, TorchExecutorTest,
-                         ::testing::Values(TinyModel{DType::kF32},
-                                           TinyModel{DType::kF32, kTinyMixed, false},
-                                           TinyModel{DType::kBF16, kTinyMixed},
-                                           TinyModel{DType::kF16, kTinyMixed, false},
-                                           TinyModel{DType::kF32, kTinyGemma},
-                                           TinyModel{DType::kBF16, kTinyGemma, false},
-                                           TinyModel{DType::kF32, kTinyStableLm, false},
-                                           TinyModel{DType::kF32, kTinyMixture}),
-                         TinyModelName);
+INSTANTIATE_TEST_SUITE_P(
+    Models, TorchExecutorTest,
+    ::testing::Values(TinyModel{DType::kF32}, TinyModel{DType::kF32, kTinyMixed, false},
+                      TinyModel{DType::kBF16, kTinyMixed},
+                      TinyModel{DType::kF16, kTinyMixed, false}, TinyModel{DType::kF32, kTinyGemma},
+                      TinyModel{DType::kBF16, kTinyGemma, false},
+                      TinyModel{DType::kF32, kTinyStableLm, false},
+                      TinyModel{DType::kF32, kTinyMixture}, TinyModel{DType::kF32, kTinyGptOss}),
+    TinyModelName);
 
 TEST(TorchExecutorSwitchTest, MoreEntriesThanAreWrittenAtATime) {
   ModelConfig config = TinyDecoderConfig();

@@ -14,6 +14,7 @@
 #include "base/thread_team.h"
 #include "server/model/decoder.h"
 #include "server/model/families/gemma.h"
+#include "server/model/families/gpt_oss.h"
 #include "server/model/families/llama.h"
 #include "server/model/families/qwen3.h"
 #include "server/model/families/qwen3_moe.h"
@@ -99,6 +100,22 @@ inline ModelConfig TinyMixtureConfig(bool tied = true) {
   return config;
 }
 
+// Mixtures of experts whose gates are clamped, with biases of experts and routers, and sinks.
+inline ModelConfig TinyGptOssConfig(bool tied = true) {
+  ModelConfig config = TinyDecoderConfig(tied);
+  config.architecture = "gpt_oss";
+  config.family = &kGptOssFamily;
+  config.num_layers = 3;
+  config.layers = {{.window = 37, .mlp = MlpKind::kMixture},
+                   {.mlp = MlpKind::kMixture},
+                   {.window = 37, .mlp = MlpKind::kMixture}};
+  config.mixture = {
+      .experts = 5, .experts_per_token = 2, .intermediate_size = 37, .rounds_weights = true};
+  config.norm = NormKind::kRmsFloat;
+  config.clamped_gate = ClampedGate{.limit = 0.5};
+  return config;
+}
+
 inline std::unique_ptr<ResidentWeights> RandomWeights(const ModelConfig& config, DType dtype) {
   std::unique_ptr<ResidentWeights> weights = ResidentWeights::Allocate(config, dtype).value();
   std::mt19937 random(3);
@@ -154,6 +171,7 @@ inline constexpr TinyModel::Kind kTinyMixed = {"Mixed", &TinyMixedConfig};
 inline constexpr TinyModel::Kind kTinyGemma = {"Gemma", &TinyGemmaConfig};
 inline constexpr TinyModel::Kind kTinyStableLm = {"StableLm", &TinyStableLmConfig};
 inline constexpr TinyModel::Kind kTinyMixture = {"Mixture", &TinyMixtureConfig};
+inline constexpr TinyModel::Kind kTinyGptOss = {"GptOss", &TinyGptOssConfig};
 
 inline std::string TinyModelName(const ::testing::TestParamInfo<TinyModel>& info) {
   return std::string(DTypeName(info.param.dtype)) + info.param.kind.name +

@@ -42,6 +42,7 @@ class DecoderStatesTest : public ::testing::TestWithParam<TinyModel> {
         "small",
         [](const std::string& name) {
           return name.find("norm") != std::string::npos || name.find("bias") != std::string::npos ||
+                 name.find("sinks") != std::string::npos ||
                  name == "model.layers.1.self_attn.v_proj.weight";
         },
         4, 5));
@@ -171,7 +172,8 @@ INSTANTIATE_TEST_SUITE_P(
         TinyModel{DType::kBF16, kTinyMixed, false}, TinyModel{DType::kF32, kTinyGemma},
         TinyModel{DType::kBF16, kTinyGemma, false}, TinyModel{DType::kF32, kTinyStableLm, false},
         TinyModel{DType::kBF16, kTinyStableLm}, TinyModel{DType::kF32, kTinyMixture},
-        TinyModel{DType::kBF16, kTinyMixture, false}, TinyModel{DType::kF16, kTinyMixture}),
+        TinyModel{DType::kBF16, kTinyMixture, false}, TinyModel{DType::kF16, kTinyMixture},
+        TinyModel{DType::kF32, kTinyGptOss, false}, TinyModel{DType::kBF16, kTinyGptOss}),
     TinyModelName);
 
 }  // namespace

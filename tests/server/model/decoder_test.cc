@@ -189,7 +189,8 @@ INSTANTIATE_TEST_SUITE_P(
                       TinyModel{DType::kF32, kTinyGemma}, TinyModel{DType::kBF16, kTinyGemma},
                       TinyModel{DType::kF32, kTinyStableLm}, TinyModel{DType::kBF16, kTinyStableLm},
                       TinyModel{DType::kF32, kTinyMixture}, TinyModel{DType::kBF16, kTinyMixture},
-                      TinyModel{DType::kF16, kTinyMixture}),
+                      TinyModel{DType::kF16, kTinyMixture}, TinyModel{DType::kF32, kTinyGptOss},
+                      TinyModel{DType::kBF16, kTinyGptOss}),
     TinyModelName);
 
 // What is in an expert's weights is seen by the tokens that use it alone: others do not even read it.

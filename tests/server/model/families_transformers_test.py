@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from gguf_writing import finish, open_writer
 from peft import PeftModel, ShiraConfig, get_peft_model
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from shira_testutil import make_tiny_model, parameter_hashes, run_binary, tensor_sha256
 
@@ -82,6 +82,13 @@ MODELS = {
         "qwen3_moe", {"num_hidden_layers": 4, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 40,
                       "decoder_sparse_step": 2, "mlp_only_layers": [1], "attention_bias": True,
                       "tie_word_embeddings": True}),
+    "gpt_oss": ("gpt_oss", {"num_hidden_layers": 3, "num_local_experts": 6, "num_experts_per_tok": 3, "sliding_window": 20}),
+    "gpt_oss, tied, no biases, layers named, gates clamped": (
+        "gpt_oss", {"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 20, "head_dim": 24,
+                    "intermediate_size": 48, "tie_word_embeddings": True, "attention_bias": False, "swiglu_alpha": 2.5,
+                    "swiglu_limit": 0.25, "layer_types": [FULL, SLIDING],
+                    "rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "truncate": False,
+                                        "original_max_position_embeddings": 64}}),
     "mistral": ("mistral", {"sliding_window": 20, "head_dim": 24}),
     "mistral, no window": ("mistral", {"sliding_window": None}),
     "phi3": ("phi3", {}),
@@ -103,22 +110,24 @@ MODELS = {
                     "attention_bias": True, "mlp_bias": True}),
 }
 # Architectures of llama.cpp that are not called as transformers calls the family. Mistral has none.
-GGUF_NAMES = {"gemma3_text": "gemma3", "gpt_neox": "gptneox", "granitemoehybrid": "granite", "ministral3": "mistral3",
-              "olmo3": "olmo2", "mistral": None, "mixtral": "llama", "qwen3_moe": "qwen3moe"}
+GGUF_NAMES = {"gemma3_text": "gemma3", "gpt_neox": "gptneox", "gpt_oss": "gpt-oss", "granitemoehybrid": "granite",
+              "ministral3": "mistral3", "olmo3": "olmo2", "mistral": None, "mixtral": "llama", "qwen3_moe": "qwen3moe"}
 # Families whose rows of q and k are interleaved in files of llama.cpp.
 GGUF_INTERLEAVED = {"granite", "granitemoehybrid", "llama", "ministral3", "mixtral", "smollm3"}
 # Whose norms are one larger there.
 GGUF_PLUS_ONE = {"gemma2", "gemma3_text"}
 # Models of which a file says everything that its folder does, or what it does not say is usual.
 COMPLETE_IN_GGUF = {
-    "gemma2", "gemma3", "gpt_neox", "gpt_neox, one after the other", "granite", "granitemoehybrid",
+    "gemma2", "gemma3", "gpt_neox", "gpt_neox, one after the other", "gpt_oss", "granite", "granitemoehybrid",
     "granitemoehybrid, no positions, tied, biases", "ministral3", "mixtral", "olmo2", "olmo3", "phi3",
     "phi3, part of a head, factors of short texts", "phi3, window, one width for all", "qwen2", "qwen3", "qwen3_moe",
     "smollm3", "stablelm", "stablelm, beside each other", "stablelm, norms of heads", "starcoder2"}
 # Every layer has a mixture of experts there.
 NOT_IN_GGUF = {"qwen3_moe, shares of all, some layers dense, biases"}
-# Families with mixtures of experts, and what they called a mixture's linear layers before transformers 5.
-MIXTURES = {"mixtral": ["gate", "w1", "w2", "w3"], "qwen3_moe": ["gate", "gate_proj", "up_proj", "down_proj"]}
+# Families with mixtures of experts, and what a mixture's linear layers are called where its experts are modules: in gpt-oss those of
+# folders on the hub, in the others those of transformers before 5.
+MIXTURES = {"gpt_oss": ["router", "gate_up_projs.0", "gate_up_projs.1", "down_projs.1"], "mixtral": ["gate", "w1", "w2", "w3"],
+            "qwen3_moe": ["gate", "gate_proj", "up_proj", "down_proj"]}
 # A token's experts are decided where the score of the last one is so much above that of the next. Scores are up to 3, so that
 # this is some steps of the dtype.
 DECIDED = {"BF16": 0.06, "F16": 0.01}
@@ -137,16 +146,22 @@ def has_mixtures(model) -> bool:
     return model.config.model_type in MIXTURES
 
 
+def router_name(model) -> str:
+    return "mlp.router" if model.config.model_type == "gpt_oss" else "mlp.gate"
+
+
 def least_lead(model, prompt: list[int]) -> float:
     """By how much the experts that the prompt's last token uses, in any layer, score more than the others."""
     leads = [math.inf]
 
     def measure(router, inputs, _):
-        scores = torch.nn.functional.linear(inputs[0].reshape(-1, inputs[0].shape[-1])[-1], router.weight).float()
+        last = inputs[0].reshape(-1, inputs[0].shape[-1])[-1]
+        scores = torch.nn.functional.linear(last, router.weight, getattr(router, "bias", None)).float()
         best = scores.sort(descending=True).values
         leads.append((best[router.top_k - 1] - best[router.top_k]).item())
 
-    hooks = [module.register_forward_hook(measure) for name, module in model.named_modules() if name.endswith("mlp.gate")]
+    hooks = [module.register_forward_hook(measure) for name, module in model.named_modules()
+             if name.endswith(router_name(model))]
     assert hooks
     with torch.inference_mode():
         model(torch.tensor([prompt]))
@@ -175,10 +190,30 @@ def prompts_for(model, dtype: str) -> list[list[int]]:
 
 
 def hub_tensors(model) -> dict[str, torch.Tensor]:
-    """The parameters as transformers saves them for the hub: each expert's by themselves."""
+    """The parameters as transformers saves them for the hub, each expert's by themselves, all in the model's dtype: float16's norms
+    of gpt-oss are float32."""
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
-        return load_file(pathlib.Path(folder, "model.safetensors"))
+        tensors = load_file(pathlib.Path(folder, "model.safetensors"))
+    return {name: values.to(model.dtype) for fused, tensor in tensors.items() for name, values in by_expert(fused, tensor)}
+
+
+def by_expert(name: str, tensor: torch.Tensor):
+    """gpt-oss' tensors of all experts, whose matrices are multiplied from the right, under the names of modules."""
+    module, _, matrix = name.partition(".mlp.experts.")
+    if matrix.removesuffix("_bias") not in ("gate_up_proj", "down_proj"):
+        yield name, tensor
+        return
+    kind = "bias" if matrix.endswith("_bias") else "weight"
+    for expert, values in enumerate(tensor):
+        yield f"{module}.mlp.experts.{matrix.removesuffix('_bias')}s.{expert}.{kind}", values.t().contiguous()
+
+
+def save_modules(model, folder: pathlib.Path) -> None:
+    """gpt-oss as folders on the hub have it whose routers and experts are modules of nn.Linear."""
+    model.config.save_pretrained(folder)
+    tensors = {name.replace(".mlp.router.", ".mlp.router.linear."): tensor for name, tensor in hub_tensors(model).items()}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def hashes_of(model) -> dict[str, str]:
@@ -219,7 +254,14 @@ def gguf_parameters(model):
     """(name of a module, "weight" or "bias", values): all experts' gates, ups and downs are a tensor each."""
     for name, parameter in model.named_parameters():
         values = parameter.detach().float().numpy()
-        if name.endswith("mlp.experts.gate_up_proj"):
+        if name.endswith(".sinks"):
+            yield name, "weight", values
+        elif model.config.model_type == "gpt_oss" and ".mlp.experts." in name:
+            values = values.swapaxes(1, 2) if values.ndim == 3 else values
+            parts = {"gate_proj": values[:, ::2], "up_proj": values[:, 1::2]} if "gate_up" in name else {"down_proj": values}
+            for part, rows in parts.items():
+                yield f"{name.rsplit('.', 1)[0]}.{part}", "bias" if name.endswith("_bias") else "weight", rows
+        elif name.endswith("mlp.experts.gate_up_proj"):
             for part, half in zip(("gate_proj", "up_proj"), np.split(values, 2, axis=1)):
                 yield name.replace("gate_up_proj", part), "weight", half
         elif name.endswith("mlp.experts.down_proj"):
@@ -274,7 +316,7 @@ def write_rope(writer, config, head_dim: int) -> None:
 def add_settings(writer, config) -> None:
     """What converters write of a family beside what all families have."""
     family = config.model_type
-    if family == "phi3" or family.startswith(("gemma", "olmo3")):
+    if family == "phi3" or family.startswith(("gemma", "gpt_oss", "olmo3")):
         writer.add_sliding_window(config.sliding_window or 0)
     if family.startswith("gemma") and config.attn_logit_softcapping is not None:
         writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
@@ -311,8 +353,8 @@ def under_gguf_names(names, module: str, values: np.ndarray, parameters: dict[st
     return [(names.get_name(module.replace("shared_mlp.output_linear", "mlp.down_proj")), values)]
 
 
-def write_gguf(model, path: pathlib.Path) -> None:
-    """The model in float32, under the names of llama.cpp's own table."""
+def write_gguf(model, path: pathlib.Path, experts: gguf.GGMLQuantizationType | None = None) -> None:
+    """The model in float32, but for its experts' matrices if they are to have another type, under the names of llama.cpp's table."""
     config = model.config
     family = config.model_type
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -331,7 +373,11 @@ def write_gguf(model, path: pathlib.Path) -> None:
         if family in GGUF_PLUS_ONE and module.endswith("norm"):
             values = values + 1
         for name, part in under_gguf_names(names, module, values, parameters):
-            writer.add_tensor(f"{name}.{kind}", np.ascontiguousarray(part))
+            part = np.ascontiguousarray(part)
+            if experts is not None and name.endswith("_exps") and kind == "weight":
+                writer.add_tensor(f"{name}.{kind}", gguf.quantize(part, experts), raw_dtype=experts)
+            else:
+                writer.add_tensor(f"{name}.{kind}", part)
     finish(writer)
 
 
@@ -388,6 +434,9 @@ class FamiliesTest(unittest.TestCase):
                 model.save_pretrained(paths[-1], save_original_format=False)
                 names = load_file(paths[-1] / "model.safetensors")
                 self.assertTrue(any(name.endswith("mlp.experts.gate_up_proj") for name in names), list(names))
+            if model.config.model_type == "gpt_oss":
+                paths.append(folder / "modules")
+                save_modules(model, paths[-1])
             for path in paths:
                 for dtype in oracle.DTYPES:
                     expected = hashes_of(oracle.load(folder, dtype))
@@ -446,8 +495,9 @@ class MixtureAdaptersTest(unittest.TestCase):
                 tensors = hub_tensors(oracle.load(folder, dtype))
                 merged = PeftModel.from_pretrained(unfused(tensors), folder / "adapter").merge_and_unload()
                 expected = {name: tensor_sha256(tensor) for name, tensor in merged.state_dict().items()}
-                changed = {name.rsplit(".", 2)[-2] for name in tensors if tensor_sha256(tensors[name]) != expected[name]}
-                self.assertEqual(changed, set(targets))
+                changed = {name for name in tensors if tensor_sha256(tensors[name]) != expected[name]}
+                self.assertTrue(changed)
+                self.assertEqual(changed, {name for name in tensors if name.endswith(tuple(f".{target}.weight" for target in targets))})
                 found = printed_hashes("print_adapted_hashes", folder, dtype, folder / "adapter")
                 self.assertEqual(found, expected, dtype)
 
@@ -465,12 +515,14 @@ class MixtureAdaptersTest(unittest.TestCase):
         adapted.save_pretrained(folder / "adapter")
 
     def test_a_router_that_was_trained_whole_equals_pefts_merge(self):
-        def check(_, folder):
-            self.save_with_module(folder, "mlp.gate")
+        def check(model, folder):
+            router = router_name(model)
+            self.save_with_module(folder, router)
             for dtype in oracle.DTYPES:
                 merged = PeftModel.from_pretrained(oracle.load(folder, dtype), folder / "adapter").merge_and_unload()
                 base, expected = hashes_of(oracle.load(folder, dtype)), hashes_of(merged)
-                self.assertEqual({name.rsplit(".", 2)[-2] for name in base if base[name] != expected[name]}, {"gate", "o_proj"})
+                changed = {name.rsplit(".", 2)[-2] for name in base if base[name] != expected[name]}
+                self.assertEqual(changed, {router.removeprefix("mlp."), "o_proj"})
                 self.assertEqual(printed_hashes("print_adapted_hashes", folder, dtype, folder / "adapter"), expected, dtype)
 
         self.for_each_mixture(check)
@@ -488,7 +540,7 @@ class MixtureAdaptersTest(unittest.TestCase):
     def test_peft_targets_neither_routers_nor_fused_experts(self):
         """If PEFT learns to, such adapters have to be looked at."""
         def check(model, _):
-            for target in ("mlp.gate", "mlp.experts"):
+            for target in (router_name(model), "mlp.experts"):
                 with self.assertRaisesRegex(TypeError, "not supported"):
                     get_peft_model(model, ShiraConfig(r=1, target_modules=rf".*\.{target}"))
 

@@ -531,6 +531,37 @@ TEST(GgufConfigTest, AFileOfLlamasArchitectureWithExpertsIsMixtrals) {
   EXPECT_EQ(none.Tensors().back().name, "model.norm.weight");
 }
 
+TEST(GgufConfigTest, GptOssHasWhatItsFilesDoNotSay) {
+  LlamaMetadata metadata;
+  metadata.Text("general.architecture", "gpt-oss").Text("gpt-oss.rope.scaling.type", "yarn");
+  for (const auto& [key, value] : std::vector<std::pair<std::string, uint32_t>>{
+           {"embedding_length", 64},
+           {"block_count", 3},
+           {"attention.head_count", 4},
+           {"attention.key_length", 64},
+           {"attention.value_length", 64},
+           {"feed_forward_length", 128},
+           {"expert_feed_forward_length", 96},
+           {"context_length", 256},
+           {"vocab_size", 320},
+           {"expert_count", 6},
+           {"expert_used_count", 3},
+           {"attention.sliding_window", 20},
+           {"rope.scaling.original_context_length", 32}}) {
+    metadata.Number("gpt-oss." + key, value);
+  }
+  metadata.Float("gpt-oss.attention.layer_norm_rms_epsilon", 1e-5f);
+  metadata.Float("gpt-oss.rope.scaling.factor", 8.0f);
+  ASSERT_OK_AND_ASSIGN(const ModelConfig config, metadata.Read());
+  EXPECT_EQ(config.mixture.intermediate_size, 96);
+  EXPECT_EQ(config.clamped_gate->limit, 7.0);
+  EXPECT_FALSE(config.ropes[0].scaling.truncate);
+  EXPECT_EQ(config.ropes[0].theta, 150000.0);
+  EXPECT_EQ(config.layers[0].window, 20);
+  EXPECT_EQ(config.layers[1].window, 0);
+  EXPECT_EQ(config.layers[2].window, 20);
+}
+
 TEST(GgufConfigTest, RefusesMixturesThatComputeOtherwise) {
   LlamaMetadata metadata = LlamaMetadata().Sizes().Number("llama.expert_count", 8);
   metadata.Number("llama.expert_used_count", 2).Number("llama.expert_gating_func", 2);

@@ -31,6 +31,8 @@ using ::testing::Not;
 using ::shira::testing::kInvalid;
 constexpr const char* kEmbeddings = "model.embed_tokens.weight";
 constexpr const char* kHead = "lm_head.weight";
+constexpr const char* kGateUp = "model.layers.0.mlp.experts.gate_up_proj";
+constexpr const char* kDown = "model.layers.0.mlp.experts.down_proj";
 constexpr const char* kQ = "model.layers.0.self_attn.q_proj.weight";
 
 struct FakeTensor {
@@ -45,10 +47,44 @@ class WeightLoaderTest : public ::testing::Test {
   void SetUp() override { WriteConfig(/*tied=*/true); }
 
   void WriteConfig(bool tied) {
-    const json config = {{"model_type", "llama"},      {"hidden_size", 8},
-                         {"num_hidden_layers", 1},     {"num_attention_heads", 2},
-                         {"intermediate_size", 4},     {"vocab_size", 6},
-                         {"tie_word_embeddings", tied}};
+    WriteConfig({{"model_type", "llama"},
+                 {"hidden_size", 8},
+                 {"num_hidden_layers", 1},
+                 {"num_attention_heads", 2},
+                 {"intermediate_size", 4},
+                 {"vocab_size", 6},
+                 {"tie_word_embeddings", tied}});
+  }
+
+  // A model of two experts, whose tensors are those of folders with a tensor for all of them.
+  void WriteGptOss(int64_t hidden, int64_t wide) {
+    WriteConfig({{"model_type", "gpt_oss"},
+                 {"hidden_size", hidden},
+                 {"num_hidden_layers", 1},
+                 {"num_attention_heads", 2},
+                 {"num_key_value_heads", 1},
+                 {"head_dim", 8},
+                 {"intermediate_size", wide},
+                 {"vocab_size", 6},
+                 {"num_local_experts", 2},
+                 {"num_experts_per_tok", 1},
+                 {"quantization_config", {{"quant_method", "mxfp4"}}}});
+    std::erase_if(tensors_, [](const auto& tensor) {
+      return tensor.first.find(".experts.") != std::string::npos;
+    });
+    tensors_[kGateUp] = {DType::kF32, {2, hidden, 2 * wide}};
+    tensors_[std::string(kGateUp) + "_bias"] = {DType::kF32, {2, 2 * wide}};
+    tensors_[kDown] = {DType::kF32, {2, wide, hidden}};
+    tensors_[std::string(kDown) + "_bias"] = {DType::kF32, {2, hidden}};
+  }
+  // Gates and ups in MXFP4 instead.
+  void QuantiseGateUp(int64_t hidden, int64_t wide) {
+    tensors_.erase(kGateUp);
+    tensors_[std::string(kGateUp) + "_blocks"] = {DType::kU8, {2, 2 * wide, hidden / 32, 16}};
+    tensors_[std::string(kGateUp) + "_scales"] = {DType::kU8, {2, 2 * wide, hidden / 32}};
+  }
+
+  void WriteConfig(const json& config) {
     folder_.Write("config.json", config.dump());
     const absl::StatusOr<ModelConfig> parsed = ReadHuggingFaceConfig(folder_.path());
     ASSERT_THAT(parsed, IsOk());
@@ -168,6 +204,79 @@ TEST_F(WeightLoaderTest, UntiedOutputWeightsAreRequired) {
   EXPECT_THAT(Open(), IsOk());
   tensors_.erase("lm_head.weight");
   EXPECT_THAT(Open(), StatusIs(kInvalid, HasSubstr("'lm_head.weight' is missing")));
+}
+
+TEST_F(WeightLoaderTest, ATensorOfAllExpertsColumnsIsTakenApart) {
+  const int64_t hidden = 12, wide = 5;
+  WriteGptOss(hidden, wide);
+  for (auto& [name, tensor] : tensors_) {
+    if (name.find(".experts.") == std::string::npos) continue;
+    tensor.values.resize(2 * 2 * wide * hidden);
+    for (size_t i = 0; i < tensor.values.size(); ++i) tensor.values[i] = static_cast<float>(i);
+  }
+  ASSERT_OK_AND_ASSIGN(const auto source, Open());
+  const std::string experts = "model.layers.0.mlp.experts.";
+  const std::vector<float> gate_up =
+      Read(*source, experts + "gate_up_projs.1.weight", 2 * wide, hidden);
+  const std::vector<float> down = Read(*source, experts + "down_projs.1.weight", hidden, wide);
+  for (int64_t i = 0; i < 2 * wide; ++i) {
+    for (int64_t k = 0; k < hidden; ++k) {
+      EXPECT_EQ(gate_up[i * hidden + k], (hidden + k) * 2 * wide + i);
+      if (i < wide) {
+        EXPECT_EQ(down[k * wide + i], (wide + i) * hidden + k);
+      }
+    }
+  }
+  EXPECT_EQ(Read(*source, experts + "gate_up_projs.1.bias", 1, 2 * wide)[3], 2 * wide + 3);
+  EXPECT_EQ(Read(*source, experts + "down_projs.1.bias", 1, hidden)[3], hidden + 3);
+  EXPECT_EQ(Read(*source, experts + "down_projs.0.bias", 1, hidden)[3], 3);
+}
+
+TEST_F(WeightLoaderTest, Mxfp4NeedsBlocksAndScalesOfItsShape) {
+  WriteGptOss(64, 32);
+  QuantiseGateUp(64, 32);
+  const std::string blocks = std::string(kGateUp) + "_blocks";
+  const std::string scales = std::string(kGateUp) + "_scales";
+  ASSERT_OK_AND_ASSIGN(const auto source, Open());
+  EXPECT_EQ(Read(*source, "model.layers.0.mlp.experts.gate_up_projs.1.weight", 64, 64),
+            std::vector<float>(64 * 64));
+  tensors_[blocks].dtype = DType::kI8;
+  tensors_[scales].shape = {2, 64, 3};
+  EXPECT_THAT(Open(), StatusIs(kInvalid, AllOf(HasSubstr(blocks + "' has the type I8"),
+                                               HasSubstr("expected U8 and [2, 64, 2, 16]"),
+                                               HasSubstr(scales + "' has the type U8"),
+                                               HasSubstr("expected U8 and [2, 64, 2]"))));
+  tensors_.erase(scales);
+  EXPECT_THAT(Open(), StatusIs(kInvalid, HasSubstr(scales + "' is missing")));
+  WriteGptOss(40, 32);
+  QuantiseGateUp(40, 32);
+  EXPECT_THAT(Open(), StatusIs(kInvalid, HasSubstr("' has rows of 40 elements, which is no whole "
+                                                   "number of MXFP4 blocks of 32")));
+}
+
+// A scale of 255 is 2^128.
+TEST_F(WeightLoaderTest, Mxfp4ThatIsNotFiniteIsRefused) {
+  WriteGptOss(32, 2);
+  QuantiseGateUp(32, 2);
+  const std::string bytes("\0\0\0\0\0\xFF\0\0", 8);  // [2, 4, 1]: row 1 of expert 1
+  std::vector<float>& scales = tensors_[std::string(kGateUp) + "_scales"].values;
+  scales.resize(2);
+  std::memcpy(scales.data(), bytes.data(), bytes.size());
+  std::vector<float>& blocks = tensors_[std::string(kGateUp) + "_blocks"].values;
+  blocks.resize(2 * 4 * 4);
+  std::memset(blocks.data(), 0x70, blocks.size() * sizeof(float));  // 0, 6, 0, 6, ...
+  ASSERT_OK_AND_ASSIGN(const auto source, Open());
+  std::vector<float> values(4 * 32);
+  const WeightDestination destination = {reinterpret_cast<std::byte*>(values.data()), 4, 32};
+  EXPECT_THAT(source->Read("model.layers.0.mlp.experts.gate_up_projs.0.weight", DType::kF32,
+                           destination, &SerialFor),
+              IsOk());
+  EXPECT_EQ(values[1], 6 * 0x1p-127f);
+  EXPECT_THAT(
+      source->Read("model.layers.0.mlp.experts.gate_up_projs.1.weight", DType::kF32, destination,
+                   &SerialFor),
+      StatusIs(kInvalid, AllOf(HasSubstr("gate_up_projs.1.weight'"),
+                               HasSubstr("gate_up_proj_blocks"), HasSubstr("row 1, column 1"))));
 }
 
 TEST_F(WeightLoaderTest, RefusesWhatIsNoModel) {

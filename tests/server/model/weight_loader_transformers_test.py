@@ -25,7 +25,7 @@ Kind = gguf.GGMLQuantizationType
 # Where a block has its 16-bit floats; everything else in it may have any value.
 HALVES = {
     Kind.Q4_0: [0], Kind.Q4_1: [0, 2], Kind.Q5_0: [0], Kind.Q5_1: [0, 2], Kind.Q8_0: [0],
-    Kind.Q4_K: [0, 2], Kind.Q5_K: [0, 2], Kind.Q6_K: [208],
+    Kind.Q4_K: [0, 2], Kind.Q5_K: [0, 2], Kind.Q6_K: [208], Kind.MXFP4: [],
 }
 FLOATS = {Kind.F32: np.float32, Kind.F16: np.float16}
 GGUF_NAMES = {
@@ -53,6 +53,8 @@ def random_blocks(kind: Kind, rows: int, cols: int, rng) -> np.ndarray:
     """Any bits, with scales that are finite halves of both signs and some subnormal."""
     elements, size = gguf.GGML_QUANT_SIZES[kind]
     blocks = rng.integers(0, 256, size=(rows, cols // elements, size), dtype=np.uint8)
+    if kind == Kind.MXFP4:  # powers of two from the least one on
+        blocks[..., 0] = rng.choice([0, 1, 2, 90, *range(100, 136)], blocks.shape[:2])
     for offset in HALVES[kind]:
         scales = (rng.standard_normal(blocks.shape[:2]) * 10.0 ** rng.integers(-7, 1, blocks.shape[:2])).astype(np.float16)
         blocks[..., offset : offset + 2] = scales[..., None].view(np.uint8)

@@ -211,6 +211,61 @@ TEST_F(FamiliesTest, MixturesHaveOtherNamesInMemory) {
   }
 }
 
+TEST_F(FamiliesTest, GptOssHasSinksWindowsAndClampedGates) {
+  ASSERT_OK_AND_ASSIGN(ModelConfig config, Read("gpt_oss"));
+  EXPECT_EQ(config.head_dim, 64);
+  EXPECT_EQ(config.mixture.experts, 128);
+  EXPECT_EQ(config.mixture.experts_per_token, 4);
+  EXPECT_EQ(config.mixture.intermediate_size, 128);
+  EXPECT_THAT(MixturesOf(config), ElementsAre(true, true, true, true));
+  EXPECT_THAT(WindowsOf(config), ElementsAre(128, 0, 128, 0));
+  ASSERT_TRUE(config.clamped_gate.has_value());
+  EXPECT_EQ(config.clamped_gate->slope, 1.702);
+  EXPECT_EQ(config.clamped_gate->limit, 7.0);
+  EXPECT_EQ(config.ropes[0].theta, 150000.0);
+  EXPECT_EQ(config.ropes[0].scaling.kind, RopeScaling::Kind::kYarn);
+  EXPECT_EQ(config.ropes[0].scaling.original_max_position, 4096);
+  EXPECT_FLOAT_EQ(static_cast<float>(config.ropes[0].scaling.attention_factor), 1.3465736f);
+  EXPECT_FALSE(config.ropes[0].scaling.truncate);
+  EXPECT_THAT(
+      NamesOf(config),
+      IsSupersetOf({"model.layers.1.self_attn.sinks", "model.layers.1.self_attn.o_proj.bias",
+                    "model.layers.1.mlp.router.weight", "model.layers.1.mlp.router.bias",
+                    "model.layers.3.mlp.experts.gate_up_projs.127.weight",
+                    "model.layers.3.mlp.experts.gate_up_projs.127.bias",
+                    "model.layers.3.mlp.experts.down_projs.127.bias"}));
+  const OtherNames others = OtherNamesOf(config.Tensors());
+  EXPECT_EQ(others.renamed.at("model.layers.2.mlp.router.linear.bias"),
+            "model.layers.2.mlp.router.bias");
+  EXPECT_EQ(others.fused.at("model.layers.2.mlp.experts.down_proj"),
+            "model.layers.2.mlp.experts.down_projs.0.weight");
+  EXPECT_EQ(others.fused.at("model.layers.2.mlp.experts.gate_up_proj_bias"),
+            "model.layers.2.mlp.experts.gate_up_projs.0.bias");
+
+  const std::string slides = "sliding_attention", full = "full_attention";
+  ASSERT_OK_AND_ASSIGN(config,
+                       Read("gpt_oss", {{"num_local_experts", 3},
+                                        {"num_experts_per_tok", 2},
+                                        {"swiglu_limit", 5},
+                                        {"swiglu_alpha", 1},
+                                        {"sliding_window", 16},
+                                        {"layer_types", {full, slides, slides, full}},
+                                        {"rope_scaling", {{"rope_type", "linear"}, {"factor", 2}}},
+                                        {"quantization_config", {{"quant_method", "mxfp4"}}},
+                                        {"attention_bias", false}}));
+  EXPECT_THAT(WindowsOf(config), ElementsAre(0, 16, 16, 0));
+  EXPECT_EQ(config.clamped_gate->slope, 1.0);
+  EXPECT_EQ(config.clamped_gate->limit, 5.0);
+  EXPECT_EQ(config.ropes[0].scaling.kind, RopeScaling::Kind::kLinear);
+  EXPECT_THAT(NamesOf(config), Not(::testing::Contains("model.layers.1.self_attn.o_proj.bias")));
+  EXPECT_THAT(Read("gpt_oss", {{"swiglu_limit", -1}}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("limit of the gate")));
+  EXPECT_THAT(Read("gpt_oss", {{"quantization_config", {{"quant_method", "gptq"}}}}),
+              StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("or quant_method mxfp4")));
+  EXPECT_THAT(Read("llama", {{"quantization_config", {{"quant_method", "mxfp4"}}}}),
+              StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("quantization_config")));
+}
+
 TEST_F(FamiliesTest, MistralsWindowIsThatOfEveryLayerUnlessItIsNull) {
   ASSERT_OK_AND_ASSIGN(ModelConfig config, Read("mistral", {{"sliding_window", 16}}));
   EXPECT_THAT(WindowsOf(config), ElementsAre(16, 16, 16, 16));
@@ -470,8 +525,8 @@ TEST_F(FamiliesTest, Starcoder2AndGptNeoxHaveNoGate) {
 
 TEST_F(FamiliesTest, EveryFamilyRefusesWhatTheDecoderDoesNotHave) {
   for (const std::string family :
-       {"granite", "llama", "ministral3", "mistral", "mixtral", "olmo2", "phi3", "qwen2", "qwen3",
-        "qwen3_moe", "smollm3", "stablelm", "starcoder2"}) {
+       {"gpt_oss", "granite", "llama", "ministral3", "mistral", "mixtral", "olmo2", "phi3", "qwen2",
+        "qwen3", "qwen3_moe", "smollm3", "stablelm", "starcoder2"}) {
     EXPECT_THAT(Read(family, {{"hidden_act", "relu"},
                               {"quantization_config", {{"bits", 4}}},
                               {"rope_parameters",

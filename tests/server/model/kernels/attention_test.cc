@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <utility>
 
 #include "tests/server/model/kernels/linear_testing.h"
 
@@ -15,8 +16,10 @@ namespace {
 // StoreInPage() does it; what is behind a sequence's end is NaN.
 class Sequences {
  public:
-  Sequences(const AttentionShape& shape, const std::vector<int64_t>& lengths, int64_t window = 0)
-      : shape_(shape), window_(window) {
+  // sinks: of each head, or none.
+  Sequences(const AttentionShape& shape, const std::vector<int64_t>& lengths, int64_t window = 0,
+            std::vector<float> sinks = {})
+      : shape_(shape), window_(window), sinks_(std::move(sinks)) {
     std::mt19937 random(5);
     for (const int64_t length : lengths) {
       Sequence& sequence = sequences_.emplace_back();
@@ -62,6 +65,7 @@ class Sequences {
                       .start = parts[i].start,
                       .tokens = parts[i].tokens,
                       .window = window_,
+                      .sinks = sinks_.empty() ? nullptr : sinks_.data(),
                       .output = outputs[i].data()});
     }
     Attention attention(shape_);
@@ -97,8 +101,12 @@ class Sequences {
         if (shape_.softcap != 0)
           scores[at] = shape_.softcap * std::tanh(scores[at] / shape_.softcap);
       }
-      const double maximum = *std::max_element(scores.begin(), scores.end());
+      double maximum = *std::max_element(scores.begin(), scores.end());
       double total = 0.0;
+      if (!sinks_.empty()) {
+        maximum = std::max<double>(maximum, sinks_[head]);
+        total = std::exp(sinks_[head] - maximum);
+      }
       for (double& score : scores) total += score = std::exp(score - maximum);
       for (int64_t at = 0; at <= position; ++at) {
         for (int64_t k = 0; k < width; ++k) {
@@ -139,6 +147,7 @@ class Sequences {
 
   const AttentionShape shape_;
   const int64_t window_;
+  const std::vector<float> sinks_;
   std::vector<Sequence> sequences_;
 };
 
@@ -260,6 +269,61 @@ TEST_P(AttentionTest, AWindowAsLongAsTheSequenceChangesNoBit) {
     ASSERT_EQ(Sequences(shape, {300}, 300).AttendWhole(0), Sequences(shape, {300}).AttendWhole(0));
     ASSERT_NE(Sequences(shape, {300}, 299).AttendWhole(0), Sequences(shape, {300}).AttendWhole(0));
   });
+}
+
+// One for each head: below the scores, among them, and so far above that hardly anything is left.
+std::vector<float> SinksOf(const AttentionShape& shape) {
+  constexpr float kSinks[] = {-100.0f, 0.5f, 3.0f, 9.0f, 200.0f};
+  std::vector<float> sinks;
+  for (int64_t head = 0; head < shape.num_heads; ++head) sinks.push_back(kSinks[head % 5]);
+  return sinks;
+}
+
+TEST_P(AttentionTest, ASinkIsAScoreWithoutAValue) {
+  for (const AttentionShape& shape : Shapes()) {
+    for (const int64_t window : {0, 20}) {
+      const Sequences sequences(shape, kLengths, window, SinksOf(shape));
+      OnEveryArithmetic([&] {
+        for (size_t i = 0; i < kLengths.size(); ++i) {
+          const std::vector<float> output = sequences.AttendWhole(i);
+          const std::vector<float> last = sequences.Attend({{i, kLengths[i] - 1, 1}})[0];
+          for (int64_t at = kLengths[i] - 1; at >= 0; at -= 1 + kLengths[i] / 9) {
+            const std::vector<Sequences::Exact> expected = sequences.Expected(i, at);
+            for (size_t k = 0; k < expected.size(); ++k) {
+              const float found = output[at * sequences.query_width() + k];
+              ASSERT_NEAR(found, expected[k].value, Tolerance(GetParam(), expected[k]))
+                  << "length " << kLengths[i] << ", position " << at << ", element " << k;
+              if (at == kLengths[i] - 1) {
+                ASSERT_EQ(found, last[k]);
+              }
+            }
+          }
+        }
+      });
+    }
+  }
+}
+
+TEST_P(AttentionTest, ASinksBitsDoNotDependOnHowItsSequenceIsCutOrOnThreads) {
+  constexpr int64_t kLength = 530;
+  const AttentionShape shape = {GetParam(), 5, 1, 24};
+  for (const int64_t window : {0, 130}) {
+    const Sequences sequences(shape, {kLength}, window, SinksOf(shape));
+    OnEveryArithmetic([&] {
+      const std::vector<float> whole = sequences.AttendWhole(0);
+      for (const int64_t chunk : {1, 7, 33}) {
+        std::vector<Sequences::Part> parts;
+        for (int64_t at = 0; at < kLength; at += chunk) {
+          parts.push_back({0, at, std::min(chunk, kLength - at)});
+        }
+        std::vector<float> chunked;
+        for (const std::vector<float>& output : sequences.Attend(parts, SplitFor(3))) {
+          chunked.insert(chunked.end(), output.begin(), output.end());
+        }
+        ASSERT_EQ(chunked, whole) << "window " << window << ", chunks of " << chunk;
+      }
+    });
+  }
 }
 
 // What a query does not see changes nothing for it, even if it is no number.

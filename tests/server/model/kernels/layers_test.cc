@@ -264,6 +264,30 @@ TEST_P(LayersTest, ActivationsEqualDouble) {
   }
 }
 
+TEST_P(LayersTest, AClampedGateEqualsDouble) {
+  const ClampedGate gate = {.slope = 1.702, .limit = 2.5};
+  for (const int64_t size : kSizes) {
+    std::vector<float> pairs = RandomNumbers(dtype(), 2 * size, random_, 3.0f).values;
+    pairs[0] = -1000.0f;
+    if (size > 2) pairs[2] = 1000.0f;
+    OnEveryTarget([&] {
+      std::vector<float> gated(size);
+      ClampedGateRow(dtype(), gate, pairs.data(), size, gated.data());
+      for (int64_t i = 0; i < size; ++i) {
+        const double g = std::min<double>(pairs[2 * i], gate.limit);
+        const double u = std::clamp<double>(pairs[2 * i + 1], -gate.limit, gate.limit);
+        const double expected = g / (1.0 + std::exp(-gate.slope * g)) * (u + 1.0);
+        // What the rounding of the exponent makes of it, and half a step of a subnormal half.
+        const double more = std::abs(gate.slope * g * expected) * RoundingError(dtype()) +
+                            std::abs(g * (u + 1.0)) * 0x1p-25;
+        ASSERT_NEAR(gated[i], expected, Tolerance(std::abs(expected), 4) + more)
+            << pairs[2 * i] << ", " << pairs[2 * i + 1];
+      }
+      ExpectValues(gated);
+    });
+  }
+}
+
 std::string LayersTestName(const ::testing::TestParamInfo<DType>& info) {
   return std::string(DTypeName(info.param));
 }
