@@ -48,6 +48,7 @@ if(NOT SHIRA_BUILD_SERVER)
   return()
 endif()
 
+find_package(Boost 1.74 REQUIRED)                 # Asio and Beast: HTTP; headers alone
 find_package(spdlog CONFIG REQUIRED)
 find_package(hwy CONFIG REQUIRED)                 # SIMD in the decode kernels
 find_package(prometheus-cpp CONFIG REQUIRED)      # metrics and the port that they are fetched from

@@ -37,7 +37,7 @@ packages=(
   python3 python3-venv
   libgrpc++-dev protobuf-compiler-grpc libprotobuf-dev protobuf-compiler
   libabsl-dev libspdlog-dev libcli11-dev nlohmann-json3-dev
-  libhwy-dev libssl-dev libpcre2-dev libicu-dev libedit-dev prometheus-cpp-dev
+  libboost-dev libhwy-dev libssl-dev libpcre2-dev libicu-dev libedit-dev prometheus-cpp-dev
 )
 [ -n "${SHIRA_BUILD_ONLY:-}" ] || packages+=(libgtest-dev libgmock-dev haproxy faketime)
 [ -z "${SHIRA_FUZZ:-}" ] || packages+=(clang)

@@ -31,7 +31,9 @@
 #include "server/grpc/inference_service.h"
 #include "server/grpc/operations_service.h"
 #include "server/grpc/rpc_server.h"
-#include "server/grpc/tls_files.h"
+#include "server/http/http_server.h"
+#include "server/http/http_service.h"
+#include "server/http/tls_contexts.h"
 #include "server/loaded_model.h"
 #include "server/logging/call_records.h"
 #include "server/logging/log_setup.h"
@@ -39,6 +41,7 @@
 #include "server/metrics/metrics.h"
 #include "server/metrics/server_samples.h"
 #include "server/model/kernels/bf16_products.h"
+#include "server/network/tls_files.h"
 #include "server/version.h"
 
 namespace shira {
@@ -105,6 +108,9 @@ class Server::Impl {
  private:
   absl::StatusOr<std::unique_ptr<RpcServer>> OpenPort(
       const std::string& listen, const std::vector<RpcServer::Service>& services);
+  absl::Status OpenHttp();
+  void LogListening(const std::string& listen, std::string_view protocol,
+                    const std::string& address) const;
   absl::Status OpenMetrics();
   // Fewer connections than were asked for where the system permits few open files.
   void LimitConnections();
@@ -112,7 +118,9 @@ class Server::Impl {
   std::vector<Sample> SamplesOfConnections() const;
   // What the weight guard tells. Health says SERVING only while nothing is known to be damaged.
   void OnWeightsChecked(const std::vector<std::string>& damaged);
-  absl::Status WritePortFile(const std::string& path, const RpcServer& server);
+  // What health says, on every port.
+  void SetServing(bool serving);
+  absl::Status WritePortFile(const std::string& path, const std::string& address);
 
   const ServerOptions options_;
   const absl::Time start_time_ = absl::Now();
@@ -148,11 +156,23 @@ class Server::Impl {
   InferenceService inference_{context_};
   AdapterAdminService admin_{context_};
   OperationsService operations_{context_, std::string(kVersion), start_time_};
+  HttpService http_service_{
+      {.version = std::string(kVersion),
+       .start = start_time_,
+       .serves_admin = options_.admin_listen.empty()},
+      context_,
+      records_,
+      *access_,
+      [this](std::string_view method, absl::StatusCode code, absl::Duration duration) {
+        metrics_.ObserveCall(method, code, duration);
+      }};
   std::unique_ptr<MetricsExporter> exporter_;
   const std::shared_ptr<MessageMemory> message_memory_ = std::make_shared<MessageMemory>(
       MessageMemory::Options{.limit_bytes = options_.message_memory_bytes});
   int64_t max_connections_ = 0;                    // of each port
-  std::vector<std::unique_ptr<RpcServer>> ports_;  // last: calls use what is above
+  std::shared_ptr<TlsContexts> http_tls_;          // nullptr: no HTTP, or plain text
+  std::vector<std::unique_ptr<RpcServer>> ports_;  // these two last: calls use what is above
+  std::unique_ptr<HttpServer> http_;               // nullptr: none
 };
 
 absl::Status Server::CheckConfig(const ServerOptions& options) { return Check(options).status(); }
@@ -193,6 +213,7 @@ absl::Status Server::Impl::OpenPorts() {
     SHIRA_ASSIGN_OR_RETURN(port, OpenPort(options_.admin_listen, admin));
     ports_.push_back(std::move(port));
   }
+  if (!options_.http_listen.empty()) SHIRA_RETURN_IF_ERROR(OpenHttp());
   metrics_.AddSource([this] { return SamplesOfConnections(); });
   return absl::OkStatus();
 }
@@ -208,7 +229,8 @@ void Server::Impl::WarnOfGrpc() const {
 }
 
 void Server::Impl::LimitConnections() {
-  const int64_t ports = options_.admin_listen.empty() ? 1 : 2;
+  const int64_t ports =
+      1 + (options_.admin_listen.empty() ? 0 : 1) + (options_.http_listen.empty() ? 0 : 1);
   const int64_t wanted = DescriptorsFor(ports * options_.max_connections);
   const int64_t descriptors = RaiseDescriptorLimit(wanted);
   const int64_t room = std::max<int64_t>(1, ConnectionsFor(descriptors) / ports);
@@ -253,12 +275,13 @@ std::vector<Sample> Server::Impl::SamplesOf() const {
 
 std::vector<Sample> Server::Impl::SamplesOfConnections() const {
   ConnectionCounts counts;
-  for (const std::unique_ptr<RpcServer>& port : ports_) {
-    const ConnectionAcceptor::Stats stats = port->connections();
+  const auto add = [&](const ConnectionAcceptor::Stats& stats) {
     counts.open += stats.open;
     counts.accepted += stats.accepted;
     counts.refused += stats.refused;
-  }
+  };
+  for (const std::unique_ptr<RpcServer>& port : ports_) add(port->connections());
+  if (http_ != nullptr) add(http_->connections());
   const MessageMemory::Stats messages = message_memory_->stats();
   counts.message_bytes = messages.held_bytes;
   counts.refused_messages = messages.refused;
@@ -283,9 +306,38 @@ absl::StatusOr<std::unique_ptr<RpcServer>> Server::Impl::OpenPort(
           [this](std::string_view method, absl::StatusCode code, absl::Duration duration) {
             metrics_.ObserveCall(method, code, duration);
           }));
-  spdlog::info("shira-server {}: listening on {} (port {}){}, loading {}", std::string(kVersion),
-               listen, port->address(), options_.uses_tls() ? " with TLS" : "", options_.model);
+  LogListening(listen, "gRPC", port->address());
   return port;
+}
+
+absl::Status Server::Impl::OpenHttp() {
+  if (options_.uses_tls()) {
+    SHIRA_ASSIGN_OR_RETURN(http_tls_, TlsContexts::Create(TlsOptionsOf(options_)));
+  }
+  SHIRA_ASSIGN_OR_RETURN(http_, HttpServer::Start({.listen = options_.http_listen,
+                                                   .max_head_bytes = options_.max_metadata_bytes,
+                                                   .max_body_bytes = options_.max_message_bytes,
+                                                   .memory = message_memory_,
+                                                   .max_connections = max_connections_,
+                                                   .idle = options_.keepalive,
+                                                   .request = message_memory_->options().timeout,
+                                                   .no_progress = 2 * options_.keepalive,
+                                                   .tls = http_tls_},
+                                                  http_service_));
+  LogListening(options_.http_listen, "HTTP", http_->address());
+  return absl::OkStatus();
+}
+
+void Server::Impl::LogListening(const std::string& listen, std::string_view protocol,
+                                const std::string& address) const {
+  spdlog::info("shira-server {}: listening on {} (port {}) for {}{}, loading {}",
+               std::string(kVersion), listen, address, std::string(protocol),
+               options_.uses_tls() ? " with TLS" : "", options_.model);
+}
+
+void Server::Impl::SetServing(bool serving) {
+  for (const std::unique_ptr<RpcServer>& port : ports_) port->SetServing(serving);
+  http_service_.SetServing(serving);
 }
 
 absl::Status Server::Impl::Load(const absl::Notification& stop) {
@@ -295,21 +347,24 @@ absl::Status Server::Impl::Load(const absl::Notification& stop) {
   const Backend& backend = model_->backend();
   SHIRA_RETURN_IF_ERROR(LoadStartupAdapters(options_, backend.lifecycle, stop));
   gate_.Open(backend);
-  for (const std::unique_ptr<RpcServer>& port : ports_) port->SetServing(true);
+  SetServing(true);
   backend.weight_guard.Start(
       {.interval = options_.lifecycle.verify_interval,
        .on_change = [this](const auto& damaged) { OnWeightsChecked(damaged); }});
   if (ports_.size() > 1) {
-    SHIRA_RETURN_IF_ERROR(WritePortFile(options_.admin_port_file, *ports_.back()));
+    SHIRA_RETURN_IF_ERROR(WritePortFile(options_.admin_port_file, ports_.back()->address()));
   }
-  SHIRA_RETURN_IF_ERROR(WritePortFile(options_.port_file, *ports_.front()));
+  if (http_ != nullptr) {
+    SHIRA_RETURN_IF_ERROR(WritePortFile(options_.http_port_file, http_->address()));
+  }
+  SHIRA_RETURN_IF_ERROR(WritePortFile(options_.port_file, ports_.front()->address()));
   spdlog::info("serving {} ({})", model_->backend().model.name, ports_.front()->address());
   return absl::OkStatus();
 }
 
-absl::Status Server::Impl::WritePortFile(const std::string& path, const RpcServer& server) {
+absl::Status Server::Impl::WritePortFile(const std::string& path, const std::string& address) {
   if (path.empty()) return absl::OkStatus();
-  if (!WriteFileAtomically(path, StrCat(server.address(), "\n")).ok()) {
+  if (!WriteFileAtomically(path, StrCat(address, "\n")).ok()) {
     return absl::PermissionDeniedError(StrCat("cannot write the port file ", path));
   }
   port_files_.push_back(path);
@@ -323,20 +378,23 @@ void Server::Impl::OnWeightsChecked(const std::vector<std::string>& damaged) {
     spdlog::critical("weights: damaged in {}; health says NOT_SERVING: restart the server",
                      absl::StrJoin(damaged, ", "));
   }
-  for (const std::unique_ptr<RpcServer>& port : ports_) port->SetServing(damaged.empty());
+  SetServing(damaged.empty());
 }
 
 void Server::Impl::ServeUntil(const absl::Notification& stop) {
   stop.WaitForNotification();
   const SteadyTime start = SteadyNow();
   for (const std::unique_ptr<RpcServer>& port : ports_) port->SetNotServingForGood();
-  gate_.Close();
+  gate_.Close();  // and with it HTTP's health
   model_->Drain(options_.drain_timeout);
   // A client that reads slowly gets the rest of its answer, as long as there is time. Whoever
   // watches the health would go on doing so, and is not waited for.
-  records_.WaitForEnd("/shira.", start + options_.drain_timeout - SteadyNow());
+  for (const std::string_view service : {"/shira.", "/v1/"}) {
+    records_.WaitForEnd(service, start + options_.drain_timeout - SteadyNow());
+  }
   absl::SleepFor(start + options_.drain_delay - SteadyNow());
   const auto deadline = std::chrono::system_clock::now() + kLastWritesTimeout;
+  if (http_ != nullptr) http_->Shutdown(SteadyNow() + absl::FromChrono(kLastWritesTimeout));
   for (const std::unique_ptr<RpcServer>& port : ports_) port->Shutdown(deadline);
   spdlog::info("drained in {:.0f} ms", absl::ToDoubleMilliseconds(SteadyNow() - start));
 }
@@ -349,6 +407,7 @@ void Server::Impl::Reload() {
                                            : StrCat("reading ", absl::StrJoin(files, " and ")));
   absl::Status status = access_->Reload();
   if (status.ok() && options_.uses_tls()) status = CheckTlsFiles(TlsOptionsOf(options_).files);
+  if (status.ok() && http_tls_ != nullptr) status = http_tls_->Reload();
   if (!status.ok()) {
     spdlog::error("reload: failed, and what was read before stays in force: {}", status.ToString());
   }
@@ -357,6 +416,7 @@ void Server::Impl::Reload() {
 Server::Impl::~Impl() {
   if (model_ != nullptr) model_->backend().weight_guard.Stop();  // it speaks to the health service
   metrics_.RemoveSources();
+  http_.reset();
   ports_.clear();
   if (model_ != nullptr) model_->Drain(absl::ZeroDuration());  // the engine uses a lane
   for (const std::string& path : port_files_) std::remove(path.c_str());

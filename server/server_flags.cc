@@ -145,6 +145,9 @@ void DefineNetworkFlags(CLI::App& app, Flags& flags) {
   Add(app, group, "--port-file", options.port_file,
       "A file to write the port into (or unix:PATH) once the server serves");
   Add(app, group, "--admin-port-file", options.admin_port_file, "The same for --admin-listen");
+  Add(app, group, "--http-listen", options.http_listen,
+      "Address for OpenAI's API over HTTP, with the same TLS, tokens and limits (default: none)");
+  Add(app, group, "--http-port-file", options.http_port_file, "As --port-file, for --http-listen");
   Add(app, group, "--keepalive", flags.keepalive_seconds,
       "Seconds without traffic after which a client is pinged; without an answer for as long "
       "again, "
@@ -303,7 +306,8 @@ absl::StatusOr<ServerOptions> ToOptions(const Flags& flags) {
     }
     options.adapters.push_back(*std::move(adapter));
   }
-  for (std::string* address : {&options.listen, &options.admin_listen, &options.metrics_listen}) {
+  for (std::string* address :
+       {&options.listen, &options.admin_listen, &options.http_listen, &options.metrics_listen}) {
     *address = WithHost(*address);
   }
   options.row_patching = flags.row_patching == "auto";

@@ -16,7 +16,7 @@
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "server/catalog/adapter_name.h"
-#include "server/grpc/message_memory.h"
+#include "server/network/message_memory.h"
 
 namespace shira {
 namespace {
@@ -50,10 +50,11 @@ absl::Status ExpectFolder(std::string_view what, const std::string& path) {
 
 constexpr std::string_view kListenFlag = "--listen";
 constexpr std::string_view kAdminListenFlag = "--admin-listen";
+constexpr std::string_view kHttpListenFlag = "--http-listen";
 
 // What is wrong with an address that calls come to.
-void ValidateRpcAddress(std::string_view flag, const std::string& address,
-                        const ServerOptions& options, ProblemList& problems) {
+void ValidateCallAddress(std::string_view flag, const std::string& address,
+                         const ServerOptions& options, ProblemList& problems) {
   const absl::StatusOr<bool> local = IsLocalAddress(address);
   if (!local.ok()) {
     problems.Add(flag, ": ", ToStd(local.status().message()));
@@ -68,11 +69,16 @@ void ValidateRpcAddress(std::string_view flag, const std::string& address,
 }
 
 void ValidateAddresses(const ServerOptions& options, ProblemList& problems) {
-  ValidateRpcAddress(kListenFlag, options.listen, options, problems);
+  ValidateCallAddress(kListenFlag, options.listen, options, problems);
   if (!options.admin_listen.empty()) {
-    ValidateRpcAddress(kAdminListenFlag, options.admin_listen, options, problems);
+    ValidateCallAddress(kAdminListenFlag, options.admin_listen, options, problems);
   } else if (!options.admin_port_file.empty()) {
     problems.Add("--admin-port-file: there is no --admin-listen");
+  }
+  if (!options.http_listen.empty()) {
+    ValidateCallAddress(kHttpListenFlag, options.http_listen, options, problems);
+  } else if (!options.http_port_file.empty()) {
+    problems.Add("--http-port-file: there is no --http-listen");
   }
   if (options.metrics_listen.empty()) return;
   const absl::StatusOr<bool> local = IsLocalAddress(options.metrics_listen);

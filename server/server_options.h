@@ -39,6 +39,8 @@ struct ServerOptions {
   bool insecure_listen_anywhere = false;
   std::string port_file;  // gets the port (or the unix:PATH) once the server serves; empty: none
   std::string admin_port_file;  // the same for `admin_listen`
+  std::string http_listen;      // of OpenAI's API over HTTP; empty: none
+  std::string http_port_file;   // the same for `http_listen`
   int64_t max_message_bytes = int64_t{16} << 20;
   int64_t message_memory_bytes = int64_t{256} << 20;  // of all requests that arrive or are running
   int64_t max_metadata_bytes = int64_t{16} << 10;     // of one call

@@ -42,6 +42,17 @@ constexpr auto kTable = std::to_array<MethodAccess>({
     {"/grpc.health.v1.Health/Check", kNobodyInParticular},
     {"/grpc.health.v1.Health/Watch", kNobodyInParticular},
     {"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", kAnyRole},
+
+    // Over HTTP, as the methods above.
+    {"/v1/chat/completions", kInference},
+    {"/v1/completions", kInference},
+    {"/tokenize", kInference},
+    {"/detokenize", kInference},
+    {"/v1/models", kAnyRole},  // of the base; of adapters who may look at them
+    {"/version", kAnyRole},
+    {"/v1/load_lora_adapter", kAdmin},
+    {"/v1/unload_lora_adapter", kAdmin},
+    {"/health", kNobodyInParticular},
 });
 
 }  // namespace

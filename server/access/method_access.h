@@ -15,7 +15,7 @@
 namespace shira {
 
 struct MethodAccess {
-  std::string_view method;  // "/package.Service/Method"
+  std::string_view method;  // gRPC's "/package.Service/Method", or a path of HTTP's
   // Any of these is enough. Empty: no credentials are needed.
   RoleSet roles;
 };

@@ -101,6 +101,16 @@ absl::Status WithReason(absl::Status status, Operation operation, ErrorMetadata 
   return WithReason(std::move(status), reason, std::move(metadata));
 }
 
+ErrorDetails DetailsOf(const absl::Status& status) {
+  ErrorDetails details{.reason = absl::StatusCodeToString(status.code()), .metadata = {}};
+  google::rpc::ErrorInfo info;
+  const absl::optional<absl::Cord> payload = status.GetPayload(kErrorInfoUrl);
+  if (!payload.has_value() || !info.ParseFromString(std::string(*payload))) return details;
+  details.reason = info.reason();
+  details.metadata.insert(info.metadata().begin(), info.metadata().end());
+  return details;
+}
+
 std::string ShortenForTrailers(std::string_view text, size_t max_bytes) {
   // What is cut off need not be looked at.
   std::string_view head = text.substr(0, std::min(text.size(), max_bytes));

@@ -43,6 +43,17 @@ absl::Status WithReason(absl::Status status, std::string_view reason, ErrorMetad
 // its reason.
 absl::Status WithReason(absl::Status status, Operation operation, ErrorMetadata metadata = {});
 
+// What WithReason() has attached; the code's own name where it has not.
+struct ErrorDetails {
+  std::string reason;
+  ErrorMetadata metadata;
+};
+ErrorDetails DetailsOf(const absl::Status& status);
+
+// After how long a call may be tried again that found no room (RESOURCE_EXHAUSTED): about one short
+// generation.
+inline constexpr int kRetrySeconds = 1;
+
 // At most `max_bytes` of `text` (and a note on how much was cut), whole characters, valid UTF-8:
 // bytes of anything else are escaped.
 std::string ShortenForTrailers(std::string_view text, size_t max_bytes);

@@ -12,6 +12,7 @@
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
 #include "base/strings.h"
+#include "server/generation/adapter_requests.h"
 #include "server/generation/error_details.h"
 #include "server/generation/log_text.h"
 #include "server/generation/start_generation.h"
@@ -29,23 +30,6 @@ namespace {
 constexpr size_t kMaxLoggedFailureBytes = 1000;  // in the log
 
 double Milliseconds(absl::Duration duration) { return absl::ToDoubleMilliseconds(duration); }
-
-void LogLoaded(const AdapterLifecycle::LoadResult& loaded) {
-  const AdapterInfo& info = loaded.info;
-  spdlog::info("adapter {}@{}: loaded from {} in {:.1f} ms, {} entries, {} bytes{}{}", info.name,
-               info.version, info.path, Milliseconds(info.load_duration), info.adapter->entries,
-               info.memory_bytes, loaded.already_loaded ? " (was loaded already)" : "",
-               loaded.replaced.has_value() ? ", in the place of the version before" : "");
-}
-
-// Whether an alias names a version of what a client calls `name`.
-bool IsAliased(const AdapterLifecycle& lifecycle, const std::string& name) {
-  const std::optional<AdapterInfo> named = lifecycle.Get(name);
-  if (!named.has_value()) return false;
-  const std::vector<AliasInfo> aliases = lifecycle.Aliases();
-  return std::any_of(aliases.begin(), aliases.end(),
-                     [&](const AliasInfo& alias) { return alias.target.name == named->name; });
-}
 
 }  // namespace
 
@@ -86,18 +70,12 @@ grpc::ServerUnaryReactor* AdapterAdminService::LoadAdapter(grpc::CallbackServerC
 absl::Status AdapterAdminService::Load(const Backend& backend,
                                        const v1::LoadAdapterRequest& request,
                                        v1::LoadAdapterResponse& response) {
-  absl::StatusOr<AdapterLifecycle::LoadResult> loaded = backend.lifecycle.Load(
-      request.name(), request.path(), request.expected_sha256(), {.replace = request.replace()});
-  if (!loaded.ok()) {
-    spdlog::warn("adapter {}: not loaded: {}", ForLog(request.name()),
-                 ForLog(loaded.status().ToString(absl::StatusToStringMode::kWithNoExtraData),
-                        kMaxLoggedFailureBytes));
-    return WithReason(loaded.status(), Operation::kLoadAdapter,
-                      {{"name", request.name()}, {"path", request.path()}});
-  }
-  LogLoaded(*loaded);
-  *response.mutable_adapter() = ToProto(loaded->info, backend.model.parameter_count);
-  response.set_already_loaded(loaded->already_loaded);
+  SHIRA_ASSIGN_OR_RETURN(
+      const AdapterLoadResult loaded,
+      shira::LoadAdapter(backend.lifecycle, request.name(), request.path(),
+                         request.expected_sha256(), {.replace = request.replace()}));
+  *response.mutable_adapter() = ToProto(loaded.info, backend.model.parameter_count);
+  response.set_already_loaded(loaded.already_loaded);
   return absl::OkStatus();
 }
 
@@ -185,19 +163,10 @@ absl::Status AdapterAdminService::Unload(const Backend& backend,
     }
     wait_until = std::min(wait_until, SteadyNow() + timeout);
   }
-
-  const absl::Status status =
-      backend.lifecycle.Unload(request.name(), {.deadline = wait_until,
-                                                .cancel_running = request.cancel_running(),
-                                                .is_cancelled = std::move(is_cancelled)});
-  if (absl::IsFailedPrecondition(status) && IsAliased(backend.lifecycle, request.name())) {
-    return WithReason(status, "ADAPTER_HAS_ALIAS", {{"name", request.name()}});
-  }
-  if (!status.ok()) {
-    return WithReason(status, Operation::kUnloadAdapter, {{"name", request.name()}});
-  }
-  spdlog::info("adapter {}: unloaded", request.name());
-  return absl::OkStatus();
+  return shira::UnloadAdapter(backend.lifecycle, request.name(),
+                              {.deadline = wait_until,
+                               .cancel_running = request.cancel_running(),
+                               .is_cancelled = std::move(is_cancelled)});
 }
 
 grpc::ServerUnaryReactor* AdapterAdminService::ListAdapters(grpc::CallbackServerContext* context,

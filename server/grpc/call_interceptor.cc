@@ -4,11 +4,10 @@
 #include <grpcpp/support/interceptor.h>
 
 #include <string>
+#include <string_view>
 #include <utility>
-#include <vector>
 
 #include "base/steady_clock.h"
-#include "base/strings.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "server/grpc/call_metadata.h"
@@ -21,7 +20,6 @@ using grpc::experimental::InterceptionHookPoints;
 using grpc::experimental::ServerRpcInfo;
 
 constexpr char kRequestIdMetadata[] = "x-request-id";
-constexpr size_t kMaxLoggedMessageBytes = 300;  // of an error, in the log
 
 // The transport has let the call in; this says again as whom.
 Identity IdentityOf(const AccessControl& access, const grpc::ServerContextBase& context) {
@@ -30,8 +28,7 @@ Identity IdentityOf(const AccessControl& access, const grpc::ServerContextBase& 
   return identity.ok() ? *std::move(identity) : Identity();
 }
 
-// What the API promises about errors (error_details.h). Messages may repeat what a client has sent,
-// reasons never do.
+// What the API promises about errors (error_details.h).
 std::string ReasonOf(const grpc::Status& status) {
   google::rpc::Status details;
   google::rpc::ErrorInfo info;
@@ -40,12 +37,6 @@ std::string ReasonOf(const grpc::Status& status) {
     if (detail.UnpackTo(&info)) return info.reason();
   }
   return "";
-}
-
-std::string MessageForLog(std::string_view message) {
-  return message.size() <= kMaxLoggedMessageBytes
-             ? std::string(message)
-             : StrCat(message.substr(0, kMaxLoggedMessageBytes), "...");
 }
 
 // Probes come every few seconds.
@@ -89,22 +80,9 @@ class CallInterceptor final : public grpc::experimental::Interceptor {
   }
 
   void End(const grpc::Status& status) const {
-    const absl::Duration duration = SteadyNow() - record_->start;
     const auto code = static_cast<absl::StatusCode>(status.error_code());
-    std::vector<LogField> fields = {
-        {"method", record_->method},
-        {"request", record_->request_id},
-        {"peer", record_->peer},
-        {"status", absl::StatusCodeToString(code)},
-        {"duration_ms", absl::ToDoubleMilliseconds(duration)},
-    };
-    if (!record_->identity.empty()) fields.push_back({"identity", record_->identity});
-    if (std::string reason = ReasonOf(status); !reason.empty()) {
-      fields.push_back({"reason", std::move(reason)});
-    }
-    fields.insert(fields.end(), record_->details.begin(), record_->details.end());
-    LogEvent(LevelOf(record_->method), "call", fields);
-    on_end_(record_->method, code, duration);
+    on_end_(record_->method, code,
+            LogCall(LevelOf(record_->method), *record_, code, ReasonOf(status)));
   }
 
   grpc::ServerContextBase& context_;
@@ -135,13 +113,6 @@ class CallInterceptorFactory final : public grpc::experimental::ServerIntercepto
 std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> MakeCallInterceptors(
     const AccessControl& access, CallRecords& records, CallEndObserver on_end) {
   return std::make_unique<CallInterceptorFactory>(access, records, std::move(on_end));
-}
-
-void LogRefusal(std::string_view method, const absl::Status& status) {
-  LogEvent(spdlog::level::warn, "refused",
-           {{"method", MessageForLog(method)},
-            {"status", absl::StatusCodeToString(status.code())},
-            {"reason", MessageForLog(ToStd(status.message()))}});
 }
 
 }  // namespace shira

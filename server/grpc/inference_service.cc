@@ -1,18 +1,13 @@
 #include "server/grpc/inference_service.h"
 
-#include <algorithm>
 #include <functional>
-#include <string>
 #include <utility>
-#include <vector>
 
+#include "absl/types/span.h"
 #include "base/out_of_memory.h"
 #include "base/status_macros.h"
-#include "base/strings.h"
-#include "server/generation/conversation.h"
-#include "server/generation/error_details.h"
-#include "server/generation/field_problems.h"
 #include "server/generation/prompt_builder.h"
+#include "server/generation/text_requests.h"
 #include "server/grpc/call_work.h"
 #include "server/grpc/generate_reactors.h"
 #include "server/grpc/proto_conversion.h"
@@ -20,8 +15,6 @@
 
 namespace shira {
 namespace {
-
-constexpr int kSmallDetokenization = 4096;  // ids
 
 // Finishes the call with what work() returns, which is called here if it is small, and else on a
 // thread for that.
@@ -37,33 +30,19 @@ size_t InputBytes(const v1::TokenizeRequest& request) {
   return request.text().size() + request.chat().ByteSizeLong();
 }
 
-absl::StatusOr<PromptBuilder::Prompt> TokensOf(const PromptBuilder& prompts,
-                                               const RequestLimits& limits,
-                                               const v1::TokenizeRequest& request) {
-  FieldProblems problems;
-  switch (request.input_case()) {
-    case v1::TokenizeRequest::kText:
-      return prompts.FromText(request.text(), {.add_special_tokens = !request.omit_special_tokens(),
-                                               .parse_special_tokens = !request.plain_text()});
-    case v1::TokenizeRequest::kChat: {
-      const Conversation chat = FromProto(request.chat());
-      CheckConversation(limits.conversation, chat, problems);
-      SHIRA_RETURN_IF_ERROR(problems.ToStatus());
-      return prompts.FromChat(chat);
-    }
-    case v1::TokenizeRequest::INPUT_NOT_SET:
-      break;
-  }
-  problems.Add("input", "is missing: give text or chat");
-  return problems.ToStatus();
+TokenizeInput InputOf(const v1::TokenizeRequest& request) {
+  TokenizeInput input{.input = {},
+                      .options = {.add_special_tokens = !request.omit_special_tokens(),
+                                  .parse_special_tokens = !request.plain_text()}};
+  if (request.has_text()) input.input = request.text();
+  if (request.has_chat()) input.input = FromProto(request.chat());
+  return input;
 }
 
 absl::Status TokenizeInto(const BackendGate& gate, const v1::TokenizeRequest& request,
                           v1::TokenizeResponse& response) {
   SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate.Enter());
-  const PromptBuilder prompts(backend->tokenizer, backend->chat_template,
-                              backend->chat_template_problem);
-  SHIRA_ASSIGN_OR_RETURN(PromptBuilder::Prompt prompt, TokensOf(prompts, backend->limits, request));
+  SHIRA_ASSIGN_OR_RETURN(PromptBuilder::Prompt prompt, Tokenize(*backend, InputOf(request)));
   response.mutable_ids()->Assign(prompt.ids.begin(), prompt.ids.end());
   response.set_text(std::move(prompt.text));
   return absl::OkStatus();
@@ -72,22 +51,10 @@ absl::Status TokenizeInto(const BackendGate& gate, const v1::TokenizeRequest& re
 absl::Status DetokenizeInto(const BackendGate& gate, const v1::DetokenizeRequest& request,
                             v1::DetokenizeResponse& response) {
   SHIRA_ASSIGN_OR_RETURN(const Backend* backend, gate.Enter());
-  const int32_t tokens = backend->tokenizer.vocab_size();
-  const int32_t known = std::max(tokens, backend->limits.vocab_size);
-  std::vector<int32_t> ids;
-  ids.reserve(request.ids_size());
-  FieldProblems problems;
-  for (int i = 0; i < request.ids_size(); ++i) {
-    const int32_t id = request.ids(i);
-    if (id < 0 || id >= known) {
-      problems.Add("ids", StrCat("id ", id, " at position ", i, " is not within [0, ", known, ")"));
-      return problems.ToStatus();
-    }
-    // The model's vocabulary may be padded beyond the tokenizer's: such a token has no text.
-    if (id < tokens) ids.push_back(id);
-  }
-  SHIRA_ASSIGN_OR_RETURN(*response.mutable_text(),
-                         backend->tokenizer.Decode(ids, request.skip_special_tokens()));
+  SHIRA_ASSIGN_OR_RETURN(
+      *response.mutable_text(),
+      Detokenize(*backend, absl::MakeConstSpan(request.ids().data(), request.ids_size()),
+                 request.skip_special_tokens()));
   return absl::OkStatus();
 }
 
@@ -126,7 +93,7 @@ grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerConte
                                                        const v1::DetokenizeRequest* request,
                                                        v1::DetokenizeResponse* response) {
   return FinishAfter(
-      context_, *context, request->ids_size() <= kSmallDetokenization,
+      context_, *context, static_cast<size_t>(request->ids_size()) <= kSmallDetokenization,
       [this, request, response] { return DetokenizeInto(context_.gate, *request, *response); });
 }
 

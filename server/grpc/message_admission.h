@@ -11,7 +11,7 @@
 
 #include <memory>
 
-#include "server/grpc/message_memory.h"
+#include "server/network/message_memory.h"
 
 namespace shira {
 

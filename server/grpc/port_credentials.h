@@ -16,9 +16,8 @@
 #include <string_view>
 
 #include "absl/status/status.h"
-#include "absl/time/time.h"
 #include "server/access/access_control.h"
-#include "server/grpc/tls_files.h"
+#include "server/network/tls_files.h"
 
 namespace shira {
 
@@ -33,12 +32,6 @@ struct CallCheckOptions {
 };
 
 std::shared_ptr<grpc::ServerCredentials> PlainTextCredentials(CallCheckOptions check);
-
-struct TlsOptions {
-  TlsFiles files;  // read again when they change
-  bool client_certificate_optional = false;
-  absl::Duration reload_interval = absl::Seconds(10);  // whole seconds
-};
 
 // REQUIRES: CheckTlsFiles(options.files) is OK.
 std::shared_ptr<grpc::ServerCredentials> TlsCredentials(const TlsOptions& options,

@@ -18,11 +18,11 @@
 #include "absl/time/time.h"
 #include "server/access/access_control.h"
 #include "server/grpc/call_interceptor.h"
-#include "server/grpc/connection_acceptor.h"
-#include "server/grpc/message_memory.h"
 #include "server/grpc/port_credentials.h"
 #include "server/grpc/reflection_service.h"
 #include "server/logging/call_records.h"
+#include "server/network/connection_acceptor.h"
+#include "server/network/message_memory.h"
 
 namespace grpc {
 class Service;

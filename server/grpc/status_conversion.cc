@@ -16,8 +16,6 @@ namespace {
 // The message is in the trailers twice: percent-encoded, and in base64 in the details.
 constexpr size_t kMaxStatusMessageBytes = 1500;
 constexpr size_t kMaxEncodedBytes = 2500;
-// About one short generation.
-constexpr int kRetrySeconds = 1;
 
 // As much of a message as fits, however much of it is percent-encoded.
 std::string FitIntoTrailers(std::string_view message) {

@@ -112,9 +112,9 @@ class World:
         return flags
 
     @contextlib.contextmanager
-    def server(self, *flags, adapters=tuple(ADAPTERS), dtype="float32", environment=None):
+    def server(self, *flags, adapters=tuple(ADAPTERS), dtype="float32", http=None, environment=None):
         """(server, client)"""
-        with ServerProcess(*self.flags(*adapters, dtype=dtype), *flags, environment=environment) as server:
+        with ServerProcess(*self.flags(*adapters, dtype=dtype), *flags, http=http, environment=environment) as server:
             yield server, server.client()
 
 

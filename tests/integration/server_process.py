@@ -137,12 +137,15 @@ FREES_AT_ONCE = {"ASAN_OPTIONS": "quarantine_size_mb=1:thread_local_quarantine_s
 
 
 class ServerProcess:
-    """Runs until the end of a with block, unless it ends by itself."""
+    """Runs until the end of a with block, unless it ends by itself. `http`: HTTP's address; None: gRPC alone."""
 
-    def __init__(self, *flags, listen="127.0.0.1:0", wait=True, environment=None):
+    def __init__(self, *flags, listen="127.0.0.1:0", http=None, wait=True, environment=None):
         self.folder = tempfile.TemporaryDirectory()
         self.port_file = pathlib.Path(self.folder.name) / "port"
+        self.http_port_file = pathlib.Path(self.folder.name) / "http_port"
         self.log_file = pathlib.Path(self.folder.name) / "log"
+        if http is not None:
+            flags += ("--http-listen", http, "--http-port-file", self.http_port_file)
         if "--drain-delay" not in flags:
             flags += ("--drain-delay", 0)  # nobody watches the health
         with self.log_file.open("wb") as log:
@@ -179,6 +182,10 @@ class ServerProcess:
 
     def client(self, **options):
         return Client(self.target, **options)
+
+    def http_port(self):
+        """Of a server with `http`, once it serves."""
+        return int(self.http_port_file.read_text())
 
     def kill(self):
         self.process.kill()

@@ -193,10 +193,13 @@ TEST_F(ServerFlagsTest, ThePrintedConfigHoldsNoSecret) {
 }
 
 TEST_F(ServerFlagsTest, APortAloneIsOnLoopback) {
-  ASSERT_OK_AND_ASSIGN(const CommandLine command,
-                       Parse({"--model", "/m", "--listen", "8080", "--admin-listen", "8081",
-                              "--metrics-listen", "9464"}));
+  ASSERT_OK_AND_ASSIGN(
+      const CommandLine command,
+      Parse({"--model", "/m", "--listen", "8080", "--admin-listen", "8081", "--metrics-listen",
+             "9464", "--http-listen", "8000", "--http-port-file", "/tmp/http"}));
   EXPECT_EQ(command.options.listen, "127.0.0.1:8080");
+  EXPECT_EQ(command.options.http_listen, "127.0.0.1:8000");
+  EXPECT_EQ(command.options.http_port_file, "/tmp/http");
   EXPECT_EQ(command.options.admin_listen, "127.0.0.1:8081");
   EXPECT_EQ(command.options.metrics_listen, "127.0.0.1:9464");
 }

@@ -67,6 +67,17 @@ TEST(ServerOptionsTest, TlsAndAuthenticationTogetherAreConsent) {
   options.listen = "127.0.0.1:1";
   options.admin_listen = "0.0.0.0:50052";
   EXPECT_THAT(ValidateValues(options), StatusIs(kInvalid, HasSubstr("--admin-listen")));
+  options.admin_listen.clear();
+  options.http_listen = "0.0.0.0:8000";
+  EXPECT_THAT(ValidateValues(options), StatusIs(kInvalid, HasSubstr("--http-listen")));
+}
+
+TEST(ServerOptionsTest, APortFileNeedsItsPort) {
+  ServerOptions options;
+  options.http_port_file = "/tmp/port";
+  EXPECT_THAT(ValidateValues(options), StatusIs(kInvalid, HasSubstr("there is no --http-listen")));
+  options.http_listen = "127.0.0.1:0";
+  EXPECT_THAT(ValidateValues(options), IsOk());
 }
 
 TEST(ServerOptionsTest, MetricsBeyondThisMachineNeedConsentOfTheirOwn) {

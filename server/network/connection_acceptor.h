@@ -1,11 +1,11 @@
-// File: server/grpc/connection_acceptor.h
+// File: server/network/connection_acceptor.h
 //
 // Takes connections from a listening socket, on a thread of its own, and hands them on as long as
 // there are not too many. gRPC's own listener takes all that come, and ends for good when the
 // process has no file descriptor left.
 
-#ifndef SHIRA_SERVER_GRPC_CONNECTION_ACCEPTOR_H_
-#define SHIRA_SERVER_GRPC_CONNECTION_ACCEPTOR_H_
+#ifndef SHIRA_SERVER_NETWORK_CONNECTION_ACCEPTOR_H_
+#define SHIRA_SERVER_NETWORK_CONNECTION_ACCEPTOR_H_
 
 #include <atomic>
 #include <cstdint>
@@ -15,7 +15,7 @@
 #include "absl/time/time.h"
 #include "base/listening_socket.h"
 #include "base/steady_clock.h"
-#include "server/grpc/open_connections.h"
+#include "server/network/open_connections.h"
 
 namespace shira {
 
@@ -68,4 +68,4 @@ class ConnectionAcceptor {
 
 }  // namespace shira
 
-#endif  // SHIRA_SERVER_GRPC_CONNECTION_ACCEPTOR_H_
+#endif  // SHIRA_SERVER_NETWORK_CONNECTION_ACCEPTOR_H_

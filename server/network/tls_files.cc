@@ -1,4 +1,4 @@
-#include "server/grpc/tls_files.h"
+#include "server/network/tls_files.h"
 
 #include <openssl/bio.h>
 #include <openssl/err.h>

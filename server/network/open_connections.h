@@ -1,10 +1,10 @@
-// File: server/grpc/open_connections.h
+// File: server/network/open_connections.h
 //
 // Counts the open connections. gRPC closes them without a notification, so each connection is
 // identified by its file descriptor and the inode of the socket behind it, and looked up.
 
-#ifndef SHIRA_SERVER_GRPC_OPEN_CONNECTIONS_H_
-#define SHIRA_SERVER_GRPC_OPEN_CONNECTIONS_H_
+#ifndef SHIRA_SERVER_NETWORK_OPEN_CONNECTIONS_H_
+#define SHIRA_SERVER_NETWORK_OPEN_CONNECTIONS_H_
 
 #include <sys/types.h>
 
@@ -49,4 +49,4 @@ class OpenConnections {
 
 }  // namespace shira
 
-#endif  // SHIRA_SERVER_GRPC_OPEN_CONNECTIONS_H_
+#endif  // SHIRA_SERVER_NETWORK_OPEN_CONNECTIONS_H_

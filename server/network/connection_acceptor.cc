@@ -1,4 +1,4 @@
-#include "server/grpc/connection_acceptor.h"
+#include "server/network/connection_acceptor.h"
 
 #include <fcntl.h>
 #include <netinet/in.h>

@@ -1,4 +1,4 @@
-#include "server/grpc/open_connections.h"
+#include "server/network/open_connections.h"
 
 #include <sys/stat.h>
 

@@ -1,4 +1,4 @@
-#include "server/grpc/message_memory.h"
+#include "server/network/message_memory.h"
 
 namespace shira {
 

@@ -1,10 +1,10 @@
-// File: server/grpc/message_memory.h
+// File: server/network/message_memory.h
 //
 // Memory for messages that clients send: from the moment that a message says how long it is until
 // its call ends, or its next message begins. message_admission.h asks it.
 
-#ifndef SHIRA_SERVER_GRPC_MESSAGE_MEMORY_H_
-#define SHIRA_SERVER_GRPC_MESSAGE_MEMORY_H_
+#ifndef SHIRA_SERVER_NETWORK_MESSAGE_MEMORY_H_
+#define SHIRA_SERVER_NETWORK_MESSAGE_MEMORY_H_
 
 #include <cstdint>
 
@@ -55,4 +55,4 @@ class MessageMemory {
 
 }  // namespace shira
 
-#endif  // SHIRA_SERVER_GRPC_MESSAGE_MEMORY_H_
+#endif  // SHIRA_SERVER_NETWORK_MESSAGE_MEMORY_H_
