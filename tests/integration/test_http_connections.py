@@ -73,19 +73,19 @@ class HttpConnectionsTest(unittest.TestCase):
             self.assertIn("status=CANCELLED", line)
 
     def test_a_client_that_does_not_read_loses_its_stream(self):
-        server, client = self.serve("--max-unread-mb", 1)
+        server, client = self.serve("--max-unread-mb", 8)
         connection = self.connect(server, receive_bytes=4096)
         connection.sendall(request_text(body=ENDLESS | {"stream": True, "logprobs": 20}))
-        self.wait_for(lambda: "ANSWER_NOT_READ" in server.log(), "its end")
+        self.assertIn(b"HTTP/1.1 ", connection.recv(20))
         self.wait_for(lambda: self.running(client) == 0, "it has ended")
-        # Others are served meanwhile, and what was on its way still arrives, with the error at its end.
+        # Others are served meanwhile, and what was on its way still arrives, with the error at its end (or as the whole response, where the
+        # model was faster than the stream's beginning).
         self.assertEqual(httpx.post(f"{self.url}/v1/completions", json={"prompt": "x", "max_tokens": 1}).status_code, 200)
         data = b""
-        while not data.endswith(b"0\r\n\r\n"):
+        while b'"code":"ANSWER_NOT_READ"' not in data:
             part = connection.recv(1 << 16)
             self.assertTrue(part)
             data += part
-        self.assertIn(b'"code":"ANSWER_NOT_READ"', data)
 
     def test_many_idle_streams_cost_no_threads(self):
         server, client = self.serve("--max-queued", 300, "--max-queued-per-client", 300)
