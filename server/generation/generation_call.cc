@@ -80,6 +80,7 @@ void GenerationCall::RecordSummary(const AnswerSummary& summary) const {
 }
 
 void GenerationCall::RecordError(const absl::Status& status) const {
+  if (record_ == nullptr) return;  // it ended before it started
   if (entry_ != nullptr) entry_->Abandon();
   if (!wanted_adapter_.empty()) record_->details.push_back({"adapter", wanted_adapter_});
   spdlog::debug("generate {}: {}", record_->request_id,

@@ -31,7 +31,10 @@ void AddAdapters(const Backend& backend, Json& cards) {
   for (size_t i = 0; i < adapters.size(); ++i) {
     const AdapterInfo& info = adapters[i];
     if (info.state != AdapterState::kReady) continue;
-    const bool is_newest = i + 1 == adapters.size() || adapters[i + 1].name != info.name;
+    bool is_newest = true;
+    for (size_t j = i + 1; j < adapters.size() && adapters[j].name == info.name; ++j) {
+      is_newest = is_newest && adapters[j].state != AdapterState::kReady;
+    }
     const std::string id =
         is_newest ? info.name : AdapterVersion{info.name, info.version}.ToString();
     cards.push_back(Card(backend, id, info.load_time, info.path, backend.model.name));

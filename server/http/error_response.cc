@@ -90,6 +90,8 @@ int HttpStatusOf(absl::StatusCode code) {
 }
 
 HttpResponse ErrorResponse(const absl::Status& status) {
+  // The same request would be as expensive the next time: clients should not try again.
+  if (DetailsOf(status).reason == "CHAT_TEMPLATE_TOO_EXPENSIVE") return ErrorResponse(status, 400);
   return ErrorResponse(status, HttpStatusOf(status.code()));
 }
 

@@ -56,7 +56,11 @@ void ReadSampling(JsonFields& fields, GenerateRequest& request) {
   params.frequency_penalty =
       ToFloat(fields.Number("frequency_penalty").value_or(params.frequency_penalty));
   ReadLogitBias(fields, params);
-  if (const std::optional<int64_t> seed = fields.Integer("seed"); seed.has_value()) {
+  // An answer's seed may be given back: it has all of 64 bits.
+  if (const Json* seed = fields.Find("seed"); seed != nullptr && seed->is_number_unsigned()) {
+    params.seed = seed->get<uint64_t>();
+    request.has_seed = true;
+  } else if (const std::optional<int64_t> seed = fields.Integer("seed"); seed.has_value()) {
     params.seed = static_cast<uint64_t>(*seed);
     request.has_seed = true;
   }
@@ -317,6 +321,10 @@ std::vector<PromptInput> ReadPrompts(JsonFields& fields, FieldProblems& problems
 Conversation ReadConversation(JsonFields& fields, FieldProblems& problems) {
   Conversation chat;
   if (const Json* messages = fields.List("messages")) {
+    if (const size_t most = ConversationLimits().max_messages; messages->size() > most) {
+      fields.Problem("messages", StrCat("has ", messages->size(), " entries, at most ", most));
+      return chat;
+    }
     for (const Json& message : *messages) {
       chat.messages.push_back(
           ReadMessage(message, Indexed("messages", chat.messages.size()), problems));

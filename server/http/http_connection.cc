@@ -47,12 +47,15 @@ struct RequestParser : http::request_parser<http::string_body> {};
 class ConnectionExchange final : public HttpExchange,
                                  public std::enable_shared_from_this<ConnectionExchange> {
  public:
-  ConnectionExchange(HttpCore& core, std::shared_ptr<HttpConnection> connection)
-      : core_(core), connection_(std::move(connection)) {
+  // `held_bytes`: of MessageMemory, for the request's body; given back with the exchange, which whoever
+  // still has the body holds.
+  ConnectionExchange(HttpCore& core, std::shared_ptr<HttpConnection> connection, int64_t held_bytes)
+      : core_(core), connection_(std::move(connection)), held_bytes_(held_bytes) {
     absl::MutexLock lock(&core_.mutex);
     ++core_.exchanges;
   }
   ~ConnectionExchange() override {
+    if (held_bytes_ > 0) core_.options.memory->Release(connection_.get(), held_bytes_);
     connection_.reset();
     absl::MutexLock lock(&core_.mutex);
     --core_.exchanges;
@@ -110,6 +113,7 @@ class ConnectionExchange final : public HttpExchange,
 
   HttpCore& core_;
   std::shared_ptr<HttpConnection> connection_;
+  const int64_t held_bytes_;
   std::shared_ptr<HttpExchangeObserver> observer_;  // of the strand
   std::atomic<bool> gone_ = false;
 };
@@ -228,6 +232,10 @@ bool HttpConnection::HoldBody() {
     wanted = (come - held_bytes_ + kBodyStepBytes - 1) / kBodyStepBytes * kBodyStepBytes;
   }
   if (wanted <= 0) return true;
+  // A body that comes in small steps is large all the same.
+  if (held_bytes_ + wanted > MessageMemory::kSmallBytes) {
+    wanted = std::max(wanted, MessageMemory::kSmallBytes + 1);
+  }
   if (core_.options.memory->Admit(this, wanted)) {
     held_bytes_ += wanted;
     return true;
@@ -242,7 +250,8 @@ void HttpConnection::OnRequest() {
   StopTimer();
   request_.body = std::move(parser_->get().body());
   parser_.reset();
-  exchange_ = std::make_shared<ConnectionExchange>(core_, shared_from_this());
+  exchange_ = std::make_shared<ConnectionExchange>(core_, shared_from_this(),
+                                                   std::exchange(held_bytes_, 0));
   Read();
   core_.handler.Handle(std::move(request_), exchange_);
 }
@@ -302,7 +311,12 @@ void HttpConnection::OnRead(const error_code& error, size_t bytes) {
 void HttpConnection::Send(std::string bytes, AfterWrite after) {
   next_ += bytes;
   after_write_ = after;
-  if (!is_writing_) WriteOn();
+  if (!is_writing_) {
+    WriteOn();
+  } else if (state_ == State::kAnswer) {
+    SetTimer(
+        core_.options.no_progress);  // what is being written began without one, while a body came
+  }
 }
 
 void HttpConnection::WriteOn() {

@@ -37,6 +37,10 @@ std::string PeerOf(int fd) {
   }
   if (address.ss_family == AF_INET6) {
     const auto& v6 = reinterpret_cast<const sockaddr_in6&>(address);
+    if (IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr)) {  // IPv4 at a socket that takes both
+      inet_ntop(AF_INET, v6.sin6_addr.s6_addr + 12, text, sizeof(text));
+      return StrCat("ipv4:", text, ":", ntohs(v6.sin6_port));
+    }
     inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof(text));
     return StrCat("ipv6:%5B", text, "%5D:", ntohs(v6.sin6_port));
   }

@@ -207,6 +207,7 @@ void HttpService::Generate(Request request, bool is_chat) {
   auto work = [this, call = request.call, generate, is_chat,
                body = std::make_shared<const std::string>(std::move(request.body))] {
     const RequestScope scope(call->record()->request_id);
+    if (call->exchange().is_gone()) return call->End(absl::CancelledError("the client is gone"));
     const absl::Status status = CatchOutOfMemory([&]() -> absl::Status {
       SHIRA_ASSIGN_OR_RETURN(const Backend* backend, context_.gate.Enter());
       SHIRA_ASSIGN_OR_RETURN(const Json json, ParseJsonBody(*body));

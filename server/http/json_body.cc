@@ -24,8 +24,12 @@ class Checker final : public nlohmann::json_sax<Json> {
   bool binary(binary_t&) override { return Count(); }
   bool start_object(std::size_t) override { return Open(); }
   bool key(string_t&) override {
-    return ++keys_.back() <= kMaxJsonBodyKeys ||
-           Refuse(StrCat("an object has more than ", kMaxJsonBodyKeys, " keys"));
+    if (++keys_.back() > kMaxJsonBodyKeys) {
+      return Refuse(StrCat("an object has more than ", kMaxJsonBodyKeys, " keys"));
+    }
+    // Each is compared with those before it.
+    comparisons_ += keys_.back();
+    return comparisons_ <= kMaxJsonBodyKeyComparisons || Refuse("too many keys in its objects");
   }
   bool end_object() override { return Close(); }
   bool start_array(std::size_t) override { return Open(); }
@@ -57,6 +61,7 @@ class Checker final : public nlohmann::json_sax<Json> {
   }
 
   int64_t values_ = 0;
+  int64_t comparisons_ = 0;
   std::vector<int> keys_;  // of the objects and lists that are open
   std::string problem_;
 };

@@ -20,6 +20,8 @@ using Json = nlohmann::ordered_json;
 inline constexpr int kMaxJsonBodyDepth = 64;
 // Of one object: it is looked up one key after the other.
 inline constexpr int kMaxJsonBodyKeys = 4096;
+// Of the whole body: the sum over its keys of their places in their objects.
+inline constexpr int64_t kMaxJsonBodyKeyComparisons = 50'000'000;
 // Of the whole body: a value takes more memory than its text.
 inline constexpr int64_t kMaxJsonBodyValues = 1'000'000;
 

@@ -53,6 +53,10 @@ TEST(ErrorResponseTest, OnlyWhatMayBeTriedAgainSaysWhen) {
   EXPECT_THAT(ErrorResponse(absl::UnauthenticatedError("who?")).headers,
               Contains(Pair("WWW-Authenticate", "Bearer")));
   EXPECT_THAT(ErrorResponse(absl::InvalidArgumentError("no")).headers, IsEmpty());
+  const HttpResponse expensive = ErrorResponse(
+      WithReason(absl::ResourceExhaustedError("steps"), "CHAT_TEMPLATE_TOO_EXPENSIVE"));
+  EXPECT_EQ(expensive.status, 400);
+  EXPECT_THAT(expensive.headers, IsEmpty());
 }
 
 TEST(ErrorResponseTest, TheReasonIsTheCodeAndFieldsHaveOpenAisNames) {

@@ -121,6 +121,8 @@ TEST(ChatRequestTest, SomeOptionsHaveTwoForms) {
   EXPECT_THAT(ChatWith(R"("max_tokens": 5, "max_completion_tokens": 6)"), StatusIs(kInvalid));
   ASSERT_OK_AND_ASSIGN(const HttpGeneration all, ChatWith(R"("top_k": -1)"));
   EXPECT_EQ(all.request.sampling.top_k, 0);
+  ASSERT_OK_AND_ASSIGN(const HttpGeneration again, ChatWith(R"("seed": 18446744073709551615)"));
+  EXPECT_EQ(again.request.sampling.seed, UINT64_MAX);  // as an answer to -1 tells it
   ASSERT_OK_AND_ASSIGN(const HttpGeneration base, ChatWith(R"("model": "org/llama")"));
   EXPECT_THAT(base.request.adapters, Optional(IsEmpty()));
   ASSERT_OK_AND_ASSIGN(const HttpGeneration chosen, ChatWith(R"("logprobs": true)"));
@@ -148,7 +150,7 @@ TEST(ChatRequestTest, WhatIsNotSupportedIsRefusedByItsName) {
       {R"("top_logprobs": 2)", "top_logprobs"},
       {R"("temperature": "hot")", "temperature"},
       {R"("n": 1.5)", "n"},
-      {R"("seed": 18446744073709551615)", "seed"},
+      {R"("seed": 1.5)", "seed"},
       {R"("stop": [1])", "stop"},
       {R"("logit_bias": {"x": 1})", "logit_bias"},
       {R"("logit_bias": [1])", "logit_bias"},
@@ -237,6 +239,13 @@ TEST(ChatRequestTest, AMessageAtFaultIsNamed) {
     EXPECT_THAT(FieldsOf(Chat(messages).status()), ::testing::StartsWith(field)) << messages;
   }
   EXPECT_THAT(Chat("").status(), StatusIs(kInvalid, HasSubstr("messages: ")));
+}
+
+TEST(ChatRequestTest, TooManyMessagesAreNotLookedAtOneByOne) {
+  Json body = {{"messages", Json::array()}};
+  for (int i = 0; i < 10'001; ++i) body["messages"].push_back(Json::object());
+  EXPECT_EQ(ParseChatRequest(body, kBase).status().message(),
+            "messages: has 10001 entries, at most 10000");
 }
 
 TEST(ChatRequestTest, APartOfAnotherKindIsLeftToTheCheckOfAllRequests) {

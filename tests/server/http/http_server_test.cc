@@ -258,18 +258,36 @@ TEST_F(HttpServerTest, ABodyIsAskedForWithContinue) {
   EXPECT_THAT(client.ReceiveUntil("POST /a hi"), StartsWith("HTTP/1.1 200"));
 }
 
-TEST_F(HttpServerTest, BodiesHaveMemoryUntilTheirAnswerIsRead) {
+TEST_F(HttpServerTest, BodiesHaveMemoryAsLongAsSomebodyHasTheExchange) {
   auto memory = std::make_shared<MessageMemory>(MessageMemory::Options{.limit_bytes = 4000});
   Start({.memory = memory});
+  const auto wait_until_free = [&] {
+    const SteadyTime end = SteadyNow() + kLong;
+    while (memory->stats().held_bytes > 0 && SteadyNow() < end)
+      absl::SleepFor(absl::Milliseconds(1));
+    return memory->stats().held_bytes == 0;
+  };
+  const std::string request =
+      StrCat("POST / HTTP/1.1\r\nContent-Length: 900\r\n\r\n", std::string(900, 'x'));
   Client client(port_);
   auto recorder = std::make_shared<Recorder>();
-  const std::shared_ptr<HttpExchange> exchange =
-      Take(client, recorder,
-           StrCat("POST / HTTP/1.1\r\nContent-Length: 900\r\n\r\n", std::string(900, 'x')));
+  std::shared_ptr<HttpExchange> exchange = Take(client, recorder, request);
   EXPECT_EQ(memory->stats().held_bytes, 900);
   exchange->Respond({.body = "ok"});
   EXPECT_TRUE(recorder->WaitForDone(true));
-  EXPECT_EQ(memory->stats().held_bytes, 0);
+  exchange.reset();
+  EXPECT_TRUE(wait_until_free());
+
+  // A body whose client has left is still there, where it waits for its turn.
+  Client leaves(port_);
+  auto left = std::make_shared<Recorder>();
+  exchange = Take(leaves, left, request);
+  leaves.Close();
+  EXPECT_TRUE(left->WaitForDone(false));
+  EXPECT_EQ(memory->stats().held_bytes, 900);
+  exchange.reset();
+  EXPECT_TRUE(wait_until_free());
+
   client.Send("POST / HTTP/1.1\r\nContent-Length: 1001\r\n\r\n");  // a connection has a quarter
   EXPECT_THAT(client.ReceiveAll(), HasSubstr("HTTP/1.1 429"));
   Client chunks(port_);

@@ -50,6 +50,10 @@ TEST(JsonBodyTest, WhatIsNoObjectWithinTheBoundsIsRefused) {
   EXPECT_THAT(ParseJsonBody(WithKeys(kMaxJsonBodyKeys)), IsOk());
   EXPECT_THAT(ParseJsonBody(WithKeys(kMaxJsonBodyKeys + 1)),
               StatusIs(kInvalidArgument, HasSubstr("keys")));
+  std::string objects = "{\"a\":[0";
+  for (int i = 0; i < 6; ++i) StrAppend(&objects, ",", WithKeys(kMaxJsonBodyKeys));
+  EXPECT_THAT(ParseJsonBody(objects + "]}"),
+              StatusIs(kInvalidArgument, HasSubstr("too many keys in its objects")));
   std::string many = "{\"a\":[0";  // the object, the list and a number
   for (int64_t i = 3; i < kMaxJsonBodyValues; ++i) many += ",0";
   EXPECT_THAT(ParseJsonBody(many + "]}"), IsOk());
