@@ -1,9 +1,9 @@
-# shira_library(NAME SRCS ... [DEPS ...] [PRECOMPILE header ...])       one library per rung, alias shira::NAME
+# shira_library(NAME SRCS ... [DEPS ...] [API])       one library per rung, alias shira::NAME
 # shira_tests(NAME SRCS ... [PATHS ...] [DEPS ...] [TIMEOUT seconds])  one program per folder, every suite a test of ctest
 # shira_python_test(NAME script.py [ARGS ...])      a test written in Python, run by the environment of scripts/setup.sh
 #
 # Sources are compiled with a precompiled header of what most of them include (below), since reading such headers is most of what compiling
-# takes. A source still includes what it uses. PRECOMPILE is a list for one library alone. What links shira::torch includes the headers of
+# takes. A source still includes what it uses. API: gRPC's headers too. What links shira::torch includes the headers of
 # single operators, since <ATen/ATen.h> takes 20 s.
 # PATHS are sources with SHIRA_SOURCE_DIR and SHIRA_DEPS_DIR. No other source has them, so that ccache finds it again in every clone.
 
@@ -20,8 +20,6 @@ target_include_directories(shira_options INTERFACE "$<BUILD_INTERFACE:${PROJECT_
 set(shira_common_headers <algorithm> <functional> <map> <memory> <optional> <string> <string_view> <utility> <vector> <absl/status/statusor.h>
     <absl/strings/str_cat.h> <absl/strings/str_format.h> <absl/synchronization/mutex.h> <absl/time/time.h> <absl/types/span.h>
     <nlohmann/json.hpp>)
-set(shira_api_headers <grpcpp/grpcpp.h> <shira/v1/adapter_admin.grpc.pb.h> <shira/v1/inference.grpc.pb.h>
-    <shira/v1/operations.grpc.pb.h>)
 
 # shira_precompiled_header(NAME HEADERS ... [DEPS ...] [OPTIONS ...])      a header that other targets take with REUSE_FROM NAME
 function(shira_precompiled_header name)
@@ -35,6 +33,10 @@ function(shira_precompiled_header name)
 endfunction()
 
 shira_precompiled_header(shira_pch HEADERS ${shira_common_headers})
+if(SHIRA_BUILD_SERVER OR SHIRA_BUILD_CLIENT)
+  shira_precompiled_header(shira_api_pch DEPS shira::proto HEADERS ${shira_common_headers} <grpcpp/grpcpp.h>
+    <shira/v1/adapter_admin.grpc.pb.h> <shira/v1/inference.grpc.pb.h> <shira/v1/operations.grpc.pb.h>)
+endif()
 set(shira_test_options -fPIE -Wno-array-bounds -Wno-stringop-overflow)  # the linker's of a program; false from a precompiled header, in GCC 12
 if(SHIRA_BUILD_TESTS)
   shira_precompiled_header(shira_test_pch HEADERS ${shira_common_headers} <gmock/gmock.h> <gtest/gtest.h> DEPS GTest::gmock
@@ -42,14 +44,14 @@ if(SHIRA_BUILD_TESTS)
 endif()
 
 function(shira_library name)
-  cmake_parse_arguments(ARG "" "" "SRCS;DEPS;PRECOMPILE" ${ARGN})
+  cmake_parse_arguments(ARG "API" "" "SRCS;DEPS" ${ARGN})
   add_library(shira_${name} STATIC ${ARG_SRCS})
   add_library(shira::${name} ALIAS shira_${name})
   target_link_libraries(shira_${name} PRIVATE $<BUILD_INTERFACE:shira_options> PUBLIC ${ARG_DEPS})
   target_include_directories(shira_${name} PUBLIC "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>")
   set_target_properties(shira_${name} PROPERTIES EXPORT_NAME ${name})
-  if(ARG_PRECOMPILE)
-    target_precompile_headers(shira_${name} PRIVATE ${ARG_PRECOMPILE})
+  if(ARG_API)
+    target_precompile_headers(shira_${name} REUSE_FROM shira_api_pch)
   else()
     target_precompile_headers(shira_${name} REUSE_FROM shira_pch)
   endif()
