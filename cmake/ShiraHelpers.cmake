@@ -24,7 +24,7 @@ set(shira_common_headers <algorithm> <functional> <map> <memory> <optional> <str
 # shira_precompiled_header(NAME HEADERS ... [DEPS ...] [OPTIONS ...])      a header that other targets take with REUSE_FROM NAME
 function(shira_precompiled_header name)
   cmake_parse_arguments(ARG "" "" "HEADERS;DEPS;OPTIONS" ${ARGN})
-  file(WRITE "${PROJECT_BINARY_DIR}/${name}.cc" "// Owns the precompiled header.\n")
+  file(CONFIGURE OUTPUT "${PROJECT_BINARY_DIR}/${name}.cc" CONTENT "// Owns the precompiled header.\n")  # written if it is not there
   add_library(${name} STATIC "${PROJECT_BINARY_DIR}/${name}.cc")
   target_link_libraries(${name} PRIVATE shira_options absl::span absl::statusor absl::str_format absl::strings absl::synchronization absl::time
     nlohmann_json::nlohmann_json ${ARG_DEPS})

@@ -18,5 +18,5 @@ log=build/$preset.configure.log
 mkdir -p build
 say "configuring build/$preset"
 cmake --preset "$preset" "-DSHIRA_SYSTEM_GRPC=${SHIRA_SYSTEM_GRPC:-OFF}" >"$log" 2>&1 || { tail -20 "$log" >&2; exit 1; }
-say "compiling (about 10 minutes on 2 cores the first time, seconds after that)"
+say "compiling (5 to 10 minutes on 2 cores the first time, seconds after that)"
 cmake --build "build/$preset" ${1:+--target "$@"}
