@@ -12,12 +12,14 @@
 
 #include "absl/status/status.h"
 #include "tests/testutil/adapter_builder.h"
+#include "tests/testutil/dtype_test_name.h"
 #include "tests/testutil/plain_weights.h"
 #include "tests/testutil/status_matchers.h"
 
 namespace shira {
 namespace {
 
+using ::shira::testing::DTypeTestName;
 using ::shira::testing::LoadElement;
 using ::shira::testing::MakeAdapter;
 using ::shira::testing::MakeDelta;
@@ -95,8 +97,7 @@ class SwitchEngineTest : public ::testing::TestWithParam<DType> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Dtypes, SwitchEngineTest,
-                         ::testing::Values(DType::kF32, DType::kBF16, DType::kF16),
-                         [](const auto& info) { return std::string(DTypeName(info.param)); });
+                         ::testing::Values(DType::kF32, DType::kBF16, DType::kF16), DTypeTestName);
 
 TEST_P(SwitchEngineTest, ApplyWritesTheFormula) {
   const AdapterPtr adapter = RandomAdapter("a", {"q", "wide", "norm"}, 2);

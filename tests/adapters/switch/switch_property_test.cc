@@ -11,11 +11,13 @@
 
 #include "adapters/switch/switch_engine.h"
 #include "tests/testutil/adapter_builder.h"
+#include "tests/testutil/dtype_test_name.h"
 #include "tests/testutil/plain_weights.h"
 
 namespace shira {
 namespace {
 
+using ::shira::testing::DTypeTestName;
 using ::shira::testing::MakeAdapter;
 using ::shira::testing::MakeDelta;
 using ::shira::testing::PlainWeights;
@@ -55,8 +57,7 @@ class SwitchPropertyTest : public ::testing::TestWithParam<DType> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Dtypes, SwitchPropertyTest,
-                         ::testing::Values(DType::kF32, DType::kBF16, DType::kF16),
-                         [](const auto& info) { return std::string(DTypeName(info.param)); });
+                         ::testing::Values(DType::kF32, DType::kBF16, DType::kF16), DTypeTestName);
 
 TEST_P(SwitchPropertyTest, WeightsDependOnTheStateAlone) {
   std::mt19937 random(42);

@@ -9,12 +9,14 @@
 #include "absl/base/attributes.h"
 #include "absl/time/clock.h"
 #include "tests/testutil/adapter_builder.h"
+#include "tests/testutil/dtype_test_name.h"
 #include "tests/testutil/plain_weights.h"
 #include "tests/testutil/status_matchers.h"
 
 namespace shira {
 namespace {
 
+using ::shira::testing::DTypeTestName;
 using ::shira::testing::IsOk;
 using ::shira::testing::MakeAdapter;
 using ::shira::testing::MakeDelta;
@@ -156,8 +158,7 @@ TEST_P(WeightGuardTest, RowsAreReadAsTheyAreInTheBase) {
 }
 
 INSTANTIATE_TEST_SUITE_P(AllDTypes, WeightGuardTest,
-                         ::testing::Values(DType::kF32, DType::kBF16, DType::kF16),
-                         [](const auto& info) { return std::string(DTypeName(info.param)); });
+                         ::testing::Values(DType::kF32, DType::kBF16, DType::kF16), DTypeTestName);
 
 }  // namespace
 }  // namespace shira

@@ -23,12 +23,14 @@
 #include "google/rpc/status.pb.h"
 #include "server/logging/call_records.h"
 #include "shira/v1/adapter_admin.grpc.pb.h"
+#include "tests/server/grpc/error_reason.h"
 #include "tests/server/lifecycle/lifecycle_fixture.h"
 
 namespace shira {
 namespace {
 
 namespace fs = std::filesystem;
+using ::shira::testing::ReasonOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
@@ -56,16 +58,6 @@ class UploadService final : public v1::AdapterAdmin::CallbackService {
   WorkQueue& lane_;
   const CallRecords records_;
 };
-
-std::string ReasonOf(const grpc::Status& status) {
-  google::rpc::Status details;
-  details.ParseFromString(status.error_details());
-  google::rpc::ErrorInfo info;
-  for (const auto& detail : details.details()) {
-    if (detail.UnpackTo(&info)) return info.reason();
-  }
-  return "";
-}
 
 class AdapterUploadTest : public testing::LifecycleFixture {
  protected:

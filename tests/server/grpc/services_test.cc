@@ -24,6 +24,7 @@
 #include "server/grpc/adapter_admin_service.h"
 #include "server/grpc/inference_service.h"
 #include "tests/server/generation/byte_tokenizer.h"
+#include "tests/server/grpc/error_reason.h"
 #include "tests/server/lifecycle/lifecycle_fixture.h"
 #include "tests/testutil/fake_model_executor.h"
 
@@ -34,19 +35,10 @@ using ::shira::testing::ByteTokenizer;
 using ::shira::testing::FakeModelExecutor;
 using ::shira::testing::FingerprintOf;
 using ::shira::testing::LifecycleFixture;
+using ::shira::testing::ReasonOf;
 using ::testing::ElementsAreArray;
 
 constexpr int kEndless = 100'000;
-
-std::string ReasonOfStatus(const grpc::Status& status) {
-  google::rpc::Status details;
-  details.ParseFromString(status.error_details());
-  google::rpc::ErrorInfo info;
-  for (const auto& detail : details.details()) {
-    if (detail.UnpackTo(&info)) return info.reason();
-  }
-  return "";
-}
 
 class ServicesTest : public LifecycleFixture {
  protected:
@@ -208,22 +200,22 @@ TEST_F(ServicesTest, NothingIsServedBeforeTheGateOpensAndAfterItCloses) {
   v1::GenerateResponse response;
   grpc::Status status = Generate(Request(1), response);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
-  EXPECT_EQ(ReasonOfStatus(status), "MODEL_LOADING");
-  EXPECT_EQ(ReasonOfStatus(Apply("tone", absl::Seconds(60))), "MODEL_LOADING");
+  EXPECT_EQ(ReasonOf(status), "MODEL_LOADING");
+  EXPECT_EQ(ReasonOf(Apply("tone", absl::Seconds(60))), "MODEL_LOADING");
 
   gate_.Open(backend_);
   EXPECT_TRUE(Generate(Request(1), response).ok());
 
   gate_.Close();
-  EXPECT_EQ(ReasonOfStatus(Generate(Request(1), response)), "SERVER_DRAINING");
-  EXPECT_EQ(ReasonOfStatus(Apply("tone", absl::Seconds(60))), "SERVER_DRAINING");
+  EXPECT_EQ(ReasonOf(Generate(Request(1), response)), "SERVER_DRAINING");
+  EXPECT_EQ(ReasonOf(Apply("tone", absl::Seconds(60))), "SERVER_DRAINING");
 }
 
 TEST_F(ServicesTest, AGateThatClosedWhileLoadingStaysClosed) {
   gate_.Close();
   gate_.Open(backend_);
   v1::GenerateResponse response;
-  EXPECT_EQ(ReasonOfStatus(Generate(Request(1), response)), "SERVER_DRAINING");
+  EXPECT_EQ(ReasonOf(Generate(Request(1), response)), "SERVER_DRAINING");
 }
 
 TEST_F(ServicesTest, EveryTokenArrivesOnceAndInOrderHoweverSlowlyTheClientReads) {
@@ -281,7 +273,7 @@ TEST_F(ServicesTest, AnEndedEngineEndsTheCallWithItsReason) {
   }
   const grpc::Status status = reader->Finish();
   EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
-  EXPECT_EQ(ReasonOfStatus(status), "SERVER_DRAINING");
+  EXPECT_EQ(ReasonOf(status), "SERVER_DRAINING");
 }
 
 TEST_F(ServicesTest, AnApplyWhoseTurnDoesNotComeLeavesTheDefaultAlone) {
@@ -473,7 +465,7 @@ TEST_F(HangingDiskTest, CallsThatReadAdaptersHoldUpNoOthers) {
   EXPECT_EQ(other.parameters_size(), 2);
   v1::GenerateResponse answer;
   EXPECT_TRUE(Generate(Request(1), answer).ok());
-  EXPECT_EQ(ReasonOfStatus(GetAdapter("nobody", kSoon, other)), "ADAPTER_NOT_FOUND");
+  EXPECT_EQ(ReasonOf(GetAdapter("nobody", kSoon, other)), "ADAPTER_NOT_FOUND");
   EXPECT_FALSE(go_on.HasBeenNotified());
   go_on.Notify();
   for (std::thread& caller : callers) caller.join();

@@ -23,7 +23,7 @@ using ::testing::Optional;
 using ::testing::Pair;
 using ::testing::SizeIs;
 
-constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+using ::shira::testing::kInvalid;
 constexpr std::string_view kBase = "org/llama";
 constexpr std::string_view kHello = R"("messages": [{"role": "user", "content": "Hello"}])";
 

@@ -18,7 +18,7 @@ using ::shira::testing::StatusIs;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-constexpr auto kInvalidArgument = absl::StatusCode::kInvalidArgument;
+using ::shira::testing::kInvalid;
 
 std::string Nested(int levels) {
   // The object itself is one.
@@ -40,27 +40,26 @@ TEST(JsonBodyTest, WhatIsNoObjectWithinTheBoundsIsRefused) {
   for (const char* text : {"", "{", "[1]", "7", "null", "\"x\"", "{\"a\":1}x", "{\"a\":\"\xff\"}",
                            "{\"a\":\"\\ud800\"}", "{a:1}", "{\"a\":NaN}"}) {
     const absl::Status status = ParseJsonBody(text).status();
-    EXPECT_THAT(status, StatusIs(kInvalidArgument)) << text;
+    EXPECT_THAT(status, StatusIs(kInvalid)) << text;
     EXPECT_EQ(DetailsOf(status).reason, "INVALID_REQUEST") << text;
   }
   EXPECT_THAT(ParseJsonBody(Nested(kMaxJsonBodyDepth)), IsOk());
   EXPECT_THAT(ParseJsonBody(Nested(kMaxJsonBodyDepth + 1)),
-              StatusIs(kInvalidArgument, HasSubstr("levels")));
-  EXPECT_THAT(ParseJsonBody(Nested(1'000'000)), StatusIs(kInvalidArgument, HasSubstr("levels")));
+              StatusIs(kInvalid, HasSubstr("levels")));
+  EXPECT_THAT(ParseJsonBody(Nested(1'000'000)), StatusIs(kInvalid, HasSubstr("levels")));
   EXPECT_THAT(ParseJsonBody(WithKeys(kMaxJsonBodyKeys)), IsOk());
-  EXPECT_THAT(ParseJsonBody(WithKeys(kMaxJsonBodyKeys + 1)),
-              StatusIs(kInvalidArgument, HasSubstr("keys")));
+  EXPECT_THAT(ParseJsonBody(WithKeys(kMaxJsonBodyKeys + 1)), StatusIs(kInvalid, HasSubstr("keys")));
   std::string objects = "{\"a\":[0";
   for (int i = 0; i < 6; ++i) StrAppend(&objects, ",", WithKeys(kMaxJsonBodyKeys));
   EXPECT_THAT(ParseJsonBody(objects + "]}"),
-              StatusIs(kInvalidArgument, HasSubstr("too many keys in its objects")));
+              StatusIs(kInvalid, HasSubstr("too many keys in its objects")));
   std::string many = "{\"a\":[0";  // the object, the list and a number
   for (int64_t i = 3; i < kMaxJsonBodyValues; ++i) many += ",0";
   EXPECT_THAT(ParseJsonBody(many + "]}"), IsOk());
-  EXPECT_THAT(ParseJsonBody(many + ",0]}"), StatusIs(kInvalidArgument, HasSubstr("values")));
+  EXPECT_THAT(ParseJsonBody(many + ",0]}"), StatusIs(kInvalid, HasSubstr("values")));
   EXPECT_THAT(ParseJsonBody(R"({"a":18446744073709551615})"), IsOk());
   EXPECT_THAT(ParseJsonBody(R"({"a":18446744073709551616})"),
-              StatusIs(kInvalidArgument, HasSubstr("64 bits")));
+              StatusIs(kInvalid, HasSubstr("64 bits")));
 }
 
 TEST(JsonBodyTest, BytesThatAreNoTextAreReplaced) {
@@ -108,7 +107,7 @@ TEST(JsonFieldsTest, ValuesOfTheRightTypeAreRead) {
   fields.RefuseOthers();
   EXPECT_THAT(problems.ToStatus(), IsOk());
   EXPECT_FALSE(Int32List(Json::parse("[1, 2.5]"), "list", problems).has_value());
-  EXPECT_THAT(problems.ToStatus(), StatusIs(kInvalidArgument, HasSubstr("position 1")));
+  EXPECT_THAT(problems.ToStatus(), StatusIs(kInvalid, HasSubstr("position 1")));
 }
 
 }  // namespace

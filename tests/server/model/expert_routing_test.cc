@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/float_types.h"
+#include "tests/testutil/special_floats.h"
 
 namespace shira {
 namespace {
@@ -16,7 +17,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::FloatEq;
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+using ::shira::testing::kNan;
 
 TEST(ExpertRoutingTest, ATokenUsesItsBestExpertsTheBestFirst) {
   ExpertRouting routing({.experts = 5, .experts_per_token = 2}, DType::kF32, 4);

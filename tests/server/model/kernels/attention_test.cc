@@ -7,10 +7,14 @@
 #include <memory>
 #include <utility>
 
+#include "base/strings.h"
 #include "tests/server/model/kernels/linear_testing.h"
+#include "tests/testutil/dtype_test_name.h"
 
 namespace shira {
 namespace {
+
+using ::shira::testing::DTypeTestName;
 
 // Sequences over one shape, whole: queries, keys and values of every position. Pages are filled as
 // StoreInPage() does it; what is behind a sequence's end is NaN.
@@ -241,25 +245,29 @@ TEST_P(AttentionTest, AWindowLeavesOutWhatIsBeforeIt) {
   }
 }
 
+// A sequence of `length` tokens in chunks, by several threads, against the whole of it.
+void ExpectEqualBitsHoweverCut(const Sequences& sequences, int64_t length) {
+  const std::vector<float> whole = sequences.AttendWhole(0);
+  for (const int64_t chunk : {1, 7, 33}) {
+    std::vector<Sequences::Part> parts;
+    for (int64_t at = 0; at < length; at += chunk) {
+      parts.push_back({0, at, std::min(chunk, length - at)});
+    }
+    std::vector<float> chunked;
+    for (const std::vector<float>& output : sequences.Attend(parts, SplitFor(3))) {
+      chunked.insert(chunked.end(), output.begin(), output.end());
+    }
+    ASSERT_EQ(chunked, whole) << "chunks of " << chunk;
+  }
+}
+
 TEST_P(AttentionTest, AWindowsBitsDoNotDependOnHowItsSequenceIsCutOrOnThreads) {
   constexpr int64_t kLength = 530;
   const AttentionShape shape = {GetParam(), 4, 2, 24};
   for (const int64_t window : kWindows) {
     const Sequences sequences(shape, {kLength}, window);
-    OnEveryArithmetic([&] {
-      const std::vector<float> whole = sequences.AttendWhole(0);
-      for (const int64_t chunk : {1, 7, 33}) {
-        std::vector<Sequences::Part> parts;
-        for (int64_t at = 0; at < kLength; at += chunk) {
-          parts.push_back({0, at, std::min(chunk, kLength - at)});
-        }
-        std::vector<float> chunked;
-        for (const std::vector<float>& output : sequences.Attend(parts, SplitFor(3))) {
-          chunked.insert(chunked.end(), output.begin(), output.end());
-        }
-        ASSERT_EQ(chunked, whole) << "window " << window << ", chunks of " << chunk;
-      }
-    });
+    SCOPED_TRACE(StrCat("window ", window));
+    OnEveryArithmetic([&] { ExpectEqualBitsHoweverCut(sequences, kLength); });
   }
 }
 
@@ -309,20 +317,8 @@ TEST_P(AttentionTest, ASinksBitsDoNotDependOnHowItsSequenceIsCutOrOnThreads) {
   const AttentionShape shape = {GetParam(), 5, 1, 24};
   for (const int64_t window : {0, 130}) {
     const Sequences sequences(shape, {kLength}, window, SinksOf(shape));
-    OnEveryArithmetic([&] {
-      const std::vector<float> whole = sequences.AttendWhole(0);
-      for (const int64_t chunk : {1, 7, 33}) {
-        std::vector<Sequences::Part> parts;
-        for (int64_t at = 0; at < kLength; at += chunk) {
-          parts.push_back({0, at, std::min(chunk, kLength - at)});
-        }
-        std::vector<float> chunked;
-        for (const std::vector<float>& output : sequences.Attend(parts, SplitFor(3))) {
-          chunked.insert(chunked.end(), output.begin(), output.end());
-        }
-        ASSERT_EQ(chunked, whole) << "window " << window << ", chunks of " << chunk;
-      }
-    });
+    SCOPED_TRACE(StrCat("window ", window));
+    OnEveryArithmetic([&] { ExpectEqualBitsHoweverCut(sequences, kLength); });
   }
 }
 
@@ -366,11 +362,7 @@ TEST_P(AttentionTest, BitsDoNotDependOnCompanionsOrThreads) {
   }
 }
 
-std::string AttentionTestName(const ::testing::TestParamInfo<DType>& info) {
-  return std::string(DTypeName(info.param));
-}
-INSTANTIATE_TEST_SUITE_P(All, AttentionTest, ::testing::ValuesIn(kResidentDTypes),
-                         AttentionTestName);
+INSTANTIATE_TEST_SUITE_P(All, AttentionTest, ::testing::ValuesIn(kResidentDTypes), DTypeTestName);
 
 }  // namespace
 }  // namespace shira

@@ -9,9 +9,12 @@
 #include <numbers>
 
 #include "tests/server/model/kernels/kernel_testing.h"
+#include "tests/testutil/dtype_test_name.h"
 
 namespace shira {
 namespace {
+
+using ::shira::testing::DTypeTestName;
 
 // Less than a vector, whole vectors, and both.
 constexpr int64_t kSizes[] = {1, 3, 8, 16, 31, 64, 77, 576};
@@ -288,10 +291,7 @@ TEST_P(LayersTest, AClampedGateEqualsDouble) {
   }
 }
 
-std::string LayersTestName(const ::testing::TestParamInfo<DType>& info) {
-  return std::string(DTypeName(info.param));
-}
-INSTANTIATE_TEST_SUITE_P(All, LayersTest, ::testing::ValuesIn(kResidentDTypes), LayersTestName);
+INSTANTIATE_TEST_SUITE_P(All, LayersTest, ::testing::ValuesIn(kResidentDTypes), DTypeTestName);
 
 }  // namespace
 }  // namespace shira

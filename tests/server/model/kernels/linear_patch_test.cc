@@ -133,7 +133,7 @@ TEST_P(LinearPatchTest, PatchedRowsEqualRowsOfWrittenWeights) {
   };
   OnEveryArithmetic([&] {
     for (size_t mix = 0; mix < std::size(mixes); ++mix) {
-      SCOPED_TRACE(testing::Message() << "mix " << mix);
+      SCOPED_TRACE(::testing::Message() << "mix " << mix);
       for (const int64_t parts : {1, 2, 5}) {
         ExpectWritten(problem, states, mixes[mix], SplitFor(parts));
         if (HasFatalFailure()) return;
